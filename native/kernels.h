@@ -15,7 +15,9 @@ enum Source : int { kFromInt16, kFromUint8, kFromInt8, kFromNibble };
 
 constexpr int kBlock = 32;     // rows interleaved in memory in table layouts
 constexpr int kPad = 32;       // query coefficients are padded with zeros to a multiple of this
-constexpr int kEntry = 32767;   // table entries have 15 bits: 7 coarse ones (two fit in a byte) and 8 fine ones
+constexpr int kEntry = 32767;   // table entries have 15 bits, of which the first pass adds the upper 7
+constexpr int kCoarse = 127;    // what 7 bits hold: two of them fit in a byte
+constexpr int kWideShare = 8;   // at most one in so many columns is added up exactly at once
 
 struct Constant {
   int kind;
@@ -46,11 +48,15 @@ struct RowTerms {
 
 // One query's tables as integers: value = acc * step + bias, acc a sum of 15-bit entries.
 struct TableQuery {
-  uint8_t* coarse;   // [2 * nibble_columns][16], entry >> 8
-  uint8_t* fine;     // [2 * nibble_columns][16], entry & 255
-  uint16_t* bytes;   // [byte_columns][256]
+  uint16_t* entries;  // [2 * nibble_columns][16]
+  uint8_t* coarse;    // likewise: entry >> shift, zero in the wide columns
+  uint8_t* fine;      // likewise: what that leaves
+  uint8_t* wide[2];   // [2 * wide_columns][16]: lower and upper halves of the first columns' entries
+  uint16_t* bytes;    // [byte_columns][256]
   float step, bias;
-  uint32_t slack;    // acc lies in [sum, sum + slack] with sum as table_sums gives it
+  int shift;
+  int64_t wide_columns;
+  uint32_t slack;     // acc lies in [sum, sum + slack] with sum as table_sums gives it
 };
 
 struct Kernels {
@@ -66,6 +72,9 @@ struct Kernels {
   void (*dot_int)(int source, const int8_t* levels, const uint8_t* const* rows, int64_t count, int64_t dim,
                   const int16_t* q, int64_t stride, int64_t queries, const float* wscale, float* out,
                   int64_t ldo);
+  // One query against nibbles: dot_int's values, from the lower and upper bytes of the query's integers.
+  void (*dot_nibbles)(const int8_t* levels, const uint8_t* const* rows, int64_t count, int64_t dim, const int16_t* q,
+                      int64_t stride, const int8_t* const* halves, float wscale, float* out);
   void (*constants)(const Constant* c, const uint8_t* const* rows, int64_t count, float* out);
   void (*block_constants)(const Constant* c, const uint8_t* block, float* out);
   // Values to scores in place, and the positions with score >= bound.

@@ -15,7 +15,8 @@ float weight_limit(const Format& f) {
     for (int8_t level : f.levels) most = std::max<int64_t>(most, std::abs(int(level)));
   }
   const int64_t room = 2147483647 / (most * std::max<int64_t>(f.dim, 1));
-  return float(std::clamp<int64_t>(room, 1, 32767));
+  const int64_t largest = f.layout == kAffine4 ? 32639 : 32767;  // 127 * 256 + 127: two signed bytes
+  return float(std::clamp<int64_t>(room, 1, largest));
 }
 
 }  // namespace
@@ -36,6 +37,9 @@ DenseQueries dense_queries(const Work& w, int64_t from, int64_t to) {
   for (int64_t i = from; i < to; i++)
     w.isa->quantise(w.folded.weights + i * f.dim, f.dim, limit, f.layout == kAffine4,
                     q.shorts.data() + (i - from) * q.stride, &q.wscale[size_t(i - from)]);
+  if (f.layout == kAffine4) {
+    for (int16_t v : q.shorts) q.lower.push_back(int8_t(v & 255)), q.upper.push_back(int8_t((v - int8_t(v & 255)) >> 8));
+  }
   return q;
 }
 
@@ -43,13 +47,20 @@ TableQueries table_queries(const Work& w, int64_t from, int64_t to) {
   const Format& f = *w.format;
   const size_t m = size_t(to - from), n4 = size_t(f.nibble_columns) * 32, n8 = size_t(f.byte_columns) * 256;
   TableQueries q;
+  const size_t wide = size_t(f.nibble_columns / kWideShare) * 32;
+  q.entries.resize(m * n4);
   q.coarse.resize(m * n4);
   q.fine.resize(m * n4);
+  q.wide.resize(m * 2 * wide);
   q.bytes.resize(m * n8);
   q.each.resize(m);
   for (size_t i = 0; i < m; i++) {
     TableQuery& one = q.each[i];
-    one = {q.coarse.data() + i * n4, q.fine.data() + i * n4, q.bytes.data() + i * n8, 0.0f, 0.0f, 0};
+    one.entries = q.entries.data() + i * n4;
+    one.coarse = q.coarse.data() + i * n4;
+    one.fine = q.fine.data() + i * n4;
+    for (size_t half = 0; half < 2; half++) one.wide[half] = q.wide.data() + (2 * i + half) * wide;
+    one.bytes = q.bytes.data() + i * n8;
     const size_t at = size_t(from) + i;
     w.isa->quantise_tables(n4 ? w.folded.nibble_tables + at * n4 : nullptr,
                            n8 ? w.folded.byte_tables + at * n8 : nullptr, &f, &one);

@@ -10,14 +10,15 @@ struct DenseQueries {
   int64_t stride = 0;
   std::vector<float> floats;
   std::vector<int16_t> shorts;
+  std::vector<int8_t> lower, upper;  // the shorts of queries on nibbles as 256 * upper + lower
   std::vector<float> wscale;
 };
 
 DenseQueries dense_queries(const Work& w, int64_t from, int64_t to);
 
 struct TableQueries {
-  std::vector<uint8_t> coarse, fine;
-  std::vector<uint16_t> bytes;
+  std::vector<uint8_t> coarse, fine, wide;
+  std::vector<uint16_t> entries, bytes;
   std::vector<TableQuery> each;
 };
 

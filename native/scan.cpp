@@ -12,6 +12,7 @@ namespace {
 
 constexpr int64_t kTileBytes = 24 * 1024;    // opened rows that stay in the first-level cache
 constexpr int64_t kChunkBytes = 128 * 1024;  // blocks that stay in the second-level cache
+constexpr int64_t kTogether = 6;             // queries scored against a tile in one call
 constexpr int64_t kKeepBytes = 64 << 20;     // candidates kept for all queries of a group and all threads
 
 bool is_float(const Format& f) { return f.layout == kF32 || f.layout == kF16; }
@@ -28,33 +29,30 @@ class Tile {
     const int64_t bytes = stride_ * (is_float(f_) ? 4 : 2);
     opened_ = queries >= 3;
     capacity_ = std::clamp<int64_t>(kTileBytes / std::max<int64_t>(bytes, 1), 8, 64) / 8 * 8;
-    if (!opened_ && queries < 3) capacity_ = 256;
-    rows_.reserve(size_t(capacity_));
-    ids_.reserve(size_t(capacity_));
+    if (!opened_ && queries < 3) capacity_ = 1024;
+    rows_.resize(size_t(capacity_));
+    ids_.resize(size_t(capacity_));
     for (auto* v : {&scale_, &shift_, &terms_}) v->resize(size_t(capacity_));
-    values_.resize(size_t(capacity_) * 3 + kBlock);  // select reads whole blocks
+    values_.resize(size_t(capacity_) * kTogether + kBlock);  // select reads whole blocks
     if (opened_ && is_float(f_)) floats_.resize(size_t(capacity_ * stride_));
     if (opened_ && !is_float(f_)) shorts_.resize(size_t(capacity_ * stride_));
   }
 
   int64_t capacity() const { return capacity_; }
-  int64_t count() const { return int64_t(rows_.size()); }
+  int64_t count() const { return count_; }
   int64_t id(int64_t r) const { return ids_[size_t(r)]; }
-  bool full() const { return count() >= capacity_; }
+  bool full() const { return count_ >= capacity_; }
 
-  void clear() { rows_.clear(), ids_.clear(); }
+  void clear() { count_ = 0, read_ = false; }
   void add(int64_t row) {
-    rows_.push_back(w_.codes + row * f_.width);
-    ids_.push_back(row);
+    rows_[size_t(count_)] = w_.codes + row * f_.width;
+    ids_[size_t(count_++)] = row;
   }
 
   void open() {
-    const int64_t n = count();
-    if (f_.scale.kind) w_.isa->constants(&f_.scale, rows_.data(), n, scale_.data());
-    if (f_.shift.kind) w_.isa->constants(&f_.shift, rows_.data(), n, shift_.data());
-    if (w_.terms)
-      for (int64_t r = 0; r < n; r++) terms_[size_t(r)] = w_.terms[ids_[size_t(r)]];
     if (!opened_) return;
+    const int64_t n = count();
+    read();
     uint8_t* to = is_float(f_) ? (uint8_t*)floats_.data() : (uint8_t*)shorts_.data();
     if (is_float(f_))
       w_.isa->widen(f_.element, rows_.data(), n, f_.dim, floats_.data(), stride_);
@@ -63,16 +61,24 @@ class Tile {
     for (int64_t r = 0; r < n; r++) rows_[size_t(r)] = to + r * stride_ * (is_float(f_) ? 4 : 2);
   }
 
-  // Scores of queries [i, i + some) of the group q, some <= 3, as rows of capacity() floats.
+  // Scores of queries [i, i + some) of the group q, some <= kTogether, as rows of capacity() floats.
   float* score(const DenseQueries& q, int64_t i, int64_t some, int64_t first) {
     const int64_t n = count(), dim = opened_ ? stride_ : f_.dim;
     if (is_float(f_))
       w_.isa->dot_float(opened_ ? int(kFloat32) : f_.element, rows_.data(), n, dim,
                         q.floats.data() + i * q.stride, q.stride, some, values_.data(), capacity_);
+    else if (!opened_ && f_.layout == kAffine4)
+      for (int64_t s = 0; s < some; s++) {
+        const int64_t at = (i + s) * q.stride;
+        const int8_t* halves[2] = {q.lower.data() + at, q.upper.data() + at};
+        w_.isa->dot_nibbles(f_.levels, rows_.data(), n, dim, q.shorts.data() + at, q.stride, halves,
+                            q.wscale[size_t(i + s)], values_.data() + s * capacity_);
+      }
     else
       w_.isa->dot_int(opened_ ? int(kFromInt16) : source_of(f_), f_.levels, rows_.data(), n, dim,
                       q.shorts.data() + i * q.stride, q.stride, some, q.wscale.data() + i, values_.data(),
                       capacity_);
+    if (!read_) read();  // after the products, which have brought the rows into the cache
     const RowTerms terms = {f_.scale.kind ? scale_.data() : nullptr, f_.shift.kind ? shift_.data() : nullptr,
                             w_.terms ? terms_.data() : nullptr, w_.metric};
     for (int64_t s = 0; s < some; s++) {
@@ -83,10 +89,18 @@ class Tile {
   }
 
  private:
+  void read() {
+    if (f_.scale.kind) w_.isa->constants(&f_.scale, rows_.data(), count_, scale_.data());
+    if (f_.shift.kind) w_.isa->constants(&f_.shift, rows_.data(), count_, shift_.data());
+    if (w_.terms)
+      for (int64_t r = 0; r < count_; r++) terms_[size_t(r)] = w_.terms[ids_[size_t(r)]];
+    read_ = true;
+  }
+
   const Work& w_;
   const Format& f_;
-  int64_t stride_, capacity_;
-  bool opened_;
+  int64_t stride_, capacity_, count_ = 0;
+  bool opened_, read_ = false;
   std::vector<const uint8_t*> rows_;
   std::vector<int64_t> ids_;
   std::vector<float> scale_, shift_, terms_, values_, floats_;
@@ -105,8 +119,8 @@ void scan_dense(const Work& w, const DenseQueries& q, int64_t first, int64_t m, 
       if (allowed(w.allow, row)) tile.add(row);
     if (tile.count() == 0) break;
     tile.open();
-    for (int64_t i = 0; i < m; i += 3) {
-      const int64_t some = std::min<int64_t>(3, m - i);
+    for (int64_t i = 0; i < m; i += kTogether) {
+      const int64_t some = std::min<int64_t>(kTogether, m - i);
       const float* scores = tile.score(q, i, some, first);
       for (int64_t s = 0; s < some; s++, scores += tile.capacity()) {
         TopK& top = best[i + s];
@@ -115,6 +129,12 @@ void scan_dense(const Work& w, const DenseQueries& q, int64_t first, int64_t m, 
       }
     }
   }
+}
+
+bool any_negative(const float* block) {
+  int any = 0;
+  for (int r = 0; r < kBlock; r++) any |= block[r] < 0.0f;
+  return any != 0;
 }
 
 // Constants and terms of the rows of some blocks, read once for all queries.
@@ -137,12 +157,8 @@ class BlockTerms {
         const int64_t row = (first + b) * kBlock;
         std::copy_n(w_.terms + row, std::min<int64_t>(kBlock, w_.n - row), terms);
       }
-      bool negative = false;
-      for (int r = 0; r < kBlock; r++) {
-        if (f.scale.kind) negative |= scale[r] < 0.0f;
-        if (w_.metric == kCosine && w_.terms) negative |= terms[r] < 0.0f;
-      }
-      signs_ |= negative;
+      signs_ |= f.scale.kind && any_negative(scale);
+      signs_ |= w_.metric == kCosine && w_.terms && any_negative(terms);
     }
   }
 
@@ -259,8 +275,8 @@ void score_dense(const Work& w, const int64_t* rows, int64_t from, int64_t to, i
     tile.clear();
     for (int64_t r = at; r < to && !tile.full(); r++) tile.add(rows ? rows[r] : r);
     tile.open();
-    for (int64_t i = 0; i < m; i += 3) {
-      const int64_t some = std::min<int64_t>(3, m - i);
+    for (int64_t i = 0; i < m; i += kTogether) {
+      const int64_t some = std::min<int64_t>(kTogether, m - i);
       const float* got = tile.score(q, i, some, 0);
       for (int64_t s = 0; s < some; s++)
         std::copy_n(got + s * tile.capacity(), tile.count(), scores + (i + s) * count + at);

@@ -55,6 +55,8 @@ void fill(Case& c, int layout, int element, int64_t dim, int64_t n, int64_t m) {
                        &c.codes[size_t((r / 32 * f.width + body + 2) * 32 + r % 32)]})
       *p &= 0x3b;
   c.weights = normals(m * dim), c.nibbles = normals(m * dim * 32), c.bytes = normals(m * 2 * 256);
+  if (pick(2))  // a few columns in front span much more than the others
+    for (size_t i = 0; i < c.nibbles.size(); i++) c.nibbles[i] *= std::pow(0.8f, float(i / 32 % size_t(dim)));
   c.terms = normals(n), c.inside = normals(m);
   c.w = {nullptr, &f, c.codes.data(), n,
          {m, c.weights.data(), c.nibbles.data(), c.bytes.data(), c.inside.data(), c.inside.data(), nullptr, nullptr},

@@ -85,6 +85,8 @@ def make(rng: Rng, layout: Layout, d: int, n: int, m: int) -> tuple[RowFormat, U
     folded = Folded(inside=vector[0], slope=vector[1], outside=vector[2], squares=np.abs(vector[3]))
     if layout in TABLE_LAYOUTS:
         folded.nibble_tables = rng.standard_normal((m, 2 * fmt.nibble_columns, 16)).astype(np.float32)
+        if rng.random() < 0.5:  # a few columns in front span much more than the others
+            folded.nibble_tables *= 0.6 ** np.arange(2 * fmt.nibble_columns, dtype=np.float32)[:, None]
         folded.byte_tables = rng.standard_normal((m, fmt.byte_columns, 256)).astype(np.float32)
     else:
         folded.weights = rng.standard_normal((m, d)).astype(np.float32)
@@ -174,6 +176,37 @@ def test_neither_threads_nor_the_batch_change_a_result(
         got = kernels.scan(fmt, stored, few, "l2", 20, n=700, terms=terms)
         assert np.array_equal(got[0], want[0][:m])
         assert np.array_equal(got[1], want[1][:m])
+
+
+@pytest.mark.parametrize("isa", NATIVE)
+@pytest.mark.parametrize("wide", [0, 3, 12, 40])
+def test_columns_that_span_more_change_nothing(wide: int, isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(wide)
+    fmt = RowFormat(Layout.LUT4, 97, 192, nibble_columns=96, scale=Constant(96, "u8", 0.9, 0.001))
+    tables = rng.standard_normal((3, 192, 16)).astype(np.float32)
+    tables[:, : 2 * wide] *= 40
+    codes = kernels.pack(rng.integers(0, 256, (3000, 97), dtype=np.uint8), 97)
+    want = reference.scan(fmt, codes, Folded(nibble_tables=tables), "dot", 10, 3000, None, None, 3)
+    monkeypatch.setenv("NEARFIELD_ISA", isa)
+    got = kernels.scan(fmt, codes, Folded(nibble_tables=tables), "dot", 10, n=3000)
+    assert np.array_equal(got[0], want[0])
+    assert np.array_equal(got[1], want[1])
+
+
+@pytest.mark.parametrize("isa", NATIVE)
+@pytest.mark.parametrize("dim", [5, 32, 100, 384, 4000])
+@pytest.mark.parametrize("span", [0, 15, 40, 129, 255])
+def test_nibbles_of_any_levels_equal_the_twin(dim: int, span: int, isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(span)
+    levels = tuple(int(v) for v in np.linspace(-128 + span // 3, -128 + span // 3 + span, 16).clip(-128, 127))
+    fmt = RowFormat(Layout.AFFINE4, (dim + 1) // 2, dim, levels=levels)
+    codes = rng.choice(np.array([0x00, 0x0F, 0xFF, 0x5A], np.uint8), (300, fmt.width))  # the largest sums too
+    folded = Folded(weights=rng.choice(np.array([-1, 1, 0.3], np.float32), (1, dim)))
+    want = reference.scan(fmt, codes, folded, "dot", 20, 300, None, None, 1)
+    monkeypatch.setenv("NEARFIELD_ISA", isa)
+    got = kernels.scan(fmt, codes, folded, "dot", 20)
+    assert np.array_equal(got[0], want[0])
+    assert np.array_equal(got[1], want[1])
 
 
 @pytest.mark.parametrize("isa", [*NATIVE, "numpy"])

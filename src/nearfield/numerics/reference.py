@@ -72,7 +72,8 @@ def weight_limit(fmt: RowFormat) -> int:
     most = 128 if fmt.element == "i8" else 255
     if fmt.layout == Layout.AFFINE4:
         most = max(1, *(abs(v) for v in levels(fmt)))
-    return min(32767, max(1, (2**31 - 1) // (most * max(fmt.dim, 1))))
+    largest = 32639 if fmt.layout == Layout.AFFINE4 else 32767  # two signed bytes hold the first
+    return min(largest, max(1, (2**31 - 1) // (most * max(fmt.dim, 1))))
 
 
 def quantise(weights: F32, limit: int) -> tuple[NDArray[np.int64], F32]:
