@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nearfield.codecs.lvq import LVQ
-from nearfield.codecs.opq import OPQ, dealt_directions
+from nearfield.codecs.opq import OPQ, dealt
 from nearfield.codecs.pq import PQ
 from nearfield.codecs.rabitq import RaBitQ
 from nearfield.codecs.rvq import RVQ
@@ -128,18 +128,21 @@ def test_directions_are_dealt_to_equal_products() -> None:
     d, parts = 16, 4
     scales = 2.0 ** -np.arange(d)
     x = (rng().normal(size=(4000, d)) * scales).astype(np.float32)
-    dealt = dealt_directions(x, parts)
-    np.testing.assert_allclose(dealt.T @ dealt, np.eye(d), atol=1e-5)
-    turned = productcodes.split(x @ dealt, parts)
+    order = dealt(x.var(axis=0).astype(np.float64), parts)
+    np.testing.assert_allclose(order.T @ order, np.eye(d), atol=1e-5)
+    turned = productcodes.split(x @ order, parts)
     logs = np.log(turned.var(axis=1)).sum(axis=1)
     assert np.ptp(logs) < 0.2 * np.ptp(np.log(x.var(axis=0)).reshape(parts, -1).sum(axis=1))
 
 
 def test_opq_turns_rows_without_changing_dot_products() -> None:
     x = rows(d=10)
-    codec = OPQ(parts=4, code_bits=4, rounds=3).fit(x, rng=rng())
-    assert codec.rotation_.shape == (10, 12)
-    np.testing.assert_allclose(codec.rotation_ @ codec.rotation_.T, np.eye(10), atol=1e-5)
+    for weight in (0.0, 0.5):
+        codec = OPQ(parts=4, code_bits=4, rounds=3, weight=weight).fit(x, rng=rng())
+        assert codec.turn_.shape == (12, 10)
+        np.testing.assert_allclose(codec.turn_.T @ codec.back_, np.eye(10), atol=1e-5)
+    published = OPQ(parts=4, code_bits=4, rounds=3, weight=0.0).fit(x, rng=rng())
+    np.testing.assert_allclose(published.turn_, published.back_, atol=1e-6)
 
 
 def test_opq_beats_pq_on_dependent_dimensions() -> None:

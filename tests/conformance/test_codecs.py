@@ -232,3 +232,18 @@ def test_threads_change_no_search(codec: Any, monkeypatch: pytest.MonkeyPatch) -
         got = packed.search(x[:40], k=7)
         np.testing.assert_array_equal(got.rows, want.rows)
         np.testing.assert_array_equal(got.scores, want.scores)
+
+
+def test_a_query_is_scored_by_itself(codec: Any) -> None:
+    from nearfield.search.plan import Plan
+
+    x = kit.rows(300, 50)
+    try:
+        packed = Plan([codec]).fit(x)
+    except ImportError as error:
+        pytest.skip(str(error))
+    together = packed.search(x[:37], k=20)
+    for i in (0, 5, 36):
+        alone = packed.search(x[i], k=20)
+        np.testing.assert_array_equal(alone.rows[0], together.rows[i])
+        np.testing.assert_array_equal(alone.scores[0], together.scores[i])

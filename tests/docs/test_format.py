@@ -150,7 +150,7 @@ DECODERS = {
     ),
     "rabitq": rabitq,
     "pq": pq,
-    "opq": lambda p, s, c, d: pq(p, s, c, s["rotation_"].shape[1]) @ s["rotation_"].T,
+    "opq": lambda p, s, c, d: pq(p, s, c, len(s["back_"])) @ s["back_"],
     "rvq": rvq,
     "recurrent_binary": recurrent_binary,
     "transform": transform,

@@ -157,7 +157,7 @@ def _between(task: Task, bench: Bench, rows: list[Row], target: float) -> list[R
     low, high = max(missed, default=0.0), min(good, default=0.0)
     for _ in range(2):
         middle = round((low + high) / 2)
-        if low <= 0 or high - low < max(4, 0.05 * high) or middle >= task.d:
+        if low <= 0 or high - low < max(4, 0.05 * high) or middle >= sweep.MOST_BYTES * task.d:
             break
         found = bench.run([Plan(sweep.budget_plan(middle))])
         out += found

@@ -11,6 +11,7 @@ from nearfield.core.protocols import Metric
 from nearfield.search.plan import Plan
 
 RESCORE = "rescore(codec='float16', depth=10)"
+MOST_BYTES = 1.5  # a dimension, in plans that fill a number of bytes
 _ROOMS = ("maps", "codecs", "indexes")
 
 
@@ -29,7 +30,7 @@ def default_plans(
     ``everything`` adds the methods that are slow to fit, ``most_bytes`` a plan that fills exactly so many bytes.
     """
     texts = [*_plain(metric), *_product_codes(d, rows), *_chains(d), *_reducers(d, queries), *_rescored(d)]
-    if 1 <= most_bytes < d:
+    if 1 <= most_bytes < MOST_BYTES * d:
         texts.append(budget_plan(int(most_bytes)))
     if everything:
         texts += _slow(d)
@@ -59,7 +60,7 @@ def _shares(d: int, parts: Iterable[tuple[int, int]]) -> list[int]:
 
 
 def _product_codes(d: int, rows: int) -> list[str]:
-    budgets = _shares(d, [(5, 8), (1, 2), (2, 5), (1, 3), (1, 4), (1, 6), (1, 8), (1, 12), (1, 16)])
+    budgets = _shares(d, [(1, 1), (5, 8), (1, 2), (2, 5), (1, 3), (1, 4), (1, 6), (1, 8), (1, 12), (1, 16)])
     out = [f"transform(bytes={b})" for b in budgets]
     out += [f"pq(parts={p}, code_bits=4)" for p in _shares(d, [(1, 4)])]
     out += [f"pq(parts={p})" for p in _shares(d, [(1, 16)])]

@@ -123,7 +123,7 @@ class LVQ(Codec):
     def fold(self, q: F32) -> Folded:
         """The query as weights of the integers, its sum as that of the least value."""
         weights = q * np.float32(self.unit_)
-        slope, outside = weights.sum(axis=1), q @ self.mean_
+        slope, outside = weights.sum(axis=1), np.einsum("ij,j->i", q, self.mean_)
         if self.residual is None:
             return Folded(weights=weights, slope=slope, outside=outside)
         return Folded(nibble_tables=self._planes.tables(weights), slope=slope, outside=outside)

@@ -17,6 +17,7 @@ import numpy as np
 
 from nearfield.core.codecs import Codec, CodecScorer
 from nearfield.core.errors import BadInput, Unsupported
+from nearfield.core.method import State
 from nearfield.core.params import Range
 from nearfield.core.protocols import F32, U8, Constant, Folded, Layout, Metric, Prepared, RowFormat
 from nearfield.numerics import rotations, spectra
@@ -66,11 +67,17 @@ class RaBitQ(Codec):
         """Take the mean of rows ``[n, d]`` and draw a rotation."""
         self.dim_ = int(x.shape[1])
         self.mean_ = x.mean(axis=0, dtype=np.float64).astype(np.float32)
-        self.rotation_ = spectra.random_rotation(self.dim_, rng)
+        self.rotation_ = np.asfortranarray(spectra.random_rotation(self.dim_, rng))
         # Constants are stored in units of a typical factor, so that float16 holds them for rows of any size.
         spread = float(np.sqrt(np.mean((x - self.mean_).astype(np.float64) ** 2)))
         typical = spread / 2.0 ** (self.bits - 1)
         self.unit_ = float(2.0 ** np.round(np.log2(typical))) if typical > 1e-30 else 1.0
+        return self
+
+    def restore(self, state: State) -> Self:
+        """Take up a state, the rotation's columns together: each query is turned by it."""
+        super().restore(state)
+        self.rotation_ = np.asfortranarray(self.rotation_)
         return self
 
     def encode(self, x: F32) -> U8:
@@ -103,7 +110,8 @@ class RaBitQ(Codec):
         """The turned query as weights of the integers."""
         weights = rotations.turn(q, self.rotation_) * np.float32(self.unit_)
         inside = -self._middle * weights.sum(axis=1)
-        return Folded(nibble_tables=self._planes.tables(weights), inside=inside, outside=q @ self.mean_)
+        outside = np.einsum("ij,j->i", q, self.mean_)
+        return Folded(nibble_tables=self._planes.tables(weights), inside=inside, outside=outside)
 
     def scorer(self, metric: Metric) -> RaBitQScorer:
         """Score by the published estimators."""

@@ -21,7 +21,7 @@ from nearfield.core.errors import BadInput
 from nearfield.core.optional import require
 from nearfield.core.params import OneOf, Range
 from nearfield.core.protocols import F32, U8, Folded, Layout, RowFormat
-from nearfield.numerics import gains, recurrent
+from nearfield.numerics import gains, kernels, recurrent
 from nearfield.numerics.planes import Planes
 
 FIT_ROWS = 20_000
@@ -194,10 +194,10 @@ class RecurrentBinary(Codec):
         """Tables of the query in the codes' space; symmetric scoring cuts the query to a code first."""
         if self.queries == "codes":
             q = self._as_code(q)
-        weights = np.asarray(q @ self.decoder_.T, dtype=np.float32)
+        weights = kernels.dots(q, self.decoder_)
         step = np.float32(2.0 ** (2 - self.bits))
         offset = np.float32(2.0 ** (1 - self.bits) * (2**self.bits - 1))
-        inside = (q @ self.shift_).astype(np.float64) - offset * weights.sum(axis=1, dtype=np.float64)
+        inside = np.einsum("ij,j->i", q, self.shift_, dtype=np.float64) - offset * weights.sum(axis=1, dtype=np.float64)
         return Folded(nibble_tables=self._planes.tables(weights * step), inside=inside.astype(np.float32))
 
     def _as_code(self, q: F32) -> F32:

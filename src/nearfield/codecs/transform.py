@@ -1,9 +1,10 @@
 """Transform coding: rotate to principal directions, give each the bits it is worth, quantize it best.
 
 Variances of embeddings fall steeply, so most directions deserve no bit and some deserve six; codes of
-one width for all cannot know. On text embeddings it keeps two to twelve points more recall than scalar
-or rotation codes of the same bytes, from a quarter bit to five bits a dimension, and fits in seconds.
-At a bit a dimension ``opq`` with byte codes keeps as much, for a longer fit; from eight bits ``int8`` does.
+one width for all cannot know. On text embeddings it keeps more recall than scalar or rotation codes of
+the same bytes: two to twelve points from a quarter bit to five bits a dimension, and still a little at
+eight, where ``int8`` encodes sooner. At a bit a dimension ``opq`` with byte codes keeps as much, for a
+longer fit.
 
 paper: transform coding (Huang and Schultheiss 1963, doi:10.1109/TCOM.1963.1088759) with greedy integer
   bits (Shoham and Gersho 1988) and Lloyd-Max levels
@@ -13,8 +14,9 @@ status: proven
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +24,11 @@ from numpy.typing import NDArray
 from nearfield.core.codecs import Codec
 from nearfield.core.params import Range
 from nearfield.core.protocols import F32, U8, Folded, Layout, RowFormat
-from nearfield.numerics import allocation, spectra
+from nearfield.numerics import allocation, kernels, spectra
 from nearfield.numerics.gains import GainRange, fit_range
 
-_FIT_LEVELS = 16_384  # rows that levels are fitted on: enough for 256 of them, and quick
+_FIT_LEVELS = 32_768  # rows that levels are fitted on: enough, and quick
+_BLOCK = 2048  # rows held in float64 at a time
 
 
 @dataclass
@@ -42,11 +45,11 @@ class Transform(Codec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._cached: tuple[NDArray[np.int64], F32] | None = None
+        self._cached: tuple[F32, NDArray[np.int64], F32, list[int]] | None = None
 
     @classmethod
     def examples(cls) -> list[Self]:
-        return [cls(bytes=8), cls(bytes=5, gain=False), cls(bytes=3, weight=0.0), cls(bytes=14)]
+        return [cls(bytes=8), cls(bytes=5, gain=False), cls(bytes=3, weight=0.0), cls(bytes=14), cls(bytes=23)]
 
     def fit(self, x: F32, queries: F32 | None = None, *, rng: np.random.Generator) -> Self:
         """Find directions, share the bits and fit each direction's levels."""
@@ -55,18 +58,20 @@ class Transform(Codec):
         mean = x.mean(axis=0, dtype=np.float64)
         variances, directions = spectra.leading(spectra.covariance(x, mean), d)
         variances = np.maximum(variances, max(float(variances[0]), 1e-30) * 1e-9)
-        code_bytes = min(max(1, self.bytes - self.gain), d)
+        code_bytes = min(max(1, self.bytes - self.gain), -(-allocation.MOST * d // 8))
         values = variances ** (1 + self.weight)
         bits = allocation.make_packable(allocation.greedy_bits(values, 8 * code_bytes), values)
         self._place(allocation.pack(bits), code_bytes)
         self.mean_ = mean.astype(np.float32)
         self.directions_ = np.ascontiguousarray(directions[:, np.flatnonzero(bits)], dtype=np.float32)
-        rows = np.sort(rng.permutation(len(x))[:_FIT_LEVELS])
-        z = self._rotate(x[rows])
-        self._fit_levels(z)
+        sample = np.sort(rng.permutation(len(x))[:_FIT_LEVELS])
+        columns = np.concatenate([self._rotate(x[rows]) for rows in _blocks(sample)], axis=1)
+        self.levels_ = self._fit_levels(columns)
         self.gain_low_, self.gain_step_ = 1.0, 1.0
         if self.gain:
-            found = fit_range(self._gains(x[rows], self._dequantize(self._quantize(z))))
+            grids, parts = self._grids(), zip(_blocks(sample), _blocks(columns.T))
+            gains = [self._gains(x[rows], z.T, self._quantize(z.T, grids)[1]) for rows, z in parts]
+            found = fit_range(np.concatenate(gains))
             self.gain_low_, self.gain_step_ = found.low, found.step
         return self
 
@@ -74,37 +79,25 @@ class Transform(Codec):
         """Keep where each piece of a code lies; directions are numbered among those that have any bits."""
         used = sorted({p.dimension for p in pieces})
         number = {j: i for i, j in enumerate(used)}
-        ordered = sorted(pieces, key=lambda p: (p.dimension, -p.bits))
+        ordered = sorted(pieces, key=lambda p: (p.dimension, -p.bits, p.nibble))
         self.code_bytes_ = code_bytes
         self.direction_ = np.array([number[p.dimension] for p in ordered], dtype=np.int32)
         self.bits_ = np.array([p.bits for p in ordered], dtype=np.uint8)
         self.nibble_ = np.array([p.nibble for p in ordered], dtype=np.int32)
         self.shift_ = np.array([p.shift for p in ordered], dtype=np.uint8)
 
-    def _fit_levels(self, z: F32) -> None:
-        levels: list[F32] = []
-        columns = np.ascontiguousarray(z.T)
-        for first, second in self._pairs():
-            column = columns[self.direction_[first]]
-            if second is None:
-                levels.append(allocation.lloyd_max(column, 1 << int(self.bits_[first])))
-            else:
-                levels += allocation.two_steps(column, 1 << int(self.bits_[second]))
-        self.levels_ = np.concatenate(levels)
+    def _fit_levels(self, columns: F32) -> F32:
+        bits = np.bincount(self.direction_, self.bits_).astype(int).tolist()
+        steps = [allocation.level_steps(column, b) for column, b in zip(columns, bits)]
+        return np.concatenate([levels for each in steps for levels in each])
 
-    def _pairs(self) -> list[tuple[int, int | None]]:
-        """The pieces of each direction: one, or a coarse and a fine one, which follow each other."""
-        out: list[tuple[int, int | None]] = []
-        for i, j in enumerate(self.direction_.tolist()):
-            if i and self.direction_[i - 1] == j:
-                out[-1] = (i - 1, i)
-            else:
-                out.append((i, None))
-        return out
+    def _firsts(self) -> NDArray[np.int64]:
+        """The first piece of each direction; finer ones follow it."""
+        return np.searchsorted(self.direction_, np.arange(self.directions_.shape[1]))
 
     @property
     def bytes_per_row(self) -> int:
-        """The bytes asked for, or fewer where the rows have no more than 8 bits a dimension to give."""
+        """The bytes asked for, or fewer where the rows have no more than 12 bits a dimension to give."""
         self.need_fit()
         return int(self.code_bytes_ + self.gain)
 
@@ -115,36 +108,55 @@ class Transform(Codec):
         return np.asarray(self.levels_[ends[i] : ends[i + 1]], dtype=np.float32)
 
     def _rotate(self, x: F32) -> F32:
+        """Coordinates ``[directions, n]``."""
         # In float64, so that a code never depends on how many rows are encoded together.
-        z = (x.astype(np.float64) - self.mean_) @ self.directions_.astype(np.float64)
+        z = self.directions_.T.astype(np.float64) @ (x - self.mean_.astype(np.float64)).T
         return np.asarray(z, dtype=np.float32)
 
-    def _quantize(self, z: F32) -> U8:
-        """The code of each piece ``[n, pieces]``: the nearest level, or the nearest sum of two."""
-        codes = np.empty((self.bits_.size, len(z)), dtype=np.uint8)
-        columns = np.ascontiguousarray(z.T)
-        ends = self._level_ends()
-        for first, second in self._pairs():
-            column, levels = columns[self.direction_[first]], self._levels(first, ends)
-            if second is None:
-                codes[first] = allocation.nearest(column, levels)
-            else:
-                code = allocation.nearest_sum(column, levels, self._levels(second, ends))
-                codes[first], codes[second] = code % 16, code // 16
-        return np.ascontiguousarray(codes.T)
+    def _grids(self) -> list[tuple[F32, NDArray[np.int64]]]:
+        """What a direction's codes stand for: all sums of its pieces' levels, ascending, and their codes."""
+        levels = np.split(self.levels_, self._level_ends()[1:-1])
+        grids = []
+        for group in np.split(np.arange(self.bits_.size), self._firsts()[1:]):
+            sums = allocation.sums_of([levels[i] for i in group])
+            order = np.argsort(sums, kind="stable")
+            grids.append((sums[order], order))
+        return grids
+
+    def _quantize(self, columns: F32, grids: list[tuple[F32, NDArray[np.int64]]]) -> tuple[U8, F32]:
+        """The code of each piece ``[pieces, n]``, and the coordinates ``[directions, n]`` that they stand for."""
+        codes = np.empty((self.bits_.size, columns.shape[1]), dtype=np.uint8)
+        decoded = np.empty_like(columns)
+        ends = [*self._firsts()[1:].tolist(), self.bits_.size]
+        first = 0
+        for column, (sums, order), out, end in zip(columns, grids, decoded, ends):
+            found = allocation.nearest(column, sums)
+            np.take(sums, found, out=out)
+            code = order[found]
+            for piece in range(first, end):
+                codes[piece] = code & 15
+                code >>= 4
+            first = end
+        return codes, decoded
 
     def _dequantize(self, codes: U8) -> F32:
         """Coordinates ``[n, directions]``: the level of each piece, summed over a direction's pieces."""
         parts = self.levels_[codes + self._level_ends()[:-1]]
-        starts = np.array([first for first, _ in self._pairs()])
-        return np.asarray(np.add.reduceat(parts, starts, axis=1), dtype=np.float32)
+        return np.asarray(np.add.reduceat(parts, self._firsts(), axis=1), dtype=np.float32)
 
-    def _gains(self, x: F32, y: F32) -> F32:
-        """``|x| / |decoded|``, times the root of their cosine: halfway to the length that projects best."""
-        decoded = (y.astype(np.float64) @ self.directions_.T.astype(np.float64)) + self.mean_
+    def _gains(self, x: F32, z: F32, y: F32) -> F32:
+        """``|x| / |decoded|``, times the root of their cosine: halfway to the length that projects best.
+
+        In coordinates ``z`` and ``y`` of the row and the decoded row, as directions are orthonormal: what
+        they miss of the mean is the only other part of a decoded row.
+        """
+        mean, directions = self.mean_.astype(np.float64), self.directions_.astype(np.float64)
+        inside = directions.T @ mean
+        outside = mean - directions @ inside
+        decoded = y + inside[:, None]
         own = np.einsum("ij,ij->i", x, x, dtype=np.float64)
-        length = np.maximum(np.einsum("ij,ij->i", decoded, decoded), 1e-300)
-        inner = np.einsum("ij,ij->i", x, decoded)
+        length = np.maximum(np.einsum("ji,ji->i", decoded, decoded) + outside @ outside, 1e-300)
+        inner = np.einsum("ji,ji->i", z + inside[:, None], decoded) + x @ outside
         cosine = np.clip(inner / np.sqrt(np.maximum(own * length, 1e-300)), 0.05, 1)
         return np.where(own > 0, np.sqrt(own / length * cosine), 0.0).astype(np.float32)
 
@@ -152,14 +164,19 @@ class Transform(Codec):
         """Rotate, quantize, and pack several directions to a byte."""
         self.need_fit()
         self.check_rows(x, self.mean_.size)
-        codes = self._quantize(self._rotate(x))
-        out = np.zeros((len(x), self.bytes_per_row), dtype=np.uint8)
-        shifted = codes << self._shifts()
-        for i, byte in enumerate((self.nibble_ // 2).tolist()):
-            out[:, byte] |= shifted[:, i]
+        grids = self._grids()
+        blocks = [self._encode_block(block, grids) for block in _blocks(x)]
+        return np.concatenate(blocks) if blocks else np.zeros((0, self.bytes_per_row), dtype=np.uint8)
+
+    def _encode_block(self, x: F32, grids: list[tuple[F32, NDArray[np.int64]]]) -> U8:
+        columns = self._rotate(x)
+        codes, decoded = self._quantize(columns, grids)
+        out = np.zeros((self.bytes_per_row, len(x)), dtype=np.uint8)
+        for code, byte, shift in zip(codes, (self.nibble_ // 2).tolist(), self._shifts().tolist()):
+            out[byte] |= code << shift
         if self.gain:
-            out[:, -1] = self._range().encode(self._gains(x, self._dequantize(codes)))
-        return out
+            out[-1] = self._range().encode(self._gains(x, columns, decoded))
+        return np.ascontiguousarray(out.T)
 
     def _shifts(self) -> U8:
         """Where each piece begins within its byte."""
@@ -185,31 +202,47 @@ class Transform(Codec):
 
     def fold(self, q: F32) -> Folded:
         """Each nibble's table: the sum over its pieces of query coordinate times level."""
-        sources, values = self._basis()
-        z = np.concatenate([q @ self.directions_, np.zeros((len(q), 1), np.float32)], axis=1)
-        tables = np.zeros((len(q), 2 * self.code_bytes_, 16), dtype=np.float32)
-        for slot in range(4):
-            tables += z[:, sources[:, slot], None] * values[:, slot]
-        return Folded(nibble_tables=tables, inside=np.asarray(q @ self.mean_, dtype=np.float32))
+        matrix, sources, values, firsts = self._basis()
+        z = kernels.dots(q, matrix)
+        parts = z[:, sources, None] * values
+        start = count = 2 * self.code_bytes_
+        tables = parts[:, :count]
+        for first in firsts:
+            end = start + count - first
+            tables[:, first:] += parts[:, start:end]
+            start = end
+        return Folded(nibble_tables=tables, inside=z[:, -1])
 
-    def _basis(self) -> tuple[NDArray[np.int64], F32]:
-        """For each nibble its up to four directions ``[nibbles, 4]`` and their levels by code ``[nibbles, 4, 16]``.
+    def _basis(self) -> tuple[F32, NDArray[np.int64], F32, list[int]]:
+        """What is derived from the state once, so that a query's tables are one product and few sums.
 
-        Derived from the state once: a query's tables are then four products. A slot that is not used
-        names the direction behind the last, whose coordinate is zero.
+        The directions and the mean as rows; then the direction of each nibble's first piece and its levels
+        by code ``[16]``, behind them those of the second piece for the nibbles from ``firsts[0]`` on, and
+        so forth. A piece that is not there has levels of zero.
         """
         if self._cached is None:
             count = 2 * self.code_bytes_
-            sources = np.full((count, 4), self.directions_.shape[1], dtype=np.int64)
-            values = np.zeros((count, 4, 16), dtype=np.float32)
+            sources = np.zeros((4, count), dtype=np.int64)
+            values = np.zeros((4, count, 16), dtype=np.float32)
             taken = np.zeros(count, dtype=np.int64)
             ends, codes = self._level_ends(), np.arange(16)
             for i, (j, t) in enumerate(zip(self.direction_.tolist(), self.nibble_.tolist())):
                 slot = taken[t]
-                sources[t, slot] = j
-                values[t, slot] = self._levels(i, ends)[
+                sources[slot, t] = j
+                values[slot, t] = self._levels(i, ends)[
                     (codes >> int(self.shift_[i])) & ((1 << int(self.bits_[i])) - 1)
                 ]
                 taken[t] += 1
-            self._cached = (sources, values)
+            firsts = [int(np.argmax(taken > slot)) for slot in range(1, int(taken.max()))]
+            used = [(slot, slice(first, None)) for slot, first in enumerate([0, *firsts])]
+            self._cached = (
+                np.ascontiguousarray(np.concatenate([self.directions_.T, self.mean_[None]])),
+                np.concatenate([sources[at] for at in used]),
+                np.concatenate([values[at] for at in used]),
+                firsts,
+            )
         return self._cached
+
+
+def _blocks(x: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    return (x[i : i + _BLOCK] for i in range(0, len(x), _BLOCK))

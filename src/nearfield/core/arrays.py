@@ -6,6 +6,7 @@ float32; so nothing larger than a block is ever copied.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from nearfield.core.protocols import F32, Batch, Metric
 
 BLOCK_BYTES = 16 << 20  # the working set of one block of float32 rows
 _KINDS = "fiu"
+_SMALLEST, _LARGEST = 1.1e-30, 0.9e30  # squares of values that float32 squares without loss
 
 
 def block_rows(d: int, budget: int = BLOCK_BYTES) -> int:
@@ -89,15 +91,23 @@ def to_f32(block: NDArray[Any], start: int = 0, name: str = "vectors") -> F32:
     >>> to_f32(np.array([[1, 2]], dtype=np.int8)).dtype
     dtype('float32')
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        out = np.ascontiguousarray(block, dtype=np.float32)
-    if block.dtype.kind == "f":
-        # One pass: a sum over the row is finite unless an element is not (or the row overflows float32).
-        with np.errstate(over="ignore", invalid="ignore"):
-            suspicious = not np.isfinite(out.sum(dtype=np.float64))
-        if suspicious:
-            refuse_nonfinite(out, start, name)
+    out = _as_f32(block)
+    if block.dtype.kind == "f" and not seems_finite(out):
+        refuse_nonfinite(out, start, name)
     return out
+
+
+def _as_f32(block: NDArray[Any]) -> F32:
+    if block.dtype == np.float32:
+        return np.ascontiguousarray(block)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.ascontiguousarray(block, dtype=np.float32)
+
+
+def seems_finite(values: F32) -> bool:
+    """Whether no value is NaN or infinite; may be false for large finite values too. One quick pass."""
+    # NaN and infinity survive a sum of squares; unlike other products, vdot does not warn when it overflows.
+    return math.isfinite(np.vdot(values, values))
 
 
 def refuse_nonfinite(block: F32, start: int, name: str) -> None:
@@ -119,9 +129,16 @@ def _some(rows: NDArray[Any], most: int = 5) -> str:
 def unit_rows(block: F32, start: int = 0, name: str = "vectors", on_zero: str = "raise") -> F32:
     """Scale rows to unit length; a zero row is refused, or kept as zeros with ``on_zero="keep"``.
 
+    NaN and infinities are refused, as by ``to_f32``.
+
     >>> unit_rows(np.array([[3.0, 4.0]], dtype=np.float32)).tolist()
     [[0.6000000238418579, 0.800000011920929]]
     """
+    squares = np.einsum("ij,ij->i", block, block)
+    least = _SMALLEST * block.shape[1]
+    if all(least < s < _LARGEST for s in squares.tolist()):
+        return np.asarray(block / np.sqrt(squares)[:, None], dtype=np.float32)
+    refuse_nonfinite(block, start, name)
     # A row may hold values whose squares leave float32's range: scale by the largest first.
     peak = np.abs(block).max(axis=1, initial=0.0)
     odd = (peak > 1e15) | ((peak < 1e-15) & (peak > 0))
@@ -151,8 +168,7 @@ def ready(block: NDArray[Any], metric: Metric, start: int = 0, name: str = "vect
     if metric == "hamming":
         bits = np.unpackbits(packed_bits(block, name), axis=1, bitorder="little")
         return bits.astype(np.float32)
-    out = to_f32(block, start, name)
-    return unit_rows(out, start, name, on_zero) if metric == "cosine" else out
+    return unit_rows(_as_f32(block), start, name, on_zero) if metric == "cosine" else to_f32(block, start, name)
 
 
 def sample_rows(n: int, size: int, rng: np.random.Generator) -> NDArray[np.int64]:

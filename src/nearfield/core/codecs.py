@@ -85,21 +85,21 @@ class Codec(Method):
 
 @dataclass
 class CodecScorer:
-    """A codec under one metric: prepares queries for kernels, and scores by decoding where asked."""
+    """A codec, as it is fitted, under one metric: prepares queries for kernels, and scores by decoding where asked.
+
+    ``format`` is how native kernels read a row, or None where they cannot.
+    """
 
     codec: Codec
     metric: Metric
 
-    @property
-    def format(self) -> RowFormat | None:
-        """How native kernels read a row, or None."""
-        return self.codec.row_format()
+    def __post_init__(self) -> None:
+        self.format = self.codec.row_format()
 
     @property
     def layout(self) -> Layout | None:
         """The native layout of the codes, or None."""
-        fmt = self.format
-        return fmt.layout if fmt else None
+        return self.format.layout if self.format else None
 
     def prepare(self, q: F32) -> Prepared:
         """Check and fold queries ``[m, d]``; under cosine they are scaled to unit length."""

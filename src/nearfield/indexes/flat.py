@@ -43,24 +43,23 @@ class Flat(Index):
         else:
             found, scores = self._by_decoding(q, k, allow)
         matches = rows.n if allow is None else int(allow.sum())
-        return Hits(found, scores, np.full(q.m, matches, dtype=np.int64))
+        return Hits(found, scores, np.array([matches] * q.m, dtype=np.int64))
 
     def _by_decoding(self, q: Prepared, k: int, allow: NDArray[np.bool_] | None) -> tuple[I64, F32]:
-        """Codecs without a native layout: decode a block, score floats, keep the best so far."""
+        """Codecs without a native layout: decode block after block, score floats, keep the best of each."""
         rows = self.rows
-        best_rows = np.full((q.m, 0), -1, dtype=np.int64)
-        best = np.full((q.m, 0), -np.inf, dtype=np.float32)
+        found, best = [], []
         step = block_rows(q.queries.shape[1])
         for start in range(0, rows.n, step):
             scores = rows.scorer.score(q, rows.codes[start : start + step])
             if allow is not None:
                 scores = np.where(allow[None, start : start + step], scores, np.float32(-np.inf))
-            count = min(k, scores.shape[1])
-            ids, top = kernels.topk(scores, count)
-            ids = np.where(np.isneginf(top), -1, ids + start)
-            best_rows = np.concatenate([best_rows, ids], axis=1)
-            best = np.concatenate([best, top], axis=1)
-            order = np.lexsort((np.where(best_rows < 0, rows.n, best_rows), -best), axis=1)[:, :k]
-            best_rows = np.take_along_axis(best_rows, order, axis=1)
-            best = np.take_along_axis(best, order, axis=1)
-        return best_rows, best
+            ids, top = kernels.topk(scores, min(k, scores.shape[1]))
+            found.append(np.where(top == -np.inf, -1, ids + start))
+            best.append(top)
+        if len(best) == 1:
+            return found[0], best[0]
+        # Blocks lie in the order of their rows, so that the first of equal scores has the smaller row number.
+        at, top = kernels.topk(np.concatenate(best, axis=1), k)
+        ids = np.take_along_axis(np.concatenate(found, axis=1), at, axis=1)
+        return np.where(top == -np.inf, -1, ids), top

@@ -5,17 +5,21 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Least squared error of a unit Gaussian at b bits (Max 1960); real coordinates are near enough for sharing.
-GAUSSIAN = np.array([1, 0.3634, 0.1175, 0.03454, 0.009497, 0.002499, 0.000644, 0.0001635, 0.0000412])
-MOST = 8
+# Squared error of a unit Gaussian at b bits: the least there is up to 4 (Max 1960), what level_steps reaches above.
+# Real coordinates are near enough for sharing.
+GAUSSIAN = np.array(
+    [1, 0.3634, 0.1175, 0.03454, 0.009497, 0.0031, 0.00092, 0.000275, 8e-5, 2.4e-5, 6.8e-6, 1.9e-6, 5.3e-7]
+)
+MOST = 12
 
 
 def greedy_bits(values: NDArray[np.float64], budget: int) -> NDArray[np.int64]:
-    """Bits for each dimension: each next one goes where it lowers the weighted error most; at most 8."""
+    """Bits for each dimension: each next one goes where it lowers the weighted error most, up to ``MOST``."""
     d = len(values)
     bits = np.zeros(d, dtype=np.int64)
     gains = (GAUSSIAN[:-1] - GAUSSIAN[1:])[None, :] * values[:, None]
@@ -40,16 +44,16 @@ class Piece:
     shift: int
 
 
-def _parts(bits: int) -> tuple[int, ...]:
-    """A dimension of more than four bits is coded in two steps, coarse and fine."""
-    return (bits,) if bits <= 4 else (4, bits - 4)
+def parts_of(bits: int) -> tuple[int, ...]:
+    """A dimension of more than four bits is coded in steps, each finer: as many fours as fit, then the rest."""
+    return (4,) * (bits // 4) + ((bits % 4,) if bits % 4 else ())
 
 
 def _counts(bits: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many parts there are of each size from 0 to 4 bits."""
     sizes = np.zeros(5, dtype=np.int64)
     for total, count in enumerate(np.bincount(bits, minlength=MOST + 1)):
-        for part in _parts(total) if total else ():
+        for part in parts_of(total):
             sizes[part] += count
     return sizes
 
@@ -73,37 +77,43 @@ def make_packable(bits: NDArray[np.int64], values: NDArray[np.float64]) -> NDArr
     """
     bits = bits.copy()
     while not _packable(bits):
-        gain = np.where(bits < MOST, GAUSSIAN[bits] - GAUSSIAN[np.minimum(bits + 1, MOST)], 0) * values
-        cost = np.where(bits > 0, GAUSSIAN[np.maximum(bits - 1, 0)] - GAUSSIAN[bits], np.inf) * values
-        best: tuple[float, int, int] | None = None
-        for up_from in range(MOST):
-            for down_from in range(1, MOST + 1):
-                ups, downs = np.flatnonzero(bits == up_from), np.flatnonzero(bits == down_from)
-                if not ups.size or not downs.size:
-                    continue
-                up = int(ups[np.argmax(gain[ups])])
-                others = downs[downs != up]
-                if not others.size:
-                    continue
-                down = int(others[np.argmin(cost[others])])
-                trial = bits.copy()
-                trial[up] += 1
-                trial[down] -= 1
-                price = float(cost[down] - gain[up])
-                if _missing_ones(trial) < _missing_ones(bits) and (best is None or price < best[0]):
-                    best = (price, up, down)
-        if best is None:
-            return bits
-        bits[best[1]] += 1
-        bits[best[2]] -= 1
+        move = _cheapest_move(bits, values)
+        if move is None:
+            break
+        bits[move[0]] += 1
+        bits[move[1]] -= 1
     return bits
+
+
+def _cheapest_move(bits: NDArray[np.int64], values: NDArray[np.float64]) -> tuple[int, int] | None:
+    """The dimensions that take and give the bit whose move costs least, of those after which fewer ones are missing."""
+    change = np.diff([parts_of(b).count(3) - parts_of(b).count(1) for b in range(MOST + 1)])
+    steps = GAUSSIAN[:-1] - GAUSSIAN[1:]
+    takers = [_two_best(bits, b, -steps[b] * values) for b in range(MOST)]
+    givers = [_two_best(bits, b, steps[b - 1] * values) for b in range(1, MOST + 1)]
+    moves = [
+        (steps[low] * values[down] - steps[high] * values[up], up, down)
+        for high in range(MOST)
+        for low in range(MOST)
+        if change[high] < change[low]
+        for up in takers[high]
+        for down in givers[low]
+        if up != down
+    ]
+    return min(moves)[1:] if moves else None
+
+
+def _two_best(bits: NDArray[np.int64], count: int, costs: NDArray[np.float64]) -> list[int]:
+    """Of the dimensions with ``count`` bits the two that cost least: one may be taken already."""
+    there = np.flatnonzero(bits == count)
+    return [int(j) for j in there[np.argsort(costs[there], kind="stable")[:2]]]
 
 
 def pack(bits: NDArray[np.int64]) -> list[Piece]:
     """Place every dimension's code in nibbles; full ones where ``make_packable`` went before."""
     pools: dict[int, list[int]] = {size: [] for size in (1, 2, 3, 4)}
     for j, total in enumerate(bits.tolist()):
-        for part in _parts(total) if total else ():
+        for part in parts_of(total):
             pools[part].append(j)
     pieces: list[Piece] = []
     nibble = 0
@@ -120,46 +130,73 @@ def pack(bits: NDArray[np.int64]) -> list[Piece]:
     return pieces
 
 
-def two_steps(
-    values: NDArray[np.float32], fine: int, rounds: int = 6
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Sixteen coarse levels and ``fine`` offsets whose sums quantize values well, by turns."""
-    coarse = lloyd_max(values, 16, 25)
-    rest = values - coarse[nearest(values, coarse)]
-    offsets = lloyd_max(rest, fine, 25)
+def level_steps(values: NDArray[np.float32], bits: int, rounds: int = 30) -> list[NDArray[np.float32]]:
+    """The levels of each part of a code, whose sums quantize values well.
+
+    Sums of even steps do better than levels fitted to the residuals of coarser ones, whose cells differ in
+    width. From there each part's levels move in turn to the best for the others, until it hardly helps.
+    """
+    if bits <= 4:
+        return [lloyd_max(values, 1 << bits)]
+    x = np.sort(values.astype(np.float64))
+    totals = np.concatenate([[0.0], np.cumsum(x)])
+    steps, before = _even_steps(x, bits), np.inf
+    codes = np.arange(1 << bits)
+    digits = [(codes >> 4 * i) & 15 for i in range(len(steps))]
     for _ in range(rounds):
-        code = nearest_sum(values, coarse, offsets)
-        high, low = code % 16, code // 16
-        coarse = _means(high, values - offsets[low], coarse)
-        offsets = _means(low, values - coarse[high], offsets)
-    return coarse, offsets
+        sums = sums_of(steps)
+        order = np.argsort(sums, kind="stable")
+        ends = np.concatenate([[0], np.searchsorted(x, middles(sums[order])), [len(x)]])
+        counts, inside = np.empty(sums.size), np.empty(sums.size)
+        counts[order], inside[order] = np.diff(ends), np.diff(totals[ends])
+        error = float((counts * sums - 2 * inside) @ sums + x @ x)
+        if error >= 0.999 * before:
+            break
+        before = error
+        for i, digit in enumerate(digits):
+            held = np.bincount(digit, counts)
+            shift = np.bincount(digit, inside - counts * sums) / np.maximum(held, 1)
+            steps[i] = steps[i] + shift
+            sums += shift[digit]
+    return [np.asarray(levels, dtype=np.float32) for levels in steps]
 
 
-def nearest_sum(
-    values: NDArray[np.float32], coarse: NDArray[np.float32], offsets: NDArray[np.float32]
-) -> NDArray[np.int64]:
-    """The code ``high + 16 * low`` whose sum of levels is nearest to each value."""
-    sums = (offsets[:, None] + coarse[None, :]).ravel()
-    order = np.argsort(sums, kind="stable")
-    return np.asarray(order[nearest(values, sums[order])])
+def _even_steps(x: NDArray[np.float64], bits: int) -> list[NDArray[np.float64]]:
+    """Steps to evenly spaced sums, over as many standard deviations as suit a Gaussian, but not beyond sorted ``x``."""
+    reach, margin = (bits + 4) / 3 * float(x.std()), 0.02 * (x[-1] - x[0])
+    low, high = max(x.mean() - reach, x[0] - margin), min(x.mean() + reach, x[-1] + margin)
+    step = (high - low) / (1 << bits)
+    steps, left = [], bits
+    for part in parts_of(bits):
+        left -= part
+        steps.append(step * (1 << left) * np.arange(1 << part))
+    steps[0] += low + step / 2
+    return steps
+
+
+def sums_of(steps: list[NDArray[Any]]) -> NDArray[Any]:
+    """The sum of levels that each code names; a code's lowest four bits belong to the first step."""
+    sums = steps[0]
+    for levels in steps[1:]:
+        sums = (levels[:, None] + sums).ravel()
+    return sums
 
 
 def nearest(values: NDArray[np.float32], levels: NDArray[np.float32]) -> NDArray[np.int64]:
     """The number of the nearest level, of ascending ``levels``; in the middle the lower one."""
-    middles = (levels[1:] + levels[:-1]) / 2
+    edges = middles(levels)
     if levels.size > 40:
-        return np.searchsorted(middles, values)
+        return np.searchsorted(edges, values)
     # Counting the middles below is several times quicker than a search while they are few.
     count = np.zeros(values.shape, dtype=np.uint8)
-    for middle in middles:
-        count += values > middle
+    for edge in edges:
+        count += values > edge
     return count.astype(np.int64)
 
 
-def _means(code: NDArray[np.int64], values: NDArray[np.float32], old: NDArray[np.float32]) -> NDArray[np.float32]:
-    counts = np.bincount(code, minlength=old.size)
-    sums = np.bincount(code, weights=values, minlength=old.size)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), old).astype(np.float32)
+def middles(levels: NDArray[Any]) -> NDArray[Any]:
+    """Where the nearest of ascending levels changes."""
+    return np.asarray((levels[1:] + levels[:-1]) / 2)
 
 
 def lloyd_max(values: NDArray[np.float32], levels: int, rounds: int = 40) -> NDArray[np.float32]:

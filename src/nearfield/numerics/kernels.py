@@ -6,7 +6,6 @@ of threads; both are read at each call. Results never depend on the number of th
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.core.arrays import seems_finite
 from nearfield.core.errors import BadInput, BadParameter
 from nearfield.core.protocols import BLOCK, F32, I64, TABLE_LAYOUTS, U8, Constant, Folded, Layout, Metric, RowFormat
 from nearfield.numerics import reference
@@ -148,11 +148,7 @@ def _codes(codes: Any, what: str = "codes") -> U8:
 
 
 def _finite(v: F32, what: str) -> F32:
-    # one quick pass: NaN and infinity survive a sum of squares; overflow is told apart by the second test
-    flat = v.reshape(-1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        size = float(np.dot(flat, flat))
-    if not math.isfinite(size) and not np.isfinite(v).all():
+    if not seems_finite(v) and not np.isfinite(v).all():
         bad = np.flatnonzero(~np.isfinite(v.reshape(len(v), -1)).all(axis=1))[:3].tolist()
         raise BadInput(f"{what}: NaN or infinity in the coefficients of queries {bad}; check the queries")
     return v
@@ -167,7 +163,7 @@ def _queries(fmt: RowFormat, folded: Folded) -> tuple[Folded, int]:
     if main is None:
         name = "weights" if not table else "nibble_tables" if fmt.nibble_columns else "byte_tables"
         raise BadInput(f"folded queries: layout {fmt.layout.value!r} needs {name}, got None")
-    m = int(np.shape(main)[0])
+    m = len(main)
     out = Folded()
     if not table:
         out.weights = _finite(_f32(main, "weights", (m, fmt.dim)), "weights")
@@ -177,11 +173,15 @@ def _queries(fmt: RowFormat, folded: Folded) -> tuple[Folded, int]:
         if folded.byte_tables is None:
             raise BadInput(f"folded queries: layout {fmt.layout.value!r} needs byte_tables, got None")
         out.byte_tables = _finite(_f32(folded.byte_tables, "byte_tables", (m, fmt.byte_columns, 256)), "byte_tables")
-    for name in ("inside", "slope", "outside", "squares"):
-        value = getattr(folded, name)
-        if value is not None:
-            setattr(out, name, _f32(value, name, (m,)))
+    out.inside = _of_queries(folded.inside, "inside", m)
+    out.slope = _of_queries(folded.slope, "slope", m)
+    out.outside = _of_queries(folded.outside, "outside", m)
+    out.squares = _of_queries(folded.squares, "squares", m)
     return out, m
+
+
+def _of_queries(v: F32 | None, what: str, m: int) -> F32 | None:
+    return None if v is None else _f32(v, what, (m,))
 
 
 def _metric(metric: str, terms: Any, n: int) -> F32 | None:
@@ -400,8 +400,17 @@ def dots(q: F32, x: F32, *, threads: int | None = None) -> F32:
     q, x = _f32(q, "q"), _f32(x, "x")
     if q.ndim != 2 or x.ndim != 2 or q.shape[1] != x.shape[1]:
         raise BadInput(f"dots: expected q [m, d] and x [n, d], got {q.shape} and {x.shape}")
-    d = x.shape[1]
-    if _isa() < 0 or d == 0:
+    which, (n, d) = _isa(), x.shape
+    if which < 0 or d == 0:
         return reference.dots(q, x)
-    fmt = RowFormat(Layout.F32, 4 * d, d)
-    return score_rows(fmt, x.view(np.uint8).reshape(len(x), 4 * d), Folded(weights=q), "dot", threads=threads)
+    weights, others = _finite(q, "weights"), (None,) * 6
+    workers = _workers(threads, x.nbytes * len(q))
+    flat = x.reshape(-1).view(np.uint8)
+    return _native.score_rows(
+        which, _floats(d), flat, n, len(q), weights, *others, _METRICS["dot"], None, None, workers
+    )
+
+
+@lru_cache(maxsize=256)
+def _floats(d: int) -> Any:
+    return _native_format(RowFormat(Layout.F32, 4 * d, d))

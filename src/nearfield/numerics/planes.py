@@ -8,11 +8,13 @@ of its pieces, a weighted sum of integers is a sum of look-ups, one a nibble.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.protocols import F32, U8
+from nearfield.numerics.scalars import filled
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class Planes:
 
     def tables(self, weights: F32) -> F32:
         """Weights ``[m, dim]`` as look-up tables ``[m, 2 * columns, 16]`` whose sum is ``weights @ integers``."""
-        return np.concatenate([_tables(weights, p) for p in self.planes], axis=1)
+        tables = [_tables(weights, p) for p in self.planes]
+        return tables[0] if len(tables) == 1 else np.concatenate(tables, axis=1)
 
 
 def _pack(integers: NDArray[np.uint8] | NDArray[np.uint16], plane: Plane) -> U8:
@@ -85,13 +88,13 @@ def _unpack(codes: U8, plane: Plane, dim: int) -> NDArray[np.uint16]:
 
 
 def _tables(weights: F32, plane: Plane) -> F32:
-    each = 4 // plane.bits
-    padded = np.zeros((len(weights), 2 * plane.columns * each), np.float32)
-    padded[:, : weights.shape[1]] = weights
-    digits = np.arange(16)[None, :] >> (plane.bits * np.arange(each)[:, None])
-    patterns = ((digits & ((1 << plane.bits) - 1)) << plane.shift).astype(np.float32)
-    grouped = padded.reshape(len(weights), -1, each)
-    out = np.zeros((*grouped.shape[:2], 16), np.float32)
-    for i in range(each):
-        out += grouped[:, :, i, None] * patterns[i]
-    return out
+    patterns = _patterns(plane.bits, plane.shift)
+    each = len(patterns)
+    return filled(weights, 2 * plane.columns * each).reshape(len(weights), -1, each) @ patterns
+
+
+@cache
+def _patterns(bits: int, shift: int) -> F32:
+    """What each coefficient of a nibble contributes to each of its 16 values: ``[4 // bits, 16]``."""
+    digits = np.arange(16) >> (bits * np.arange(4 // bits)[:, None])
+    return ((digits & ((1 << bits) - 1)) << shift).astype(np.float32)

@@ -8,6 +8,7 @@ import numpy as np
 
 from nearfield.core.protocols import F32, U8, Constant, Folded, Layout, RowFormat
 from nearfield.numerics import kernels, kmeans
+from nearfield.numerics.scalars import filled
 
 SAMPLE_ROWS, SAMPLE_PER_CENTROID = 16_384, 128
 
@@ -52,9 +53,9 @@ class Indices:
         """Tables ``[m, parts, 2 ** bits]`` as kernels take them."""
         if self.bits == 8:
             return Folded(byte_tables=np.ascontiguousarray(tables))
-        padded = np.zeros((len(tables), 2 * self.columns, 16), np.float32)
-        padded[:, : self.parts] = tables
-        return Folded(nibble_tables=padded)
+        if self.parts % 2:
+            tables = np.concatenate([tables, np.zeros((len(tables), 1, 16), np.float32)], axis=1)
+        return Folded(nibble_tables=tables)
 
 
 def part_width(d: int, parts: int) -> int:
@@ -66,9 +67,7 @@ def split(x: F32, parts: int) -> F32:
     """Rows ``[n, d]`` as parts ``[parts, n, width]``, zeros behind."""
     n, d = x.shape
     width = part_width(d, parts)
-    padded = np.zeros((n, parts * width), np.float32)
-    padded[:, :d] = x
-    return np.ascontiguousarray(padded.reshape(n, parts, width).transpose(1, 0, 2))
+    return np.ascontiguousarray(filled(x, parts * width).reshape(n, parts, width).transpose(1, 0, 2))
 
 
 def join(split_rows: F32, d: int) -> F32:
@@ -102,11 +101,8 @@ def centroids_of(indices: U8, codebooks: F32) -> F32:
 
 def tables(q: F32, codebooks: F32) -> F32:
     """The dot product of each part of each query with each centroid: ``[m, parts, size]``."""
-    m, d = q.shape
     parts, _, width = codebooks.shape
-    padded = np.zeros((m, parts * width), np.float32)
-    padded[:, :d] = q
-    return kernels.part_tables(padded, codebooks)
+    return kernels.part_tables(filled(q, parts * width), codebooks)
 
 
 def refine(parts: F32, codebooks: F32, *, rounds: int) -> F32:

@@ -12,6 +12,9 @@ from nearfield.core.protocols import F32, U8
 RANGE_ROWS = 2048  # rows that ranges are searched on: the error is a mean over many values
 SHRINKS = tuple(np.linspace(1.0, 0.3, 15).tolist())  # how far a range is cut before its error is measured
 
+# The signs [4, 16] of the four bits of each nibble, the lowest first.
+_NIBBLE_SIGNS = ((np.arange(16) >> np.arange(4)[:, None] & 1) * 2 - 1).astype(np.float32)
+
 
 def nibbles_packed(codes: U8) -> U8:
     """Two codes a byte, the low nibble first: ``[n, d] -> [n, ceil(d / 2)]``.
@@ -50,12 +53,16 @@ def sign_tables(weights: F32) -> F32:
     Entry ``c`` of a table is the sum of its four weights, each with the sign that its bit of ``c`` gives.
     """
     m, d = weights.shape
-    columns = 2 * -(-d // 8)
-    padded = np.zeros((m, 4 * columns), dtype=np.float32)
-    padded[:, :d] = weights
-    patterns = np.unpackbits(np.arange(16, dtype=np.uint8)[:, None], axis=1, bitorder="little")[:, :4]
-    signed = patterns.astype(np.float32) * 2 - 1
-    return np.ascontiguousarray(padded.reshape(m, columns, 4) @ signed.T, dtype=np.float32)
+    return filled(weights, -(-d // 8) * 8).reshape(m, -1, 4) @ _NIBBLE_SIGNS
+
+
+def filled(x: F32, width: int) -> F32:
+    """Rows filled up with zeros to ``width``."""
+    if x.shape[1] == width:
+        return x
+    out = np.zeros((len(x), width), dtype=np.float32)
+    out[:, : x.shape[1]] = x
+    return out
 
 
 def fit_steps(centred: F32, largest: float, quantise: Callable[[F32], F32], *, each: bool) -> F32:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nearfield.core.codecs import Codec
 from nearfield.core.protocols import F32, U8, Folded, Layout, RowFormat
-from nearfield.numerics import gains, scalars
+from nearfield.numerics import gains, kernels, scalars
 
 GAIN_ROWS = 8192  # rows of the sample that levels and the range of gains are taken from
 
@@ -103,6 +103,6 @@ class SignCodes(Codec):
 
     def fold(self, q: F32) -> Folded:
         """Tables of the turned query's weights; the mean goes inside, since the gain scales it too."""
-        turned = q if self._rotation is None else q @ self._rotation.T
-        weights = np.asarray(turned * self.levels_, dtype=np.float32)
-        return Folded(nibble_tables=scalars.sign_tables(weights), inside=np.asarray(q @ self.mean_, np.float32))
+        turned = q if self._rotation is None else kernels.dots(q, self._rotation)
+        inside = np.einsum("ij,j->i", q, self.mean_)
+        return Folded(nibble_tables=scalars.sign_tables(turned * self.levels_), inside=inside)

@@ -8,6 +8,7 @@ row's gain for nothing; the others store the gain in a byte if asked.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -58,6 +59,7 @@ class Levels:
         return tuple(int(v) for v in np.rint((values - np.float32(self.offset)) / np.float32(self.unit)))
 
 
+@cache
 def uniform(bits: int, *, zero: bool) -> Levels:
     """Evenly spaced levels: with ``zero`` an odd number about zero, else all of them, half a step off zero."""
     half = 1 << (bits - 1)

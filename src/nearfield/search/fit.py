@@ -169,6 +169,8 @@ def fit_steps(
         _refuse(fitted.codec, fitted.scoring(fitted.codec, first=True))
         return fitted
     x = _ready_sample(given, rows, metric, on_zero)
+    if not as_given:
+        del given  # as large as x
     mapped, mapped_queries = x, asked
     for i, (map_, stream) in enumerate(zip(fitted.maps, streams[3:])):
         inner: Metric = "l2" if metric in ("l2", "hamming") else "dot"
@@ -219,6 +221,8 @@ def as_queries(queries: Any, metric: Metric, d: int, on_zero: str = "raise") -> 
     width = batch.shape[1] * (8 if metric == "hamming" else 1)
     if width != d:
         raise BadInput(f"queries: expected width {d}, as the rows, got {width}")
+    if isinstance(batch, arrays.ArraySource):
+        return arrays.ready(batch.array, metric, 0, "queries", on_zero)
     parts = [arrays.ready(b, metric, 0, "queries", on_zero) for b in batch.blocks(batch.shape[0] or 1)]
     return np.concatenate(parts) if parts else np.zeros((0, d), np.float32)
 

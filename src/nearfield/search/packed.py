@@ -43,6 +43,7 @@ class Packed:
         scorer = codec.scorer(fitted.scoring(codec, first=True))
         rows = Rows(columns["codes"], scorer, codec.decode, fitted.n, columns.get("codes.terms"), interleaved(codec))
         self._scorer = scorer
+        self._rescorers = [c.scorer(fitted.scoring(c, first=False)) for c in fitted.rescore_codecs]
         self.index = fitted.plan.index.fresh().build(rows, rng=np.random.default_rng(0))
 
     # -- what it is --------------------------------------------------------------------------------
@@ -180,11 +181,11 @@ class Packed:
         return self._encoder
 
     def _search_block(self, q: F32, k: int, budget: int | None, allow: NDArray[np.bool_] | None) -> Hits:
-        mapped, bias = q, np.zeros(len(q), dtype=np.float32)
+        mapped, bias = q, None
         for map_ in self.fitted.maps:
             extra = map_.query_bias(mapped)
             if extra is not None:
-                bias += extra
+                bias = extra if bias is None else bias + extra
             mapped = map_.transform_queries(mapped)
         wanted = k
         for step in reversed(self.plan.rescores):
@@ -192,21 +193,20 @@ class Packed:
         wanted = min(wanted, len(self))
         hits = self.index.search(self._scorer.prepare(mapped), wanted, budget=budget or 0, allow=allow)
         if not self.plan.rescores:
-            hits.scores += bias[:, None]
+            if bias is not None:
+                hits.scores += bias[:, None]
             return hits
         rows, scores = hits.rows, hits.scores
         counted = np.zeros(len(q), dtype=np.int64)
-        for i, (step, codec) in enumerate(zip(self.plan.rescores, self.fitted.rescore_codecs)):
+        for i, (step, scorer) in enumerate(zip(self.plan.rescores, self._rescorers)):
             later = [s.depth for s in self.plan.rescores[i + 1 :]]
             keep = min(max([k, *(depth * k for depth in later)]), len(self))
             name = f"rescore{i}"
             self._verify_rows(name, rows)
-            prepared = codec.scorer(self.fitted.scoring(codec, first=False)).prepare(
-                q if step.of == "input" else mapped
-            )
+            prepared = scorer.prepare(q if step.of == "input" else mapped)
             counted += (rows >= 0).sum(axis=1)
-            rows, scores = rescore(prepared, codec, self.columns[name], self.columns.get(f"{name}.terms"), rows, keep)
-            if step.of == "mapped":
+            rows, scores = rescore(prepared, scorer, self.columns[name], self.columns.get(f"{name}.terms"), rows, keep)
+            if step.of == "mapped" and bias is not None:
                 scores += bias[:, None]
         return Hits(rows, scores, hits.scored, rescored=counted)
 
@@ -296,6 +296,8 @@ class _Ints(Sequence[int]):
 def _stack(found: list[Hits], k: int, n: int) -> Hits:
     if not found:
         return Hits(np.zeros((0, k), np.int64), np.zeros((0, k), np.float32), np.zeros(0, np.int64))
+    if len(found) == 1:
+        return found[0]
     rescored = [h.rescored for h in found if h.rescored is not None]
     return Hits(
         np.concatenate([h.rows for h in found]),

@@ -17,7 +17,7 @@ from nearfield.core.codecs import Codec
 from nearfield.core.errors import BadPlan
 from nearfield.core.method import Method
 from nearfield.core.params import OneOf, Range
-from nearfield.core.protocols import F32, I64, Folded, Prepared
+from nearfield.core.protocols import F32, I64, Folded, Prepared, Scorer
 from nearfield.numerics import kernels
 
 
@@ -44,24 +44,23 @@ class Rescore(Method):
         return made
 
 
-def rescore(q: Prepared, codec: Codec, codes: Any, terms: F32 | None, rows: I64, k: int) -> tuple[I64, F32]:
+def rescore(q: Prepared, scorer: Scorer, codes: Any, terms: F32 | None, rows: I64, k: int) -> tuple[I64, F32]:
     """Re-score the rows of each query, ``[m, c]`` with -1 for none, and keep the best ``k``; ties by row."""
     m, c = rows.shape
     scores = np.full((m, c), -np.inf, dtype=np.float32)
-    fmt = codec.row_format()
     for i in range(m):
         wanted = rows[i][rows[i] >= 0]
         if wanted.size:
-            scores[i, : wanted.size] = _one(q, i, codec, fmt, codes, terms, wanted)
+            scores[i, : wanted.size] = _one(q, i, scorer, codes, terms, wanted)
     order = np.lexsort((rows, -scores), axis=1)[:, :k]
     return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
 
 
-def _one(q: Prepared, i: int, codec: Codec, fmt: Any, codes: Any, terms: F32 | None, rows: I64) -> F32:
-    if fmt is not None and q.folded is not None:
-        return np.asarray(kernels.score_rows(fmt, codes, one_folded(q.folded, i), q.metric, rows, terms)[0])
+def _one(q: Prepared, i: int, scorer: Scorer, codes: Any, terms: F32 | None, rows: I64) -> F32:
+    if scorer.format is not None and q.folded is not None:
+        return np.asarray(kernels.score_rows(scorer.format, codes, one_folded(q.folded, i), q.metric, rows, terms)[0])
     single = Prepared(q.queries[i : i + 1], q.metric)
-    return np.asarray(codec.scorer(q.metric).score(single, np.ascontiguousarray(codes[rows]))[0])
+    return np.asarray(scorer.score(single, np.ascontiguousarray(codes[rows]))[0])
 
 
 def one_folded(folded: Folded, i: int) -> Folded:

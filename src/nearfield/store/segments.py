@@ -19,6 +19,7 @@ A file is written beside its final name, synced and renamed: there is never half
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 import struct
@@ -244,8 +245,11 @@ class Segment:
         """Verify the bytes ``start..stop`` of a column, each MiB once; raises ``Corrupt`` naming the place."""
         done = self._verified[name]
         entry = self._columns[name]
-        nbytes = int(np.prod(entry["shape"], dtype=np.int64)) * np.dtype(entry["dtype"]).itemsize
-        for chunk in range(start // CHUNK, -(-min(stop, nbytes) // CHUNK)):
+        nbytes = math.prod(entry["shape"]) * np.dtype(entry["dtype"]).itemsize
+        first, last = start // CHUNK, -(-min(stop, nbytes) // CHUNK)
+        if done[first:last].all():
+            return
+        for chunk in range(first, last):
             if not done[chunk]:
                 at = entry["offset"] + chunk * CHUNK
                 end = min(at + CHUNK, entry["offset"] + nbytes)

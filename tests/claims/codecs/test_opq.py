@@ -16,7 +16,10 @@ PAPER = "doi:10.1109/CVPR.2013.379"
 def test_distortion_is_far_below_that_of_pq(minilm60k: np.ndarray, record_claim, parts: int) -> None:
     rows, fresh = minilm60k[::5], minilm60k[1::40]
     errors = []
-    for codec in (PQ(parts=parts, code_bits=4, gain=False), OPQ(parts=parts, code_bits=4, rounds=4, gain=False)):
+    for codec in (
+        PQ(parts=parts, code_bits=4, gain=False),
+        OPQ(parts=parts, code_bits=4, rounds=4, gain=False, weight=0.0),
+    ):
         codec.fit(rows, rng=np.random.default_rng(0))
         errors.append(float(((codec.decode(codec.encode(fresh)) - fresh) ** 2).sum(axis=1).mean()))
     ratio = errors[1] / errors[0]
@@ -28,7 +31,9 @@ def test_the_alternation_improves_on_the_parametric_start(minilm60k: np.ndarray,
     rows, fresh = minilm60k[::4], minilm60k[1::40]
     trained, held_out = [], []
     for rounds in (0, 6):
-        codec = OPQ(parts=48, code_bits=4, rounds=rounds, gain=False).fit(rows, rng=np.random.default_rng(0))
+        codec = OPQ(parts=48, code_bits=4, rounds=rounds, gain=False, weight=0.0).fit(
+            rows, rng=np.random.default_rng(0)
+        )
         for x, out in ((rows, trained), (fresh, held_out)):
             out.append(float(((codec.decode(codec.encode(x)) - x) ** 2).sum(axis=1).mean()))
     figure = f"fitted rows {trained[0]:.4f} to {trained[1]:.4f}, others {held_out[0]:.4f} to {held_out[1]:.4f}"
