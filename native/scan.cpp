@@ -186,7 +186,7 @@ void offer(const Work& w, const TableQuery& q, const Offsets& o, uint32_t* sums,
            const RowTerms& rows, TopK& top) {
   const uint8_t* codes = w.codes + block * w.format->width * kBlock;
   float scores[kBlock];
-  w.isa->table_exact(w.format, codes, &q, sums);
+  if (q.slack) w.isa->table_exact(w.format, codes, &q, sums);
   w.isa->table_scores(sums, kBlock, &q, &rows, &o, scores);
   for (; mask; mask &= mask - 1) {
     const int r = std::countr_zero(mask);

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from nearfield.core.protocols import BLOCK, F32, I64, TABLE_LAYOUTS, U8, Constant, Folded, Layout, RowFormat
 
 _TINY = np.float32(np.finfo(np.float32).tiny)
+_ENTRY = 32767.0  # the largest entry of a table
+_EVEN = 31744.0  # likewise where the tables hold whole numbers of 0 to 4: their entries have no lower bits then
 _CHUNK = 4096  # rows opened at once
 
 
@@ -87,17 +89,24 @@ def quantise(weights: F32, limit: int) -> tuple[NDArray[np.int64], F32]:
 
 
 def quantise_tables(tables: Sequence[F32]) -> tuple[list[NDArray[np.int64]], np.float32, np.float32]:
-    """Turn one query's tables into 15-bit entries; return entries, step and bias."""
+    """Turn one query's nibble and byte tables into 15-bit entries; return entries, step and bias."""
     lows = [t.min(axis=1) for t in tables if t.size]
     widest = max((float((t.max(axis=1) - lo).max()) for t, lo in zip((t for t in tables if t.size), lows)), default=0.0)
-    step = np.float32(widest) / np.float32(32767.0)
     bias = np.float32(0.0)
     if lows:
         bias = np.float32(np.cumsum(np.concatenate(lows), dtype=np.float64)[-1])
-    entries = [np.zeros(t.shape, np.int64) for t in tables]
-    if step >= _TINY:
-        entries = [np.rint((t - t.min(axis=1, initial=np.inf)[:, None]) / step).astype(np.int64) for t in tables]
+    step = np.float32(widest) / np.float32(_EVEN)
+    entries = _entries(tables, step)
+    if tables[1].size or any(np.any(e & 255) for e in entries):
+        step = np.float32(widest) / np.float32(_ENTRY)
+        entries = _entries(tables, step)
     return entries, step, bias
+
+
+def _entries(tables: Sequence[F32], step: np.float32) -> list[NDArray[np.int64]]:
+    if step < _TINY:
+        return [np.zeros(t.shape, np.int64) for t in tables]
+    return [np.rint((t - t.min(axis=1, initial=np.inf)[:, None]) / step).astype(np.int64) for t in tables]
 
 
 def constant(c: Constant | None, codes: U8) -> F32 | None:
