@@ -64,7 +64,7 @@ def _product_codes(d: int, rows: int) -> list[str]:
     out = [f"transform(bytes={b})" for b in budgets]
     out += [f"pq(parts={p}, code_bits=4)" for p in _shares(d, [(1, 4)])]
     out += [f"pq(parts={p})" for p in _shares(d, [(1, 16)])]
-    out += [f"opq(parts={p}, code_bits=4, rounds=4)" for p in _shares(d, [(1, 4)])]
+    out += [f"opq(parts={p}, code_bits=4)" for p in _shares(d, [(1, 4)])]
     stages = _shares(d, [(1, 48)])[0]
     enough = rows >= 1024 * stages  # below that, 256 centroids a stage learn the sample by heart
     out.append(f"rvq(stages={stages}, beam=1)" if enough else f"rvq(stages={2 * stages}, code_bits=4, beam=1)")

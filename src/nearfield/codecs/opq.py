@@ -2,9 +2,10 @@
 
 The most recall for its bytes from 1/8 byte to half a byte a dimension, at a longer fit than ``transform``; with
 8-bit codes its scan is slower too. The rotation begins with the principal directions, dealt out so that each
-part gets the same product of variances, and is then refined in turn with the codebooks.
+part gets the same product of variances (the parametric solution); ``rounds`` refine it in turn with the codebooks
+(the non-parametric one), which lowers the error of the rows that it is fitted on, and little that of others.
 
-paper: Ge, He, Ke, Sun, 2013, doi:10.1109/CVPR.2013.379 (non-parametric, from the parametric start)
+paper: Ge, He, Ke, Sun, 2013, doi:10.1109/CVPR.2013.379 (parametric, and non-parametric from there)
 needs: numpy
 status: proven
 """
@@ -45,7 +46,7 @@ class OPQ(Codec):
 
     parts: Annotated[int, Range(1)] = 16
     code_bits: Annotated[int, OneOf(4, 8)] = 8
-    rounds: Annotated[int, Range(0)] = 4
+    rounds: Annotated[int, Range(0)] = 0
     gain: bool = True
     weight: Annotated[float, Range(0, 1)] = 0.5
 
@@ -54,7 +55,7 @@ class OPQ(Codec):
         """8-bit and 4-bit indices, an odd number of parts, no gain, and the published objective."""
         return [
             cls(parts=4),
-            cls(parts=5, code_bits=4),
+            cls(parts=5, code_bits=4, rounds=4),
             cls(parts=4, code_bits=4, gain=False),
             cls(parts=4, code_bits=4, gain=False, weight=0.0),
         ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from nearfield.store import io_base as base
 from nearfield.store import io_npy, io_records, io_text, io_words
+from nearfield.store.atomic import AtomicFile
 from nearfield.store.io_base import MAX_RATIO, PathLike, Source
 from nearfield.store.io_text import Labels, Pairs, Texts
 
@@ -187,15 +187,7 @@ def _starts_with_numbers(path: PathLike) -> bool:
 
 
 def write_npy(path: PathLike, vectors: NDArray[Any]) -> None:
-    """Write an array as .npy: beside its name first, then renamed, so that there is never half a file."""
-    target = os.fspath(path)
-    handle, temporary = tempfile.mkstemp(prefix=os.path.basename(target) + ".", dir=os.path.dirname(target) or ".")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, vectors, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    """Write an array as .npy, whole or not at all."""
+    with AtomicFile(path) as made:
+        np.save(made.file, vectors, allow_pickle=False)
+        made.publish()

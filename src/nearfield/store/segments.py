@@ -23,7 +23,6 @@ import math
 import mmap
 import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.errors import BadInput, Corrupt
+from nearfield.store.atomic import AtomicFile
 
 MAGIC = b"NEARFLD\0"
 VERSION = 1
@@ -73,14 +73,8 @@ class SegmentWriter:
         self.kind = kind
         self._columns: dict[str, _Column] = {}
         self._end = _START
-        self._published = False
-        folder = self.path.parent
-        if not folder.is_dir():
-            raise BadInput(f"{self.path}: the folder {str(folder)!r} does not exist; create it first")
-        if self.path.is_dir():
-            raise BadInput(f"{self.path}: expected a file name, got a folder")
-        handle, self._temporary = tempfile.mkstemp(prefix=self.path.name + ".", suffix=".tmp", dir=folder)
-        self._file: BinaryIO = os.fdopen(handle, "wb")
+        self._whole = AtomicFile(path)
+        self._file = self._whole.file
 
     def begin(self, name: str, dtype: Any, shape: tuple[int, ...]) -> None:
         """Reserve room for a column."""
@@ -117,15 +111,7 @@ class SegmentWriter:
         head = _PREAMBLE.pack(MAGIC, VERSION, 0, self._end, len(footer), zlib.crc32(footer))
         self._file.seek(0)
         self._file.write(head + struct.pack("<I", zlib.crc32(head)))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(self._temporary, 0o666 & ~umask)
-        os.replace(self._temporary, self.path)
-        self._published = True
-        _sync_folder(self.path.parent)
+        self._whole.publish()
 
     def _described(self) -> dict[str, Any]:
         return {
@@ -133,32 +119,16 @@ class SegmentWriter:
             for name, c in self._columns.items()
         }
 
-    def abandon(self) -> None:
-        """Remove what was written so far."""
-        self._file.close()
-        Path(self._temporary).unlink(missing_ok=True)
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if not self._published:
-            self.abandon()
+        self._whole.__exit__(kind, error, tb)
 
 
 def _bytes_of(array: NDArray[Any]) -> memoryview:
     # An empty array cannot be cast.
     return array.data.cast("B") if array.size else memoryview(b"")
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # folders cannot be synced there
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class Segment:

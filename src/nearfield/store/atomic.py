@@ -1,0 +1,61 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from nearfield.core.errors import BadInput
+
+
+class AtomicFile:
+    """A file written beside its final name, then synced and renamed; what was there before stays until then.
+
+    Use it as a context, write to ``file`` and call ``publish``; without that, nothing is left of it. Raises
+    ``BadInput`` where the folder is not there or the name is that of a folder.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, AtomicFile(folder + "/a") as made:
+    ...     _ = made.file.write(b"whole")
+    ...     made.publish()
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if not self.path.parent.is_dir():
+            raise BadInput(f"{self.path}: the folder {str(self.path.parent)!r} does not exist; create it first")
+        if self.path.is_dir():
+            raise BadInput(f"{self.path}: expected a file name, got a folder")
+        self._temporary = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.tmp")
+        self.file: BinaryIO = open(self._temporary, "xb")  # noqa: SIM115 (closed by publish or __exit__)
+        self._published = False
+
+    def publish(self) -> None:
+        """Give the file its name, once all of it is on the disk."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        os.replace(self._temporary, self.path)
+        self._published = True
+        _sync_folder(self.path.parent)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if not self._published:
+            self.file.close()
+            self._temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # folders cannot be synced there
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
