@@ -16,7 +16,7 @@ enum Source : int { kFromInt16, kFromUint8, kFromInt8, kFromNibble };
 constexpr int kBlock = 32;     // rows interleaved in memory in table layouts
 constexpr int kPad = 32;       // query coefficients are padded with zeros to a multiple of this
 constexpr int kEntry = 32767;   // table entries have 15 bits, of which the first pass adds the upper 7
-constexpr int kEven = 31744;    // 4 * 31 * 256: whole numbers of 0 to 4 leave nothing in the lower 8
+constexpr int kEven = 16384;    // a power of two: whole numbers of 0 to 4 leave nothing in the lower 8, and stay whole
 constexpr int kCoarse = 127;    // what 7 bits hold: two of them fit in a byte
 constexpr int kWideShare = 8;   // at most one in so many columns is added up exactly at once
 

@@ -176,6 +176,19 @@ def test_the_document_says_how_rows_are_decoded(codec, rows: np.ndarray, tmp_pat
     assert np.allclose(decoded, packed.decode(), atol=2e-5)
 
 
+@pytest.mark.parametrize("width", [1, 7, 48])
+def test_the_document_says_how_bits_lie_and_score(width: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(width)
+    given, query = (rng.integers(0, 256, (n, width), dtype=np.uint8) for n in (321, 1))
+    nf.Plan("bits()").fit(given, metric="hamming", out=tmp_path / "x.nf")
+    reader = Reader(tmp_path / "x.nf")
+    assert np.array_equal(reader.codes(), given)
+    distances = np.unpackbits(given ^ query, axis=1).sum(axis=1, dtype=np.int64)
+    hits = nf.load(tmp_path / "x.nf").search(query, k=30)
+    assert np.array_equal(hits.rows[0], np.argsort(distances, kind="stable")[:30])
+    assert np.array_equal(hits.scores[0], -np.sort(distances)[:30])
+
+
 def test_every_codec_is_in_the_document() -> None:
     text = (Path(__file__).resolve().parents[2] / "docs/format.md").read_text(encoding="utf-8")
     for name in rooms.catalog("codecs"):

@@ -17,8 +17,8 @@ import numpy as np
 
 from nearfield.core.codecs import Codec, CodecScorer
 from nearfield.core.errors import BadInput, Unsupported
-from nearfield.core.protocols import F32, U8, Metric, Prepared
-from nearfield.numerics import kernels
+from nearfield.core.protocols import F32, U8, Folded, Layout, Metric, Prepared, RowFormat
+from nearfield.numerics import kernels, scalars
 
 
 @dataclass
@@ -62,6 +62,15 @@ class Bits(Codec):
         self.need_fit()
         self.check_codes(codes)
         return np.unpackbits(codes, axis=1, bitorder="little").astype(np.float32)
+
+    def row_format(self) -> RowFormat:
+        """Nibbles of four bits, each a look-up."""
+        return RowFormat(Layout.BITS, self.bytes_per_row, 8 * self.bytes_, nibble_columns=self.bytes_)
+
+    def fold(self, q: F32) -> Folded:
+        """Minus the bits in which a nibble of the query, of 0.0 and 1.0, differs from each there may be."""
+        signs = q - np.float32(0.5)  # equal bits add a half, others take one away
+        return Folded(nibble_tables=scalars.sign_tables(signs), inside=np.full(len(q), -4.0 * self.bytes_, np.float32))
 
     def scorer(self, metric: Metric) -> CodecScorer:
         """Count the bits that differ."""

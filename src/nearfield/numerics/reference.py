@@ -15,7 +15,7 @@ from nearfield.core.protocols import BLOCK, F32, I64, TABLE_LAYOUTS, U8, Constan
 
 _TINY = np.float32(np.finfo(np.float32).tiny)
 _ENTRY = 32767.0  # the largest entry of a table
-_EVEN = 31744.0  # likewise where the tables hold whole numbers of 0 to 4: their entries have no lower bits then
+_EVEN = 16384.0  # likewise where tables hold whole numbers of 0 to 4: their entries have no lower bits, and stay whole
 _CHUNK = 4096  # rows opened at once
 
 
