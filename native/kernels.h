@@ -60,6 +60,12 @@ struct TableQuery {
   uint32_t slack;     // acc lies in [sum, sum + slack] with sum as table_sums gives it
 };
 
+// Where the bytes of coefficient j, counted in the order of nibbles, lie for dot_nibbles: the low halves of 32 bytes
+// first, then the high ones.
+inline int64_t byte_place(int64_t j) {
+  return (j & ~int64_t(63)) + (j & 16) * 2 + (j & 32) / 2 + (j & 15);
+}
+
 struct Kernels {
   const char* name;
   // Row bytes of any float element to float32, or of an affine layout to int16; zeros up to stride.
@@ -73,9 +79,10 @@ struct Kernels {
   void (*dot_int)(int source, const int8_t* levels, const uint8_t* const* rows, int64_t count, int64_t dim,
                   const int16_t* q, int64_t stride, int64_t queries, const float* wscale, float* out,
                   int64_t ldo);
-  // One query against nibbles: dot_int's values, from the lower and upper bytes of the query's integers.
+  // One query against nibbles: dot_int's values, from the lower and upper bytes of the query's integers (see
+  // byte_place), and their sum.
   void (*dot_nibbles)(const int8_t* levels, const uint8_t* const* rows, int64_t count, int64_t dim, const int16_t* q,
-                      int64_t stride, const int8_t* const* halves, float wscale, float* out);
+                      int64_t stride, const int8_t* const* halves, int32_t sum, float wscale, float* out);
   void (*constants)(const Constant* c, const uint8_t* const* rows, int64_t count, float* out);
   void (*block_constants)(const Constant* c, const uint8_t* block, float* out);
   // Values to scores in place, and the positions with score >= bound.

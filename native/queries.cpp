@@ -19,6 +19,20 @@ float weight_limit(const Format& f) {
   return float(std::clamp<int64_t>(room, 1, largest));
 }
 
+void split_bytes(int64_t m, DenseQueries& q) {
+  q.byte_stride = (q.stride + 63) / 64 * 64;
+  q.lower.assign(size_t(m * q.byte_stride), 0);
+  q.upper.assign(size_t(m * q.byte_stride), 0);
+  q.sums.assign(size_t(m), 0);
+  for (int64_t i = 0; i < m; i++)
+    for (int64_t j = 0; j < q.stride; j++) {
+      const int16_t v = q.shorts[size_t(i * q.stride + j)];
+      const size_t at = size_t(i * q.byte_stride + byte_place(j));
+      q.lower[at] = int8_t(v & 255), q.upper[at] = int8_t((v - int8_t(v & 255)) >> 8);
+      q.sums[size_t(i)] += v;
+    }
+}
+
 }  // namespace
 
 DenseQueries dense_queries(const Work& w, int64_t from, int64_t to) {
@@ -37,9 +51,7 @@ DenseQueries dense_queries(const Work& w, int64_t from, int64_t to) {
   for (int64_t i = from; i < to; i++)
     w.isa->quantise(w.folded.weights + i * f.dim, f.dim, limit, f.layout == kAffine4,
                     q.shorts.data() + (i - from) * q.stride, &q.wscale[size_t(i - from)]);
-  if (f.layout == kAffine4) {
-    for (int16_t v : q.shorts) q.lower.push_back(int8_t(v & 255)), q.upper.push_back(int8_t((v - int8_t(v & 255)) >> 8));
-  }
+  if (f.layout == kAffine4) split_bytes(to - from, q);
   return q;
 }
 

@@ -10,7 +10,10 @@ struct DenseQueries {
   int64_t stride = 0;
   std::vector<float> floats;
   std::vector<int16_t> shorts;
-  std::vector<int8_t> lower, upper;  // the shorts of queries on nibbles as 256 * upper + lower
+  // Of queries on nibbles: the shorts as 256 * upper + lower, by byte_place, and their sums.
+  int64_t byte_stride = 0;
+  std::vector<int8_t> lower, upper;
+  std::vector<int32_t> sums;
   std::vector<float> wscale;
 };
 
