@@ -1,4 +1,4 @@
-"""Quality at equal bytes: recall@k of an exhaustive scan, and nDCG@10 where relevance is judged."""
+"""Quality at equal bytes: recall@k of an exhaustive scan, against peers on the same rows."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ QUICK = {"rows": 10_000, "queries": 100}  # as many rows as 256 centroids want
 
 
 def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> None:
-    """Measure nearfield's plans and the peers on the same rows, then the plans on judged collections."""
+    """Measure nearfield's plans and the peers on the same rows, and say who is above whom."""
     sizes = suite["rows"] | (QUICK if quick else {})
     space = data.neighbours(shared, rows=sizes["rows"], queries=sizes["queries"], k=sizes["k"])
     settings = {"part": "settings", "budgets": suite["budgets"], "k": sizes["k"], "rows": len(space.rows)}
     settings |= {"queries": len(space.queries["held-out"]), "targets": suite.get("targets", {})}
     keeper.keep(settings, f"{len(space.rows)} rows, {settings['queries']} queries of each kind")
     kept: list[Row] = [settings]
-    for plan in _plans(suite.get("nearfield", {}), quick):
+    for plan in plans(suite.get("nearfield", {}), quick):
         kept += _try(keeper, plan, lambda p=plan: [nearfield_row(space, p, sizes["k"])])
     for name, maker in peers.makers(suite, quick):
         kept += _try(keeper, name, lambda m=maker: peer_rows(space, m(space.rows), sizes["k"]))
     _say_verdicts(kept, suite.get("targets", {}))
-    _judged(suite.get("judged", {}), shared, keeper, quick=quick)
 
 
-def _plans(settings: dict[str, Any], quick: bool) -> list[str]:
+def plans(settings: dict[str, Any], quick: bool) -> list[str]:
+    """The plans of a suite, those that are slow to fit last and not in a quick run."""
     return settings.get("plans", []) + ([] if quick else settings.get("slow", []))
 
 
@@ -134,36 +134,3 @@ def _say_verdicts(rows: list[Row], targets: dict[str, float]) -> None:
         aim = "" if target is None else f", target {target:g} {'met' if mine >= target else 'MISSED'}"
         name = f"{peer['engine']} {peer['name']}" if peer else "none"
         print(f"  {v['bytes']} bytes: {mine:.4f} {ours['name']} against {theirs:.4f} {name}: {words}{aim}", flush=True)
-
-
-# -- judged collections: the table of S001 ---------------------------------------------------------
-
-
-def _judged(settings: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> None:
-    sets = [data.judged(shared, name) for name in settings.get("sets", [])[: 1 if quick else None]]
-    for plan in _plans(settings, quick) if sets else []:
-        try:
-            row = judged_row(sets, plan)
-        except Exception as error:  # a method whose extra is missing must not end the run
-            results.skipped(plan, error)
-            continue
-        mean = np.mean([m["ndcg10"] for m in row["sets"].values()])
-        size = np.mean([m["bytes"] for m in row["sets"].values()])
-        keeper.keep(row, f"{size:6g} B  nDCG@10 {mean:.4f}  {plan}")
-
-
-def judged_row(sets: list[data.Judged], plan: str) -> Row:
-    """One plan on every judged collection."""
-    measured = {}
-    for each in sets:
-        start = time.perf_counter()
-        packed = nf.Plan(plan).fit(each.docs, metric="cosine")
-        fit_s = time.perf_counter() - start
-        ranking = packed.search(each.queries, k=10).rows
-        measured[each.name] = {
-            "ndcg10": round(each.ndcg10(ranking), 5),
-            "bytes": packed.bytes_per_row,
-            "shared_bytes": packed.shared_bytes,
-            "fit_s": round(fit_s, 3),
-        }
-    return {"part": "ndcg", "engine": "nearfield", "name": str(nf.Plan(plan)), "sets": measured}

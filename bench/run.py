@@ -65,9 +65,9 @@ def _hold_threads(threads: int) -> None:
 
 
 def _run(name: str, suite: dict[str, Any], shared: Path, given: argparse.Namespace) -> None:
-    from bench import advise, compression, results, scan
+    from bench import advise, compression, judged, results, scan
 
-    kinds = {"compression": compression.run, "scan": scan.run, "advise": advise.run}
+    kinds = {"compression": compression.run, "judged": judged.run, "scan": scan.run, "advise": advise.run}
     if suite.get("kind") not in kinds:
         raise SystemExit(f"bench: {name}: kind must be one of {', '.join(kinds)}, got {suite.get('kind')!r}")
     folder = given.out or ROOT / "bench" / ("out" if given.quick else "results")

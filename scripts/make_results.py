@@ -38,7 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _files(folder: Path, root: Path) -> dict[Path, str]:
-    compression, scan, advise = (results.read(folder, name) for name in ("compression", "scan", "advise"))
+    suites = ("compression", "judged", "scan", "advise")
+    compression, judged, scan, advise = (results.read(folder, name) for name in suites)
     readme = root / "README.md"
     before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -47,7 +48,7 @@ def _files(folder: Path, root: Path) -> dict[Path, str]:
     parts = [
         "# Results\n\nGenerated from `bench/results/` by `scripts/make_results.py`; run again with `make bench`.",
         _compression(compression),
-        _judged(compression),
+        _judged(judged),
         _scan(scan),
         _advise(advise),
     ]

@@ -31,7 +31,9 @@ decoded = ["SQ8", "PQ8x4"]
 native = ["RaBitQ"]
 [turboquant]
 pca = [[16, 2]]
-[judged]
+"""
+JUDGED = """
+kind = "judged"
 sets = ["scifact"]
 plans = ["raw()", "float8()"]
 """
@@ -104,8 +106,8 @@ def kept(tiny: Path, suite: str) -> list[dict]:
     return [json.loads(line) for line in (tiny / "kept" / f"{suite}.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def test_compression_scan_and_tables(tiny: Path) -> None:
-    done = bench(tiny, compression=COMPRESSION, scan=SCAN)
+def test_compression_judged_scan_and_tables(tiny: Path) -> None:
+    done = bench(tiny, compression=COMPRESSION, judged=JUDGED, scan=SCAN)
     assert done.returncode == 0, done.stderr
     assert "left out: nothing()" in done.stdout
     rows = kept(tiny, "compression")
@@ -113,8 +115,9 @@ def test_compression_scan_and_tables(tiny: Path) -> None:
     assert names["transform(bytes=8)"]["bytes"] == 8
     assert names["int8(gain=False)"]["bytes"] == 32
     assert all(0 <= v <= 1 for r in names.values() for v in r["recall"].values())
-    assert {r["name"] for r in rows if r["part"] == "ndcg"} == {"raw()", "float8()"}
-    for r in rows:
+    judged = kept(tiny, "judged")
+    assert {r["name"] for r in judged if r["part"] == "ndcg"} == {"raw()", "float8()"}
+    for r in rows + judged:
         assert {"machine", "versions", "date", "commit", "suite", "threads"} <= set(r)
         assert str(tiny) not in json.dumps(r)
     timed = [r for r in kept(tiny, "scan") if r["part"] == "scan"]
