@@ -72,7 +72,7 @@ def _read(path: str, key: str | None, encoder: str | None, *, what: str = "vecto
 @click.option("--latency", type=float, help="Most microseconds a query.")
 @_METRIC
 @click.option("-k", default=10, show_default=True, help="Neighbours: recall@k.")
-@click.option("--sample", default=15_000, show_default=True, help="Rows that the sweep looks at.")
+@click.option("--sample", default=15_000, show_default=True, help="The most rows that the sweep looks at; of wide rows it takes fewer.")
 @click.option("--plan", "plans", multiple=True, help="Sweep these plans only (repeatable).")
 @click.option("--all", "all_", is_flag=True, help="Sweep the slow reducers too.")
 @click.option("--no-verify", is_flag=True, help="Do not check the chosen plan on every row.")
