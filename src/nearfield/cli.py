@@ -17,11 +17,14 @@ import nearfield
 from nearfield.core.errors import BadInput, NearfieldError
 from nearfield.core.protocols import METRICS, Progress
 
+_BREAKS = dict.fromkeys(map(ord, "\t\n\v\f\r\x85\u2028\u2029"), " ")  # they would break a line of results
 _METRIC = click.option(
     "--metric", type=click.Choice(METRICS), default="cosine", show_default=True, help="What is near."
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
-_SEED = click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bytes.")
+_SEED = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed gives the same bytes."
+)
 _ZERO = click.option("--on-zero", type=click.Choice(["raise", "keep"]), default="raise", show_default=True,
                      help="Zero vectors under cosine: refuse, or keep with score 0.")  # fmt: skip
 _ENCODER = click.option("--encoder", default=None, help="Encoder for texts (default: the one built in).")
@@ -72,7 +75,12 @@ def _read(path: str, key: str | None, encoder: str | None, *, what: str = "vecto
 @click.option("--latency", type=float, help="Most microseconds a query.")
 @_METRIC
 @click.option("-k", default=10, show_default=True, help="Neighbours: recall@k.")
-@click.option("--sample", default=15_000, show_default=True, help="The most rows that the sweep looks at; of wide rows it takes fewer.")
+@click.option(
+    "--sample",
+    default=15_000,
+    show_default=True,
+    help="The most rows that the sweep looks at; of wide rows it takes fewer.",
+)
 @click.option("--plan", "plans", multiple=True, help="Sweep these plans only (repeatable).")
 @click.option("--all", "all_", is_flag=True, help="Sweep the slow reducers too.")
 @click.option("--no-verify", is_flag=True, help="Do not check the chosen plan on every row.")
@@ -84,6 +92,10 @@ def _read(path: str, key: str | None, encoder: str | None, *, what: str = "vecto
 @_JSON
 def advise(corpus: str, **given: Any) -> None:
     """Measure plans on CORPUS and pick the smallest that keeps the quality asked for."""
+    if given["plot"]:
+        from nearfield.adviser.plot import backend_for
+
+        backend_for(given["plot"])
     x, row_ids, _, encoder = _read(corpus, given["key"], given["encoder"])
     queries, query_ids = None, None
     if given["queries"]:
@@ -110,9 +122,9 @@ def advise(corpus: str, **given: Any) -> None:
         verify=not given["no_verify"],
         progress=progress_bar(),
     )
+    click.echo(advice.to_json() if given["as_json"] else str(advice))
     if given["plot"]:
         advice.plot(given["plot"])
-    click.echo(advice.to_json() if given["as_json"] else str(advice))
 
 
 def _times(text: str | None) -> float | None:
@@ -138,6 +150,9 @@ def _times(text: str | None) -> float | None:
 def compress(corpus: str, out: str, **given: Any) -> None:
     """Apply a plan to every row of CORPUS and write one .nf file."""
     plan = nearfield.Plan(given["plan"])
+    for name in (corpus, given["queries"]):
+        if name and os.path.realpath(name) == os.path.realpath(out):
+            raise BadInput(f"compress: {out} is read from; write to another file")
     x, ids, texts, encoder = _read(corpus, given["key"], given["encoder"])
     queries = _read(given["queries"], None, encoder, what="queries")[0] if given["queries"] else None
     packed = plan.fit(
@@ -194,7 +209,10 @@ def search(file: str, text: str | None, **given: Any) -> None:
     for number, found_hits in enumerate(hits):
         for hit in found_hits:
             lead = f"{number}\t" if len(hits) > 1 else ""
-            click.echo(f"{lead}{hit.id}\t{hit.score:.4f}" + (f"\t{' '.join(hit.text.split())}" if hit.text else ""))
+            click.echo(
+                f"{lead}{str(hit.id).translate(_BREAKS)}\t{hit.score:.4f}"
+                + (f"\t{' '.join(hit.text.split())}" if hit.text else "")
+            )
 
 
 def _query_source(given: dict[str, Any]) -> Any:
@@ -301,7 +319,7 @@ def bench(suites: tuple[str, ...]) -> None:
 
 @cli.command()
 @click.option("--out", default="nearfield-demo", show_default=True, help="Folder for the file and the picture.")
-@click.option("--limit", type=int, default=None, help="Only so many passages.")
+@click.option("--limit", type=click.IntRange(min=100), default=None, help="Only so many passages.")
 def demo(out: str, limit: int | None) -> None:
     """Show the main job on the docstrings of the standard library."""
     from nearfield.demo import run
@@ -334,6 +352,11 @@ def guarded(run: Callable[[], Any]) -> int:
         # The reader went away (| head): leave quietly, and keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except SystemExit as stop:
+        # click leaves with 1 where the reader went away, after wrapping stdout so that it stays silent.
+        if type(sys.stdout).__name__ == "PacifyFlushWrapper":
+            return 0
+        return stop.code if isinstance(stop.code, int) else 1
     except MemoryError:
         click.echo("nearfield: not enough memory; try a smaller --sample, or a file rather than an array", err=True)
         return 2

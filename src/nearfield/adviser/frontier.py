@@ -64,7 +64,10 @@ def value(row: Row, measure: str) -> float:
 
 
 def knee(rows: Sequence[Row], measure: str) -> Row:
-    """The point of the frontier farthest above the chord between its ends, in (log bytes, quality)."""
+    """The point of the frontier farthest above the chord between its ends, in (log bytes, quality).
+
+    Where none is above, the frontier bends nowhere, and its best end is taken.
+    """
     line = sorted((r for r in rows if r.frontier), key=lambda r: r.bytes_per_row)
     first, last = line[0], line[-1]
     width = math.log(last.bytes_per_row / first.bytes_per_row) or 1.0
@@ -74,7 +77,8 @@ def knee(rows: Sequence[Row], measure: str) -> Row:
         x = math.log(row.bytes_per_row / first.bytes_per_row) / width
         return (value(row, measure) - value(first, measure)) / height - x
 
-    return max(line, key=above)
+    best = max(line, key=above)
+    return best if above(best) > 0 else last
 
 
 def ordered(rows: Sequence[Row], wish: Wish, measure: str, full: int, target: float) -> tuple[list[Row], list[str]]:

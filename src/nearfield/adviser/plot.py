@@ -13,6 +13,7 @@ from nearfield.adviser.frontier import value
 from nearfield.adviser.rows import Row
 from nearfield.core.errors import BadInput
 from nearfield.core.optional import require
+from nearfield.store.atomic import AtomicFile
 
 INK, SOFT, LINE, CHOSEN, SHADE = "#22303c", "#8a97a3", "#1b6ca8", "#d1495b", "#eef1f4"
 FAMILIES = (
@@ -25,11 +26,7 @@ FAMILIES = (
 
 def plot(advice: Advice, path: str | os.PathLike[str]) -> None:
     """Draw an Advice into a ``.png`` or ``.svg`` file."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in (".png", ".svg"):
-        raise BadInput(f"plot: expected a file ending in .png or .svg, got {os.fspath(path)!r}")
-    backend = "agg" if suffix == ".png" else "svg"
-    canvases = require(f"matplotlib.backends.backend_{backend}", extra="plot")
+    canvases = backend_for(path)
     figure = require("matplotlib.figure", extra="plot").Figure(
         figsize=(10.5, 6.4), dpi=150, layout="constrained", facecolor="white"
     )
@@ -42,7 +39,19 @@ def plot(advice: Advice, path: str | os.PathLike[str]) -> None:
     figure.draw_without_rendering()
     _names(advice, axes)
     _titles(advice, figure, axes)
-    canvas.print_figure(os.fspath(path), dpi=150)
+    with AtomicFile(path) as made:
+        canvas.print_figure(made.file, dpi=150, format=Path(path).suffix.lower()[1:])
+        made.publish()
+
+
+def backend_for(path: str | os.PathLike[str]) -> Any:
+    """What draws into a file of this name; ``BadInput`` where nothing can, before there is anything to draw."""
+    if not isinstance(path, (str, os.PathLike)) or Path(path).suffix.lower() not in (".png", ".svg"):
+        raise BadInput(f"plot: expected a file ending in .png or .svg, got {path!r}")
+    if not Path(path).parent.is_dir():
+        raise BadInput(f"plot: the folder of {os.fspath(path)!r} does not exist; create it first")
+    backend = "agg" if Path(path).suffix.lower() == ".png" else "svg"
+    return require(f"matplotlib.backends.backend_{backend}", extra="plot")
 
 
 def _family(row: Row) -> int:

@@ -126,7 +126,9 @@ def make_task(
     if n < least:
         raise BadInput(f"advise: expected at least {least} rows to measure recall@{k} on, got {n}")
     d = width * 8 if metric == "hamming" else width
-    seed = rng if isinstance(rng, int) else int(rng.integers(1 << 31))
+    seed = (
+        int(rng) if isinstance(rng, (int, np.integer)) and rng >= 0 else int(arrays.as_generator(rng).integers(1 << 31))
+    )
     draw = np.random.default_rng([seed, 1])
     classes = _classes(labels, n)
     asked = as_queries(queries, metric, d, on_zero) if queries is not None else None
@@ -144,6 +146,8 @@ def make_task(
     if len(rows) <= k:
         raise BadInput(f"advise: expected more than k={k} rows that are not zero, got {len(rows)}")
     _, held_x, held = _take(batch, held, metric, on_zero) if hold else (None, np.zeros((0, d), np.float32), held)
+    if hold and not len(held):
+        raise BadInput("advise: the rows held out as queries are zero, all of them; pass queries=, or drop zero rows")
     task = Task(
         batch, metric, k, on_zero, seed, rows, ready,
         given if batch.dtype.name in KEPT else None,
@@ -164,11 +168,10 @@ def make_task(
 def _check_settings(metric: str, k: int, sample: int, on_zero: str) -> None:
     if metric not in METRICS:
         raise BadInput(f"metric: expected one of {', '.join(METRICS)}, got {metric!r}")
-    if on_zero not in ("raise", "keep"):
-        raise BadInput(f"on_zero: expected 'raise' or 'keep', got {on_zero!r}")
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= 100:
+    arrays.check_on_zero(on_zero)
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= 100:
         raise BadInput(f"k: expected a whole number from 1 to 100, got {k!r}")
-    if isinstance(sample, bool) or not isinstance(sample, int) or sample < 2 * k:
+    if isinstance(sample, bool) or not isinstance(sample, (int, np.integer)) or sample < 2 * k:
         raise BadInput(f"sample: expected a whole number of at least 2 * k = {2 * k}, got {sample!r}")
 
 

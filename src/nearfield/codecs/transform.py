@@ -191,7 +191,7 @@ class Transform(Codec):
         self.check_codes(codes)
         masks = ((1 << self.bits_.astype(np.int64)) - 1).astype(np.uint8)
         parts = (codes[:, self.nibble_ // 2] >> self._shifts()) & masks
-        rows = self._dequantize(parts) @ self.directions_.T + self.mean_
+        rows = kernels.dots(self._dequantize(parts), self.directions_) + self.mean_
         return np.asarray(rows * self._range().decode(codes[:, -1])[:, None] if self.gain else rows, dtype=np.float32)
 
     def row_format(self) -> RowFormat:

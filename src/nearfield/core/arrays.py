@@ -171,6 +171,25 @@ def ready(block: NDArray[Any], metric: Metric, start: int = 0, name: str = "vect
     return unit_rows(_as_f32(block), start, name, on_zero) if metric == "cosine" else to_f32(block, start, name)
 
 
+def check_on_zero(on_zero: Any) -> None:
+    """Raise ``BadInput`` unless it is ``"raise"`` or ``"keep"``."""
+    if on_zero not in ("raise", "keep"):
+        raise BadInput(f"on_zero: expected 'raise' or 'keep', got {on_zero!r}")
+
+
+def as_generator(rng: Any) -> np.random.Generator:
+    """A Generator from a seed, or the one given; ``BadInput`` for what is neither.
+
+    >>> as_generator(3).integers(10) == as_generator(np.random.default_rng(3)).integers(10)
+    True
+    """
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if isinstance(rng, bool) or not isinstance(rng, (int, np.integer)) or rng < 0:
+        raise BadInput(f"rng: expected a whole number of at least 0, or a numpy Generator, got {rng!r}")
+    return np.random.default_rng(int(rng))
+
+
 def sample_rows(n: int, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Row numbers of a uniform sample without repetition, ascending; all rows when ``size >= n``."""
     if size >= n:

@@ -39,6 +39,8 @@ def check_search(k: int, n: int, allow: NDArray[np.bool_] | None) -> int:
     """Check ``k`` and ``allow``; return ``min(k, n)``."""
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise BadInput(f"k: expected a whole number of at least 1, got {k!r}")
+    if allow is not None and not isinstance(allow, np.ndarray):
+        raise BadInput(f"allow: expected a numpy array of bool, got {type(allow).__name__}")
     if allow is not None and (allow.dtype != np.bool_ or allow.shape != (n,)):
         raise BadInput(f"allow: expected bool of shape ({n},), got {allow.dtype} of shape {allow.shape}")
     return min(int(k), n)

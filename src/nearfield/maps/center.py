@@ -44,7 +44,7 @@ class Center(Map):
     def query_bias(self, q: F32) -> F32 | None:
         """The mean's share of every score ``[m]``, under dot."""
         self.need_fit()
-        return None if self.shifted_queries_ else np.asarray(q @ self.mean_, dtype=np.float32)
+        return None if self.shifted_queries_ else np.einsum("ij,j->i", q, self.mean_)
 
     def inverse(self, z: F32) -> F32:
         """Rows with the mean put back, ``[n, d]``."""

@@ -19,7 +19,7 @@ import numpy as np
 from nearfield.core.errors import BadInput
 from nearfield.core.params import OneOf, Range
 from nearfield.core.protocols import F32, Metric
-from nearfield.numerics import query_aware, spectra
+from nearfield.numerics import kernels, query_aware, spectra
 from nearfield.numerics.linear import LinearMap, refuse_wider
 
 
@@ -72,4 +72,4 @@ class LeanVec(LinearMap):
         """Project queries ``[m, d] -> [m, dim]`` by their own matrix."""
         self.need_fit()
         self.check_width(q, self.mean_.size)
-        return np.asarray(q @ self.query_components_.T, dtype=np.float32)
+        return kernels.dots(q, self.query_components_)

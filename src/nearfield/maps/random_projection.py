@@ -19,7 +19,7 @@ import numpy as np
 from nearfield.core.maps import Map
 from nearfield.core.params import OneOf, Range
 from nearfield.core.protocols import F32, Metric
-from nearfield.numerics import transforms
+from nearfield.numerics import kernels, transforms
 from nearfield.numerics.linear import refuse_wider
 
 
@@ -61,7 +61,7 @@ class RandomProjection(Map):
         self.check_width(x, self.width_)
         if self.kind == "hadamard":
             return self._hadamard(x)
-        projected = x @ self.components_.T.astype(np.float32)
+        projected = kernels.dots(x, self.components_.astype(np.float32))
         if self.kind == "sparse":
             projected *= np.float32(self.width_**0.25 * self.dim**-0.5)
         return np.asarray(projected, dtype=np.float32)

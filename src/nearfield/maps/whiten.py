@@ -22,7 +22,7 @@ from nearfield.core.errors import BadInput, BadParameter
 from nearfield.core.maps import Map
 from nearfield.core.params import OneOf, Range
 from nearfield.core.protocols import F32, Metric
-from nearfield.numerics import spectra
+from nearfield.numerics import kernels, spectra
 from nearfield.numerics.linear import refuse_wider
 
 FLOOR = 1e-9  # of the largest variance: below it a direction is rounding, not data
@@ -84,7 +84,7 @@ class Whiten(Map):
         """Whiten rows ``[n, d] -> [n, dim]``; queries likewise."""
         self.need_fit()
         self.check_width(x, self.mean_.size)
-        return np.asarray((x - self.mean_) @ self.components_.T, dtype=np.float32)
+        return kernels.dots(x - self.mean_, self.components_)
 
     def inverse(self, z: F32) -> F32:
         """Back to the input space, ``[n, dim] -> [n, d]``; what was dropped stays at the mean."""

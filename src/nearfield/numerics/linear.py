@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nearfield.core.errors import BadInput
 from nearfield.core.maps import Map
 from nearfield.core.protocols import F32, Metric
+from nearfield.numerics import kernels
 
 
 def refuse_wider(name: str, dim: int, d: int) -> None:
@@ -40,7 +41,7 @@ class LinearMap(Map):
         self.need_fit()
         self.check_width(x, self.mean_.size)
         centred = x - self.mean_ if self.centred_ else x
-        return np.asarray(centred @ self.components_.T, dtype=np.float32)
+        return kernels.dots(centred, self.components_)
 
     def transform_queries(self, q: F32) -> F32:
         """Project queries ``[m, d] -> [m, dim]``; centred only under l2."""
@@ -48,11 +49,11 @@ class LinearMap(Map):
             return self.transform(q)
         self.need_fit()
         self.check_width(q, self.mean_.size)
-        return np.asarray(q @ self.components_.T, dtype=np.float32)
+        return kernels.dots(q, self.components_)
 
     def query_bias(self, q: F32) -> F32 | None:
         """The mean's share of every score ``[m]``, under dot."""
         self.need_fit()
         if self.shifted_queries_ or not self.centred_:
             return None
-        return np.asarray(q @ self.mean_, dtype=np.float32)
+        return np.asarray(np.einsum("ij,j->i", q, self.mean_), dtype=np.float32)

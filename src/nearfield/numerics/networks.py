@@ -16,6 +16,7 @@ import numpy as np
 
 from nearfield.core.optional import require
 from nearfield.core.protocols import F32, I64
+from nearfield.numerics import kernels
 
 Layers = list[tuple[F32, F32]]
 
@@ -33,7 +34,7 @@ def draw(widths: list[int], rng: np.random.Generator) -> Layers:
 def apply(layers: Layers, x: F32, activation: str) -> F32:
     """Run rows ``[n, d]`` through the layers."""
     for i, (weight, bias) in enumerate(layers):
-        x = x @ weight.T + bias
+        x = kernels.dots(x, weight) + bias
         if i + 1 < len(layers):
             x = np.tanh(x) if activation == "tanh" else np.maximum(x, 0)
     return np.asarray(x, dtype=np.float32)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nearfield.core.codecs import Codec
 from nearfield.core.protocols import F32, U8, Folded, Layout, RowFormat
-from nearfield.numerics import gains, kernels, scalars
+from nearfield.numerics import gains, kernels, rotations, scalars
 
 GAIN_ROWS = 8192  # rows of the sample that levels and the range of gains are taken from
 
@@ -69,7 +69,8 @@ class SignCodes(Codec):
 
     def _shape(self, packed: U8) -> F32:
         signed = scalars.signs(packed, self.bits_) * self.levels_
-        return np.asarray(self.mean_ + (signed if self._rotation is None else signed @ self._rotation), np.float32)
+        turned = signed if self._rotation is None else rotations.turn(signed, self._rotation)
+        return np.asarray(self.mean_ + turned, dtype=np.float32)
 
     def encode(self, x: F32) -> U8:
         """The sign of each projection, a bit each; the gain behind them."""
@@ -78,14 +79,8 @@ class SignCodes(Codec):
         packed = self._packed(x)
         if not self.gain:
             return packed
-        gain = self._gains.encode(gains.ratios(x, self._stable_shape(packed)))
+        gain = self._gains.encode(gains.ratios(x, self._shape(packed)))
         return np.concatenate([packed, gain[:, None]], axis=1)
-
-    def _stable_shape(self, packed: U8) -> F32:
-        """As ``_shape`` in float64: a gain's byte must not hang on the size of the block either."""
-        signed = (scalars.signs(packed, self.bits_) * self.levels_).astype(np.float64)
-        turned = signed if self._rotation is None else signed @ self._rotation.astype(np.float64)
-        return np.asarray(self.mean_ + turned, dtype=np.float32)
 
     def decode(self, codes: U8) -> F32:
         """``gain * (mean + signs * levels)``, turned back."""

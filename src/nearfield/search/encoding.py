@@ -17,7 +17,10 @@ def as_encoder(encoder: Any) -> Any:
     Raises ``BadInput`` where it is neither, ``Unknown`` for a name that no encoder has.
     """
     if isinstance(encoder, str):
-        return rooms.load("encoders", encoder)()
+        made = rooms.load("encoders", encoder)
+        if encoder not in SAFE:
+            raise BadInput(f"encoder: {encoder!r} needs a model, and is made in Python: {made.__name__}(...)")
+        return made()
     if not hasattr(encoder, "encode"):
         raise BadInput(f"encoder: expected a name or an object with encode(texts), got {type(encoder).__name__}")
     return encoder

@@ -75,8 +75,7 @@ def fit_plan(
 
     if metric not in METRICS:
         raise BadInput(f"metric: expected one of {', '.join(METRICS)}, got {metric!r}")
-    if on_zero not in ("raise", "keep"):
-        raise BadInput(f"on_zero: expected 'raise' or 'keep', got {on_zero!r}")
+    arrays.check_on_zero(on_zero)
     if x is None:
         x, encoder = _encode_texts(texts, encoder, progress)
     batch = arrays.as_batch(x)
@@ -115,13 +114,20 @@ def row_columns(n: int, ids: Sequence[Any] | None, texts: Sequence[str] | None) 
     """Ids and texts as columns, checked: one a row, ids of one type and each once."""
     out: dict[str, NDArray[Any]] = {}
     for name, values in (("ids", ids), ("texts", texts)):
+        if values is not None and not hasattr(values, "__len__"):
+            raise BadInput(f"{name}: expected a list or an array, got {type(values).__name__}")
         if values is not None and len(values) != n:
             raise BadInput(f"{name}: expected one for each of {n} rows, got {len(values)}")
     if ids is not None:
         listed = np.asarray(ids).tolist() if hasattr(ids, "tolist") else list(ids)
+        odd = next((i for i in listed if not isinstance(i, (int, str)) or isinstance(i, bool)), None)
+        if odd is not None:
+            raise BadInput(f"ids: expected all int or all str, got {odd!r}")
         if len(set(listed)) != n:
             raise BadInput("ids: expected each id once, got duplicates")
         if all(isinstance(i, int) and not isinstance(i, bool) for i in listed):
+            if listed and not -(1 << 63) <= min(listed) <= max(listed) < 1 << 63:
+                raise BadInput("ids: expected whole numbers of 64 bits; give larger ones as text")
             out["ids"] = np.array(listed, dtype=np.int64)
         elif all(isinstance(i, str) for i in listed):
             out |= _strings("ids", listed)
@@ -154,7 +160,7 @@ def fit_steps(
     n, d = batch.shape
     if n == 0:
         raise BadInput("vectors: expected at least one row, got none")
-    generator = np.random.default_rng(rng)
+    generator = arrays.as_generator(rng)
     streams = generator.spawn(3 + len(plan.maps) + len(plan.rescores))
     if metric == "hamming":
         d *= 8

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.core.arrays import block_rows
+from nearfield.core.arrays import as_batch, block_rows, check_on_zero, ready
 from nearfield.core.errors import BadInput, Corrupt, Unsupported
 from nearfield.core.hits import Hits
 from nearfield.core.indexes import check_search
@@ -141,6 +141,9 @@ class Packed:
         """
         n = len(self)
         k = check_search(k, n, allow)
+        check_on_zero(on_zero)
+        if budget is not None and (isinstance(budget, bool) or not isinstance(budget, (int, np.integer)) or budget < 1):
+            raise BadInput(f"budget: expected a whole number of rows, at least 1, got {budget!r}")
         vectors = self._vectors(queries, encoder)
         q = as_queries(vectors, self.metric, self.dim, on_zero)
         self._verify("codes", "codes.terms")
@@ -223,17 +226,39 @@ class Packed:
         """The codes of some rows (all where None), one row after another: ``uint8 [r, bytes]``."""
         self._verify("codes")
         stored = self.columns["codes"]
+        rows = None if rows is None else self._numbers(rows)
         if interleaved(self.fitted.codec):
             if rows is None:
                 return kernels.unpack(stored, len(self))
             return np.ascontiguousarray(stored[rows // 32, :, rows % 32])
         return np.ascontiguousarray(stored if rows is None else stored[rows])
 
+    def _numbers(self, rows: Any) -> I64:
+        found = np.asarray(rows)
+        if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+            raise BadInput(f"rows: expected row numbers in one dimension, got {found.dtype} of shape {found.shape}")
+        if found.size and (int(found.min()) < 0 or int(found.max()) >= len(self)):
+            raise BadInput(f"rows: expected numbers from 0 to {len(self) - 1}")
+        return found.astype(np.int64)
+
+    def encode(self, x: Any, *, on_zero: str = "raise") -> U8:
+        """Codes of other rows ``[r, d]`` under the fitted plan, without keeping them: ``uint8 [r, bytes]``."""
+        check_on_zero(on_zero)
+        given = as_batch(x)
+        if given.shape[1] * (8 if self.metric == "hamming" else 1) != self.dim:
+            raise BadInput(f"vectors: expected width {self.dim}, as the rows, got {given.shape[1]}")
+        blocks, start = [np.zeros((0, self.fitted.codec.bytes_per_row), np.uint8)], 0
+        for block in given.blocks(block_rows(self.dim)):
+            rows = block if self.fitted.as_given else ready(block, self.metric, start, "vectors", on_zero)
+            start += len(block)
+            for map_ in self.fitted.maps:
+                rows = map_.transform(rows)
+            blocks.append(self.fitted.codec.encode(rows))
+        return np.concatenate(blocks)
+
     def decode(self, rows: I64 | None = None) -> F32:
         """The vectors as the codec gives them back, in the space after the Maps: ``float32 [r, width]``."""
-        wanted = np.arange(len(self)) if rows is None else np.asarray(rows, dtype=np.int64)
-        if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
-            raise BadInput(f"rows: expected numbers from 0 to {len(self) - 1}")
+        wanted = np.arange(len(self)) if rows is None else self._numbers(rows)
         step = block_rows(self.dim)
         parts = [self.fitted.codec.decode(self.codes(wanted[i : i + step])) for i in range(0, wanted.size, step)]
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)

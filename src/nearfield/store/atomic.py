@@ -14,8 +14,9 @@ from nearfield.core.errors import BadInput
 class AtomicFile:
     """A file written beside its final name, then synced and renamed; what was there before stays until then.
 
-    Use it as a context, write to ``file`` and call ``publish``; without that, nothing is left of it. Raises
-    ``BadInput`` where the folder is not there or the name is that of a folder.
+    Use it as a context, write to ``file`` and call ``publish``; without that, nothing is left of it. A link is
+    followed, and a file that is replaced hands on its mode. Raises ``BadInput`` where the folder is not there, or
+    where the name is that of a folder, a device or a pipe.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, AtomicFile(folder + "/a") as made:
@@ -24,11 +25,12 @@ class AtomicFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(os.path.realpath(path))
         if not self.path.parent.is_dir():
             raise BadInput(f"{self.path}: the folder {str(self.path.parent)!r} does not exist; create it first")
-        if self.path.is_dir():
-            raise BadInput(f"{self.path}: expected a file name, got a folder")
+        if self.path.exists() and not self.path.is_file():
+            kind = "a folder" if self.path.is_dir() else "a device, pipe or socket"
+            raise BadInput(f"{self.path}: expected a file name, got {kind}")
         self._temporary = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.tmp")
         self.file: BinaryIO = open(self._temporary, "xb")  # noqa: SIM115 (closed by publish or __exit__)
         self._published = False
@@ -38,6 +40,8 @@ class AtomicFile:
         self.file.flush()
         os.fsync(self.file.fileno())
         self.file.close()
+        if self.path.exists():
+            os.chmod(self._temporary, self.path.stat().st_mode & 0o777)
         os.replace(self._temporary, self.path)
         self._published = True
         _sync_folder(self.path.parent)
