@@ -354,7 +354,7 @@ def guarded(run: Callable[[], Any]) -> int:
         return 0
     except SystemExit as stop:
         # click leaves with 1 where the reader went away, after wrapping stdout so that it stays silent.
-        if type(sys.stdout).__name__ == "PacifyFlushWrapper":
+        if type(sys.stdout).__name__.endswith("PacifyFlushWrapper"):
             return 0
         return stop.code if isinstance(stop.code, int) else 1
     except MemoryError:

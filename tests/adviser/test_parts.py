@@ -67,6 +67,9 @@ def test_frontier_and_knee():
     mark_frontier(rows, "recall@10")
     assert [r.plan for r in rows if r.frontier] == ["a", "b", "d"]
     assert knee(rows, "recall@10").plan == "b"
+    straight = [row("poor", 1, 0.16), row("good", 2, 1.0)]
+    mark_frontier(straight, "recall@10")
+    assert knee(straight, "recall@10").plan == "good"
     assert Wish(smaller=8, bytes=100).most_bytes(400) == 50
 
 

@@ -174,10 +174,29 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_a_closed_pipe_is_no_error(corpus: Path) -> None:
-    script = f'"{sys.executable}" -m nearfield papers | head -n 1'
+    script = f'"{sys.executable}" -m nearfield papers | head -n 1; echo "${{PIPESTATUS[0]}}"'
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout.startswith("S001")
+    assert done.stdout.splitlines()[-1] == "0"
     assert done.stderr == ""
+
+
+def test_what_is_read_is_not_written_over(corpus: Path, tmp_path: Path) -> None:
+    before = corpus.read_bytes()
+    os.symlink(corpus, tmp_path / "link.npy")
+    for out in (corpus, tmp_path / "link.npy"):
+        code, _, err = run("compress", corpus, out, "--plan", "int8()")
+        assert code == 2
+        assert "write to another file" in err
+    assert corpus.read_bytes() == before
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_before_the_sweep(corpus: Path, tmp_path: Path) -> None:
+    for name, words in (("a.pdf", ".png or .svg"), ("no/a.png", "does not exist")):
+        code, out, err = run("advise", corpus, "--plot", tmp_path / name)
+        assert (code, out) == (2, "")
+        assert words in err
+    assert run("advise", corpus, "--seed", "-1")[0] == 2
 
 
 def test_as_a_module_and_without_arguments() -> None:

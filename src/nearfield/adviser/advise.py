@@ -96,7 +96,8 @@ def _advise(task: Task, wish: Wish, plans: Any, *, everything: bool, check: bool
     chosen = _plans(task, wish, plans, everything=everything)
     bench = Bench(task)
     rows = bench.run(chosen, _swept(progress, len(chosen)), strict=plans is not None)
-    target = (wish.keep or 0.0) * _float32(task, bench, rows)
+    full = _float32(task, bench, rows)
+    target = full - (1 - wish.keep) * abs(full) if wish.keep else 0.0
     if wish.keep is not None and plans is None:
         rows += _between(task, bench, rows, target)
     mark_frontier(rows, task.primary)
