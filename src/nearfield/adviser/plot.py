@@ -13,7 +13,7 @@ from nearfield.adviser.frontier import value
 from nearfield.adviser.rows import Row
 from nearfield.core.errors import BadInput
 from nearfield.core.optional import require
-from nearfield.store.atomic import AtomicFile
+from nearfield.store.atomic import AtomicFile, target
 
 INK, SOFT, LINE, CHOSEN, SHADE = "#22303c", "#8a97a3", "#1b6ca8", "#d1495b", "#eef1f4"
 FAMILIES = (
@@ -48,8 +48,7 @@ def backend_for(path: str | os.PathLike[str]) -> Any:
     """What draws into a file of this name; ``BadInput`` where nothing can, before there is anything to draw."""
     if not isinstance(path, (str, os.PathLike)) or Path(path).suffix.lower() not in (".png", ".svg"):
         raise BadInput(f"plot: expected a file ending in .png or .svg, got {path!r}")
-    if not Path(path).parent.is_dir():
-        raise BadInput(f"plot: the folder of {os.fspath(path)!r} does not exist; create it first")
+    target(path)
     backend = "agg" if Path(path).suffix.lower() == ".png" else "svg"
     return require(f"matplotlib.backends.backend_{backend}", extra="plot")
 

@@ -126,9 +126,8 @@ def make_task(
     if n < least:
         raise BadInput(f"advise: expected at least {least} rows to measure recall@{k} on, got {n}")
     d = width * 8 if metric == "hamming" else width
-    seed = (
-        int(rng) if isinstance(rng, (int, np.integer)) and rng >= 0 else int(arrays.as_generator(rng).integers(1 << 31))
-    )
+    generator = arrays.as_generator(rng)
+    seed = int(generator.integers(1 << 31)) if isinstance(rng, np.random.Generator) else int(rng)
     draw = np.random.default_rng([seed, 1])
     classes = _classes(labels, n)
     asked = as_queries(queries, metric, d, on_zero) if queries is not None else None

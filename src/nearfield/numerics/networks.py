@@ -81,6 +81,17 @@ def batches(n: int, size: int, rng: np.random.Generator) -> Iterator[I64]:
         yield order[start : start + size]
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch().get_num_threads()
+    torch().set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch().set_num_threads(threads)
+
+
+@_one_thread()
 def descend(
     parameters: list[Any],
     loss: Callable[[I64], Any],
@@ -97,30 +108,6 @@ def descend(
     Runs on one thread: sums then keep one order, so that a seed gives one result, and small layers lose
     nothing. Returns the last epoch's mean loss.
     """
-    with _one_thread():
-        return _descend(parameters, loss, n, epochs, batch, rate, decay, rng)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch().get_num_threads()
-    torch().set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch().set_num_threads(threads)
-
-
-def _descend(
-    parameters: list[Any],
-    loss: Callable[[I64], Any],
-    n: int,
-    epochs: int,
-    batch: int,
-    rate: float,
-    decay: float,
-    rng: np.random.Generator,
-) -> float:
     optimiser = torch().optim.AdamW(parameters, lr=rate, weight_decay=decay)
     each = max(1, n // min(batch, n))
     total = epochs * each

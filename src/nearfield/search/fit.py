@@ -181,7 +181,7 @@ def fit_steps(
     for i, (map_, stream) in enumerate(zip(fitted.maps, streams[3:])):
         inner: Metric = "l2" if metric in ("l2", "hamming") else "dot"
         if map_.streams:
-            blocks = partial(_mapped_blocks, batch, fitted.maps[:i], metric, on_zero)
+            blocks = partial(mapped_blocks, batch, fitted.maps[:i], metric, on_zero)
             map_.fit_blocks(blocks, metric=inner, rng=stream)
         else:
             map_.fit(mapped, mapped_queries, metric=inner, rng=stream)
@@ -233,7 +233,8 @@ def as_queries(queries: Any, metric: Metric, d: int, on_zero: str = "raise") -> 
     return np.concatenate(parts) if parts else np.zeros((0, d), np.float32)
 
 
-def _mapped_blocks(batch: Batch, maps: list[Map], metric: Metric, on_zero: str) -> Iterator[F32]:
+def mapped_blocks(batch: Batch, maps: list[Map], metric: Metric, on_zero: str) -> Iterator[F32]:
+    """Blocks of rows, checked, made ready for the metric and mapped."""
     start = 0
     for block in batch.blocks(arrays.block_rows(batch.shape[1])):
         x = arrays.ready(block, metric, start, "vectors", on_zero)

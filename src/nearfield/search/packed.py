@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.core.arrays import as_batch, block_rows, check_on_zero, ready
+from nearfield.core.arrays import as_batch, block_rows, check_on_zero
 from nearfield.core.errors import BadInput, Corrupt, Unsupported
 from nearfield.core.hits import Hits
 from nearfield.core.indexes import check_search
@@ -17,7 +17,7 @@ from nearfield.core.protocols import F32, I64, U8, Metric, Rows
 from nearfield.numerics import kernels
 from nearfield.search.columns import Texts
 from nearfield.search.encoding import SAFE, as_encoder
-from nearfield.search.fit import Fitted, as_queries, interleaved
+from nearfield.search.fit import Fitted, as_queries, interleaved, mapped_blocks
 from nearfield.search.rescore import rescore
 
 if TYPE_CHECKING:
@@ -247,14 +247,9 @@ class Packed:
         given = as_batch(x)
         if given.shape[1] * (8 if self.metric == "hamming" else 1) != self.dim:
             raise BadInput(f"vectors: expected width {self.dim}, as the rows, got {given.shape[1]}")
-        blocks, start = [np.zeros((0, self.fitted.codec.bytes_per_row), np.uint8)], 0
-        for block in given.blocks(block_rows(self.dim)):
-            rows = block if self.fitted.as_given else ready(block, self.metric, start, "vectors", on_zero)
-            start += len(block)
-            for map_ in self.fitted.maps:
-                rows = map_.transform(rows)
-            blocks.append(self.fitted.codec.encode(rows))
-        return np.concatenate(blocks)
+        f = self.fitted
+        blocks = given.blocks(block_rows(self.dim)) if f.as_given else mapped_blocks(given, f.maps, f.metric, on_zero)
+        return np.concatenate([np.zeros((0, f.codec.bytes_per_row), np.uint8), *map(f.codec.encode, blocks)])
 
     def decode(self, rows: I64 | None = None) -> F32:
         """The vectors as the codec gives them back, in the space after the Maps: ``float32 [r, width]``."""

@@ -25,12 +25,7 @@ class AtomicFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(os.path.realpath(path))
-        if not self.path.parent.is_dir():
-            raise BadInput(f"{self.path}: the folder {str(self.path.parent)!r} does not exist; create it first")
-        if self.path.exists() and not self.path.is_file():
-            kind = "a folder" if self.path.is_dir() else "a device, pipe or socket"
-            raise BadInput(f"{self.path}: expected a file name, got {kind}")
+        self.path = target(path)
         self._temporary = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.tmp")
         self.file: BinaryIO = open(self._temporary, "xb")  # noqa: SIM115 (closed by publish or __exit__)
         self._published = False
@@ -53,6 +48,17 @@ class AtomicFile:
         if not self._published:
             self.file.close()
             self._temporary.unlink(missing_ok=True)
+
+
+def target(path: str | os.PathLike[str]) -> Path:
+    """The file that would be written, links followed; ``BadInput`` where there can be none."""
+    out = Path(os.path.realpath(path))
+    if not out.parent.is_dir():
+        raise BadInput(f"{out}: the folder {str(out.parent)!r} does not exist; create it first")
+    if out.exists() and not out.is_file():
+        kind = "a folder" if out.is_dir() else "a device, pipe or socket"
+        raise BadInput(f"{out}: expected a file name, got {kind}")
+    return out
 
 
 def _sync_folder(folder: Path) -> None:
