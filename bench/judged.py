@@ -12,6 +12,7 @@ import nearfield as nf
 from bench import data, results
 from bench.compression import plans
 from bench.results import Keeper, Row
+from nearfield.core.protocols import Metric
 
 
 def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> None:
@@ -19,7 +20,7 @@ def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> 
     sets = [data.judged(shared, name) for name in suite["sets"][: 1 if quick else None]]
     for plan in plans(suite, quick):
         try:
-            row = judged_row(sets, plan)
+            row = judged_row(sets, plan, "l2" if plan in suite.get("by_l2", []) else "cosine")
         except Exception as error:  # a method whose extra is missing must not end the run
             results.skipped(plan, error)
             continue
@@ -28,12 +29,12 @@ def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> 
         keeper.keep(row, f"{size:6g} B  nDCG@10 {mean:.4f}  {plan}")
 
 
-def judged_row(sets: list[data.Judged], plan: str) -> Row:
+def judged_row(sets: list[data.Judged], plan: str, metric: Metric = "cosine") -> Row:
     """One plan on every judged collection."""
     measured = {}
     for each in sets:
         start = time.perf_counter()
-        packed = nf.Plan(plan).fit(each.docs, metric="cosine")
+        packed = nf.Plan(plan).fit(each.docs, metric=metric)
         fit_s = time.perf_counter() - start
         ranking = packed.search(each.queries, k=10).rows
         measured[each.name] = {
@@ -42,4 +43,4 @@ def judged_row(sets: list[data.Judged], plan: str) -> Row:
             "shared_bytes": packed.shared_bytes,
             "fit_s": round(fit_s, 3),
         }
-    return {"part": "ndcg", "engine": "nearfield", "name": str(nf.Plan(plan)), "sets": measured}
+    return {"part": "ndcg", "engine": "nearfield", "name": str(nf.Plan(plan)), "metric": metric, "sets": measured}

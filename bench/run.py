@@ -8,6 +8,8 @@ with ``--quick`` (few rows, to see that everything works) they go to ``bench/out
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
 import sys
 import tomllib
@@ -33,8 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
-    for name, suite in suites:
-        _run(name, suite, shared, given)
+    rows: dict[str, Any] = {}
+    with contextlib.redirect_stdout(sys.stderr) if given.json else contextlib.nullcontext():
+        for name, suite in suites:
+            rows[name] = _run(name, suite, shared, given)
+    if given.json:
+        print(json.dumps({"suites": rows}))
     return 0
 
 
@@ -45,6 +51,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", help="folder that holds data/ (default: NEARFIELD_DATA, else ../shared)")
     parser.add_argument("--threads", type=int, default=1, help="threads of every engine (advise sets its own)")
     parser.add_argument("--out", type=Path, help="folder of the results (default: bench/results)")
+    parser.add_argument("--json", action="store_true", help="print the rows as one JSON object, and talk on stderr")
     return parser.parse_args(arguments)
 
 
@@ -64,7 +71,8 @@ def _hold_threads(threads: int) -> None:
         os.environ[name] = str(threads)
 
 
-def _run(name: str, suite: dict[str, Any], shared: Path, given: argparse.Namespace) -> None:
+def _run(name: str, suite: dict[str, Any], shared: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Run a suite; returns the rows that it kept."""
     from bench import advise, compression, judged, results, scan
 
     kinds = {"compression": compression.run, "judged": judged.run, "scan": scan.run, "advise": advise.run}
@@ -74,6 +82,7 @@ def _run(name: str, suite: dict[str, Any], shared: Path, given: argparse.Namespa
     print(f"== {name}, load {results.load():.2f} before it starts", flush=True)
     with results.Keeper(folder, name, given.threads) as keeper:
         kinds[suite["kind"]](suite, shared, keeper, quick=given.quick)
+    return [json.loads(line) for line in keeper.path.read_text(encoding="utf-8").splitlines()]
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ enum Source : int { kFromInt16, kFromUint8, kFromInt8, kFromNibble };
 
 constexpr int kBlock = 32;     // rows interleaved in memory in table layouts
 constexpr int kPad = 32;       // query coefficients are padded with zeros to a multiple of this
-constexpr int kEntry = 32767;   // table entries have 15 bits, of which the first pass adds the upper 7
+constexpr int kEntry = 32767;   // table entries have 15 bits, of which the first pass adds 7
 constexpr int kEven = 16384;    // a power of two: whole numbers of 0 to 4 leave nothing in the lower 8, and stay whole
-constexpr int kCoarse = 127;    // what 7 bits hold: two of them fit in a byte
-constexpr int kWideShare = 8;   // at most one in so many columns is added up exactly at once
+constexpr int kCoarseBits = 7;  // two entries of so many bits are added in a byte; a wide column has a table for more
+constexpr int kWideShare = 2;   // at most one in so many columns is wide
 
 struct Constant {
   int kind;
@@ -50,10 +50,15 @@ struct RowTerms {
 // One query's tables as integers: value = acc * step + bias, acc a sum of 15-bit entries.
 struct TableQuery {
   uint16_t* entries;  // [2 * nibble_columns][16]
-  uint8_t* coarse;    // likewise: entry >> shift, zero in the wide columns
+  uint8_t* coarse;    // likewise: entry >> shift, of a wide column the lower bits of that
   uint8_t* fine;      // likewise: what that leaves
-  uint8_t* wide[2];   // [2 * wide_columns][16]: lower and upper halves of the first columns' entries
+  uint8_t* wide;      // [2 * wide_columns][16]: entry >> (shift + kCoarseBits)
+  int32_t* wide_at;   // [wide_columns]
   uint16_t* bytes;    // [byte_columns][256]
+  float* lows;        // the least value of each table
+  uint16_t* largest;  // the largest entry of each nibble column
+  float variance;     // of the sum of the nibbles' entries, were all equally frequent
+  bool even;          // whether no entry has any of the lower 8 bits
   float step, bias;
   int shift;
   int64_t wide_columns;
@@ -91,6 +96,8 @@ struct Kernels {
   // Queries to integers.
   void (*quantise)(const float* w, int64_t dim, float limit, bool nibbles, int16_t* out, float* wscale);
   void (*quantise_tables)(const float* nibbles, const float* bytes, const Format* f, TableQuery* out);
+  // The entries' coarse, fine and wide parts and the slack, by shift and wide_at.
+  void (*split_tables)(int64_t columns, TableQuery* out);
   // Lower ends of the accumulators of whole blocks, for 1 or 2 queries at once: out[i][32 * blocks].
   void (*table_sums)(const Format* f, const uint8_t* blocks, int64_t count, const TableQuery* const* queries,
                      int64_t n_queries, uint32_t* const* out);
@@ -98,6 +105,8 @@ struct Kernels {
   uint32_t (*table_row)(const Format* f, const uint8_t* codes, const TableQuery* q);
   // From the sums of one block to its exact accumulators.
   void (*table_exact)(const Format* f, const uint8_t* block, const TableQuery* q, uint32_t* sums);
+  // For each of some blocks, the rows whose sum is at least that of their block, as a bit mask.
+  void (*sum_masks)(const uint32_t* sums, int64_t count, const uint32_t* least, uint32_t* masks);
   // For each of some blocks, the rows whose upper end may reach bound, as a bit mask. `signs` where a
   // factor of a row may be negative.
   void (*table_masks)(const uint32_t* sums, int64_t count, const TableQuery* q, const RowTerms* rows,

@@ -1,6 +1,8 @@
 #include "queries.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstdlib>
 
 namespace nearfield {
@@ -33,6 +35,43 @@ void split_bytes(int64_t m, DenseQueries& q) {
     }
 }
 
+// The share of a normal distribution above z.
+double above(double z) { return 0.5 * std::erfc(z / std::sqrt(2.0)); }
+
+// How many standard deviations above the mean the best ten of so many normal values begin.
+double best_of(int64_t rows) {
+  double z = 0.0;
+  for (double step = 4.0; step > 0.05; step /= 2)
+    if (above(z + step) * double(rows) > 10.0) z += step;
+  return z;
+}
+
+// How long a scan takes, in first passes: the first pass itself, its wide columns, and the blocks that are added up
+// exactly because one of their rows lies within the slack of the best, were sums normal.
+double expected_cost(double wide, double slack, double sigma, double best) {
+  const double rows = sigma > 0 ? above(best - slack / sigma) : 1.0;
+  return 1.0 + (wide > 0 ? 0.08 + wide : 0.0) + 1.3 * std::min(1.0, kBlock * rows);
+}
+
+// Chooses how many lower bits the first pass leaves out, and which columns are too wide for that.
+void choose_split(int64_t columns, double best, TableQuery& q) {
+  q.shift = 8, q.wide_columns = 0;
+  if (q.even || !columns) return;
+  int64_t of_bits[17] = {};  // how many columns have a largest entry of so many bits
+  for (int64_t p = 0; p < columns; p++) of_bits[std::bit_width(q.largest[p])]++;
+  const double sigma = std::sqrt(std::max(double(q.variance), 0.0));
+  double least = INFINITY;
+  for (int64_t shift = 8, wide = 0; shift > 0; shift--) {
+    wide += of_bits[kCoarseBits + shift + 1];
+    if (wide > columns / kWideShare) break;
+    const double slack = double(2 * columns) * double((1 << shift) - 1);
+    const double cost = expected_cost(double(wide) / double(columns), slack, sigma, best);
+    if (cost < least) least = cost, q.shift = int(shift);
+  }
+  for (int64_t p = 0; p < columns; p++)
+    if (int(std::bit_width(q.largest[p])) > q.shift + kCoarseBits) q.wide_at[q.wide_columns++] = int32_t(p);
+}
+
 }  // namespace
 
 DenseQueries dense_queries(const Work& w, int64_t from, int64_t to) {
@@ -63,19 +102,28 @@ TableQueries table_queries(const Work& w, int64_t from, int64_t to) {
   q.entries.resize(m * n4);
   q.coarse.resize(m * n4);
   q.fine.resize(m * n4);
-  q.wide.resize(m * 2 * wide);
+  q.wide.resize(m * wide);
+  q.wide_at.resize(m * wide / 32);
   q.bytes.resize(m * n8);
   q.each.resize(m);
+  std::vector<float> lows(size_t(2 * f.nibble_columns + f.byte_columns));
+  std::vector<uint16_t> largest(size_t(f.nibble_columns));
+  const double best = best_of(w.n);
   for (size_t i = 0; i < m; i++) {
     TableQuery& one = q.each[i];
     one.entries = q.entries.data() + i * n4;
     one.coarse = q.coarse.data() + i * n4;
     one.fine = q.fine.data() + i * n4;
-    for (size_t half = 0; half < 2; half++) one.wide[half] = q.wide.data() + (2 * i + half) * wide;
+    one.wide = q.wide.data() + i * wide;
+    one.wide_at = q.wide_at.data() + i * wide / 32;
     one.bytes = q.bytes.data() + i * n8;
+    one.lows = lows.data(), one.largest = largest.data();
     const size_t at = size_t(from) + i;
     w.isa->quantise_tables(n4 ? w.folded.nibble_tables + at * n4 : nullptr,
                            n8 ? w.folded.byte_tables + at * n8 : nullptr, &f, &one);
+    choose_split(f.nibble_columns, best, one);
+    w.isa->split_tables(f.nibble_columns, &one);
+    one.lows = nullptr, one.largest = nullptr;
   }
   return q;
 }

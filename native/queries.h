@@ -21,6 +21,7 @@ DenseQueries dense_queries(const Work& w, int64_t from, int64_t to);
 
 struct TableQueries {
   std::vector<uint8_t> coarse, fine, wide;
+  std::vector<int32_t> wide_at;
   std::vector<uint16_t> entries, bytes;
   std::vector<TableQuery> each;
 };

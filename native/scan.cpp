@@ -1,6 +1,7 @@
 #include "scan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "pool.h"
@@ -137,32 +138,57 @@ bool any_negative(const float* block) {
   return any != 0;
 }
 
-// Constants and terms of the rows of some blocks, read once for all queries.
+// A sum below which no score reaches bound, where a score is (sum * step + bias + inside) * factor + outside. Computed in
+// double with room for every rounding of the float steps, so it may only let too many rows through.
+uint32_t least_sum(const TableQuery& q, const Offsets& o, double factor, double bound) {
+  const double step = q.step, bias = q.bias, inside = o.inside, outside = o.outside;
+  if (!(step > 0.0)) return 0;
+  const double sizes = std::abs(inside) + std::abs(bias) + (std::abs(outside) + std::abs(bound)) / factor;
+  const double least = ((bound - outside) / factor - inside - bias - 1e-6 * sizes) / step;
+  const double sum = least * (least > 0 ? 1.0 - 1e-6 : 1.0) - 1.0 - double(q.slack);
+  return sum >= 2147483647.0 ? 0x7fffffffu : sum > 0.0 ? uint32_t(sum) : 0u;
+}
+
+// What the rows of some blocks bring to their scores, read once for all queries. Where that is nothing, or a positive
+// factor in a byte, a bound on the sums alone lets few blocks through, and only the factors of those are read.
 class BlockTerms {
  public:
-  BlockTerms(const Work& w, int64_t blocks) : w_(w) {
+  BlockTerms(const Work& w, int64_t blocks) : w_(w), have_(size_t(blocks)), factor_(size_t(blocks)), least_(size_t(blocks)) {
     for (auto* v : {&scale_, &shift_, &terms_}) v->resize(size_t(blocks * kBlock), 0.0f);
+    const Format& f = *w.format;
+    const bool summed = !f.shift.kind && (w.metric == kDot || (w.metric == kCosine && !w.terms));
+    by_sum_ = summed && (!f.scale.kind || (f.scale.kind == kByte && f.scale.low > 0.0f && f.scale.step >= 0.0f));
   }
 
-  void read(int64_t first, int64_t count) {
-    const Format& f = *w_.format;
-    signs_ = false;
-    if (!f.scale.kind && !f.shift.kind && !w_.terms) return;
-    for (int64_t b = 0; b < count; b++) {
-      const uint8_t* block = w_.codes + (first + b) * f.width * kBlock;
-      float *scale = &scale_[size_t(b * kBlock)], *terms = &terms_[size_t(b * kBlock)];
-      if (f.scale.kind) w_.isa->block_constants(&f.scale, block, scale);
-      if (f.shift.kind) w_.isa->block_constants(&f.shift, block, &shift_[size_t(b * kBlock)]);
-      if (w_.terms) {
-        const int64_t row = (first + b) * kBlock;
-        std::copy_n(w_.terms + row, std::min<int64_t>(kBlock, w_.n - row), terms);
-      }
-      signs_ |= f.scale.kind && any_negative(scale);
-      signs_ |= w_.metric == kCosine && w_.terms && any_negative(terms);
-    }
+  void start(int64_t first, int64_t count) {
+    first_ = first, signs_ = false;
+    std::fill(have_.begin(), have_.end(), uint8_t(0));
+    if (!by_sum_)
+      for (int64_t b = 0; b < count; b++) read(b);
+    else if (w_.format->scale.kind)
+      for (int64_t b = 0; b < count; b++) factor_[size_t(b)] = largest_factor(b);
   }
 
-  bool signs() const { return signs_; }
+  // The rows of each block that may reach bound: more of them where factors are read late.
+  void masks(const TableQuery& q, const Offsets& o, const uint32_t* sums, int64_t count, float bound, uint32_t* masks) {
+    const RowTerms all = at(0);
+    if (!by_sum_) return w_.isa->table_masks(sums, count, &q, &all, &o, bound, signs_, masks);
+    uint32_t least[kFactors];
+    for (int i = 0; i < kFactors; i++) least[i] = least_sum(q, o, factor(i, bound > o.outside), bound);
+    for (int64_t b = 0; b < count; b++) least_[size_t(b)] = least[factor_[size_t(b)]];
+    w_.isa->sum_masks(sums, count, least_.data(), masks);
+  }
+
+  // Of the rows of block b that may reach `before`, those that may reach bound, all that they bring considered.
+  uint32_t mask(const TableQuery& q, const Offsets& o, const uint32_t* sums, int64_t b, float before, float bound) {
+    if (!by_sum_ && bound == before) return ~0u;
+    if (!have_[size_t(b)]) read(b);
+    const RowTerms rows = at(b * kBlock);
+    uint32_t mask;
+    w_.isa->table_masks(sums, 1, &q, &rows, &o, bound, signs_, &mask);
+    return mask;
+  }
+
   RowTerms at(int64_t row) const {
     return {w_.format->scale.kind ? &scale_[size_t(row)] : nullptr,
             w_.format->shift.kind ? &shift_[size_t(row)] : nullptr, w_.terms ? &terms_[size_t(row)] : nullptr,
@@ -170,9 +196,44 @@ class BlockTerms {
   }
 
  private:
+  static constexpr int kFactors = 16;  // ranges of a block's largest factor that are told apart
+
+  const uint8_t* block(int64_t b) const { return w_.codes + (first_ + b) * w_.format->width * kBlock; }
+
+  uint8_t largest_factor(int64_t b) const {
+    const uint8_t* bytes = block(b) + w_.format->scale.offset * kBlock;
+    uint8_t most = 0;
+    for (int r = 0; r < kBlock; r++) most = std::max(most, bytes[r]);
+    return uint8_t(most / kFactors);
+  }
+
+  // The end of a range that lets a value reach a score: the upper one of a positive score, the least of all of others.
+  double factor(int range, bool positive) const {
+    const Constant& c = w_.format->scale;
+    if (!c.kind) return 1.0;
+    return double(c.low) + (positive ? double(c.step) * (kFactors * range + kFactors - 1) : 0.0);
+  }
+
+  void read(int64_t b) {
+    const Format& f = *w_.format;
+    float *scale = &scale_[size_t(b * kBlock)], *terms = &terms_[size_t(b * kBlock)];
+    if (f.scale.kind) w_.isa->block_constants(&f.scale, block(b), scale);
+    if (f.shift.kind) w_.isa->block_constants(&f.shift, block(b), &shift_[size_t(b * kBlock)]);
+    if (w_.terms) {
+      const int64_t row = (first_ + b) * kBlock;
+      std::copy_n(w_.terms + row, std::min<int64_t>(kBlock, w_.n - row), terms);
+    }
+    signs_ |= f.scale.kind && any_negative(scale);
+    signs_ |= w_.metric == kCosine && w_.terms && any_negative(terms);
+    have_[size_t(b)] = 1;
+  }
+
   const Work& w_;
+  int64_t first_ = 0;
+  bool by_sum_, signs_ = false;
+  std::vector<uint8_t> have_, factor_;
+  std::vector<uint32_t> least_;
   std::vector<float> scale_, shift_, terms_;
-  bool signs_ = false;
 };
 
 uint32_t allowed_block(const Work& w, int64_t block) {
@@ -194,24 +255,16 @@ void offer(const Work& w, const TableQuery& q, const Offsets& o, uint32_t* sums,
   }
 }
 
-// One query against the sums of some blocks. A first mask uses the bound as it stood before them; blocks
-// that pass are looked at again with the bound as it stands.
+// One query against the sums of some blocks. A first mask uses the bound as it stood before them, and may leave out
+// what rows bring; blocks that pass are looked at again with everything and the bound as it stands.
 void offer_blocks(const Work& w, const TableQuery& q, const Offsets& o, uint32_t* sums, int64_t first,
-                  int64_t count, const BlockTerms& terms, uint32_t* masks, TopK& top) {
+                  int64_t count, BlockTerms& terms, uint32_t* masks, TopK& top) {
   const float before = top.bound();
-  const RowTerms all = terms.at(0);
-  w.isa->table_masks(sums, count, &q, &all, &o, before, terms.signs(), masks);
-  for (int64_t b = 0; b < count; b++) {
+  terms.masks(q, o, sums, count, before, masks);
+  for (int64_t b = 0; b < count; b++, sums += kBlock) {
     uint32_t mask = masks[b] ? masks[b] & allowed_block(w, first + b) : 0;
-    if (!mask) continue;
-    const RowTerms rows = terms.at(b * kBlock);
-    if (top.bound() > before) {
-      uint32_t now;
-      w.isa->table_masks(sums + b * kBlock, 1, &q, &rows, &o, top.bound(), terms.signs(), &now);
-      mask &= now;
-      if (!mask) continue;
-    }
-    offer(w, q, o, sums + b * kBlock, mask, first + b, rows, top);
+    if (mask) mask &= terms.mask(q, o, sums, b, before, top.bound());
+    if (mask) offer(w, q, o, sums, mask, first + b, terms.at(b * kBlock), top);
   }
 }
 
@@ -232,7 +285,7 @@ void scan_tables(const Work& w, const TableQueries& q, int64_t first, int64_t m,
       const int64_t some = std::min<int64_t>(2, m - i);
       const TableQuery* pair[2] = {&q.each[size_t(i)], &q.each[size_t(std::min(i + 1, m - 1))]};
       w.isa->table_sums(w.format, w.codes + block * w.format->width * kBlock, count, pair, some, outs);
-      if (i == 0) terms.read(block, count);  // after the sums, which have brought the blocks into the cache
+      if (i == 0) terms.start(block, count);  // after the sums, which have brought the blocks into the cache
       for (int64_t s = 0; s < some; s++) {
         const Offsets o = offsets(w.folded, first + i + s);
         offer_blocks(w, *pair[s], o, outs[s], block, count, terms, masks.data(), best[i + s]);

@@ -12,7 +12,7 @@ that keeps the quality you ask for, and search with it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # type checkers take it for true; importing typing for it would take most of the time here
 
 __version__ = "0.1.0"
 
@@ -31,6 +31,8 @@ _LAZY = {
 }
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from nearfield.about import info as info
     from nearfield.about import methods as methods
     from nearfield.about import papers as papers

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 import nearfield
-from nearfield.core.errors import BadInput, NearfieldError
+from nearfield.core.errors import BadInput, DataWarning, NearfieldError
 from nearfield.core.protocols import METRICS, Progress
 
 _BREAKS = dict.fromkeys(map(ord, "\t\n\v\f\r\x85\u2028\u2029"), " ")  # they would break a line of results
@@ -31,7 +33,55 @@ _ENCODER = click.option("--encoder", default=None, help="Encoder for texts (defa
 _KEY = click.option("--key", default=None, help="Name of the array, data set or column inside the file.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+# A call of a method in plan text, which is left as it is, or an option as Python writes it: name=, name='value'.
+_OPTION = re.compile(r"""\w+\((?:[^()]|\([^()]*\))*\)|(?<![\w.])([a-z]\w*)=("[^"]*"|'[^']*'|[\w.]*\w)?""")
+_NAMES = {"rng": "seed", "latency_us": "latency", "bytes": "bytes_", "all": "all_", "verify": "no_verify"}
+
+
+class Verb(click.Command):
+    """A verb: what the library says about its options is told as the flags that the user can type."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; an error is one line, and so is a warning about the data."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", DataWarning)
+            warnings.showwarning = self._show
+            try:
+                return super().invoke(ctx)
+            except NearfieldError as error:
+                raise click.ClickException(self.in_flags(" ".join(str(error).split()))) from error
+
+    def in_flags(self, text: str) -> str:
+        """The text with this verb's options as flags: ``on_zero='keep'`` becomes ``--on-zero keep``."""
+        return _OPTION.sub(self._flag, text)
+
+    def _flag(self, found: re.Match[str]) -> str:
+        name, value = found[1], (found[2] or "").strip("\"'")
+        option = next((p for p in self.params if p.name == _NAMES.get(name, name)), None)
+        if not isinstance(option, click.Option):
+            return found[0]
+        flag = max(option.opts, key=len)
+        return flag if option.is_flag or not value else f"{flag} {value}"
+
+    def _show(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        click.echo(f"nearfield: warning: {self.in_flags(' '.join(str(message).split()))}", err=True)
+
+
+class Verbs(click.Group):
+    """All verbs."""
+
+    command_class = Verb
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(nearfield.__version__, prog_name="nearfield")
 def cli() -> None:
     """nearfield: measure the trade-off on your own vectors, pick the smallest plan, search with it."""
@@ -51,16 +101,15 @@ def progress_bar() -> Progress | None:
 
 def _read(path: str, key: str | None, encoder: str | None, *, what: str = "vectors") -> tuple[Any, Any, Any, Any]:
     """Vectors from any file: (vectors, ids, texts, encoder); texts are encoded."""
-    from nearfield.search.encoding import as_encoder
+    from nearfield.search.encoding import as_encoder, encode_texts, encoder_of
     from nearfield.store import io
 
     if not io.is_text(path):
         source = io.read_vectors(path, key=key)
-        return source, source.ids, None, encoder
+        return source, source.ids, None, encoder and encoder_of(encoder, source.shape[1])
     found = io.read_texts(path)
     made = as_encoder(encoder or "static")
-    encode = made.encode_queries if what == "queries" else made.encode
-    return encode(found.texts), found.ids, found.texts, made
+    return encode_texts(made, found.texts, queries=what == "queries"), found.ids, found.texts, made
 
 
 @cli.command()
@@ -122,9 +171,17 @@ def advise(corpus: str, **given: Any) -> None:
         verify=not given["no_verify"],
         progress=progress_bar(),
     )
-    click.echo(advice.to_json() if given["as_json"] else str(advice))
+    click.echo(advice.to_json() if given["as_json"] else _verb().in_flags(str(advice)))
     if given["plot"]:
         advice.plot(given["plot"])
+
+
+def _verb() -> Verb:
+    """The verb that runs."""
+    command = click.get_current_context().command
+    if not isinstance(command, Verb):
+        raise TypeError(f"{command.name} is not a verb")
+    return command
 
 
 def _times(text: str | None) -> float | None:
@@ -194,17 +251,23 @@ def compress(corpus: str, out: str, **given: Any) -> None:
 @click.option("--budget", type=int, default=None, help="Rows that the first stage may score for a query.")
 @_KEY
 @_ENCODER
+@_ZERO
 @_JSON
 def search(file: str, text: str | None, **given: Any) -> None:
-    """Search FILE with TEXT, or with --queries; prints id, score and text of the best rows."""
+    """Search FILE with TEXT, or with --queries; prints id, score and text of the best rows.
+
+    With --json one array on stdout: the hits of TEXT, or with --queries an array of hits for each query.
+    """
     if (text is None) == (given["queries"] is None):
         raise BadInput('search: expected either a text, such as "warm socks", or --queries, and not both')
     packed = nearfield.load(file)
     queries: Any = [text] if text is not None else _query_source(given)
-    hits = packed.search(queries, k=given["k"], budget=given["budget"], encoder=given["encoder"])
+    hits = packed.search(
+        queries, k=given["k"], budget=given["budget"], encoder=given["encoder"], on_zero=given["on_zero"]
+    )
     if given["as_json"]:
-        for found in hits.to_dicts():
-            click.echo(json.dumps(found, ensure_ascii=False))
+        found = hits.to_dicts()
+        click.echo(json.dumps(found if text is None else found[0], ensure_ascii=False))
         return
     for number, found_hits in enumerate(hits):
         for hit in found_hits:
@@ -229,13 +292,13 @@ def _query_source(given: dict[str, Any]) -> Any:
 @_JSON
 def encode(texts: str, out: str, encoder: str | None, as_json: bool) -> None:
     """Encode TEXTS (JSON lines, or a text a line) into OUT, a .npy file of float32."""
-    from nearfield.search.encoding import as_encoder
+    from nearfield.search.encoding import as_encoder, encode_texts
     from nearfield.store import io
 
     if not out.endswith(".npy"):
         raise BadInput(f"encode: expected an output that ends in .npy, got {out!r}")
     made = as_encoder(encoder or "static")
-    vectors = made.encode(io.read_texts(texts).texts, progress=progress_bar())
+    vectors = encode_texts(made, io.read_texts(texts).texts, progress=progress_bar())
     io.write_npy(out, vectors)
     told = {"file": out, "rows": len(vectors), "dim": int(vectors.shape[1]), "space": made.space}
     click.echo(json.dumps(told) if as_json else f"{out}: {len(vectors)} rows x {vectors.shape[1]}")
@@ -303,7 +366,9 @@ def papers(served: bool, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("suites", nargs=-1)
-def bench(suites: tuple[str, ...]) -> None:
+@click.option("--quick", is_flag=True, help="Few rows, to see that everything works; nothing is kept.")
+@_JSON
+def bench(suites: tuple[str, ...], quick: bool, as_json: bool) -> None:
     """Run benchmark SUITES (all when none is named) of a checkout against peers."""
     import runpy
     from pathlib import Path
@@ -311,7 +376,7 @@ def bench(suites: tuple[str, ...]) -> None:
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "bench" / "run.py").is_file():
-            sys.argv = ["bench", *suites]
+            sys.argv = ["bench", *suites, *["--quick"] * quick, *["--json"] * as_json]
             runpy.run_path(str(folder / "bench" / "run.py"), run_name="__main__")
             return
     raise BadInput("bench: expected to run inside a checkout of nearfield, where bench/run.py is; got " + str(here))
@@ -320,11 +385,14 @@ def bench(suites: tuple[str, ...]) -> None:
 @cli.command()
 @click.option("--out", default="nearfield-demo", show_default=True, help="Folder for the file and the picture.")
 @click.option("--limit", type=click.IntRange(min=100), default=None, help="Only so many passages.")
-def demo(out: str, limit: int | None) -> None:
+@_JSON
+def demo(out: str, limit: int | None, as_json: bool) -> None:
     """Show the main job on the docstrings of the standard library."""
     from nearfield.demo import run
 
-    run(out, click.echo, limit=limit)
+    told = run(out, lambda line: click.echo(line, err=as_json), limit=limit)
+    if as_json:
+        click.echo(json.dumps(told, ensure_ascii=False))
 
 
 def main(arguments: list[str] | None = None) -> None:

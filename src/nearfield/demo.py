@@ -95,14 +95,24 @@ def run(out: str | Path, say: Callable[[str], None], *, keep: float = 0.98, limi
     say(f"\n{target / 'docstrings.nf'}: {packed.bytes_per_row:g} bytes a row in place of {4 * x.shape[1]}")
     say(f"(the file, with ids and texts: {size / 1e6:.1f} MB)\n")
     back = nf.load(target / "docstrings.nf")
-    for question, hits in zip(QUESTIONS, back.search(list(QUESTIONS), k=3)):
+    found = back.search(list(QUESTIONS), k=3)
+    for question, hits in zip(QUESTIONS, found):
         say(question)
         for hit in hits:
             say(f"  {hit.score:.3f}  {hit.id}: {(hit.text or '')[:90]}")
-    picture = target / "tradeoff.png"
+    picture: Path | None = target / "tradeoff.png"
     try:
-        advice.plot(picture)
+        advice.plot(target / "tradeoff.png")
         say(f"\nthe trade-off, as a picture: {picture}")
     except ImportError as error:
+        picture = None
         say(f"\nno picture: {error}")
-    return {"rows": len(texts), "best": str(advice.best), "bytes_per_row": packed.bytes_per_row}
+    return {
+        "rows": len(texts),
+        "dim": packed.dim,
+        "best": str(advice.best),
+        "bytes_per_row": packed.bytes_per_row,
+        "file": str(target / "docstrings.nf"),
+        "picture": None if picture is None else str(picture),
+        "answers": [{"question": q, "hits": hits} for q, hits in zip(QUESTIONS, found.to_dicts())],
+    }

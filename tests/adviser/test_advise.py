@@ -9,6 +9,7 @@ import pytest
 
 import nearfield as nf
 from nearfield.adviser import sweep
+from nearfield.adviser.bench import Bench
 from nearfield.adviser.task import make_task
 from nearfield.core.errors import BadInput, BadParameter, BadPlan, Unknown
 
@@ -219,7 +220,33 @@ def test_experimental_methods_are_listed_but_not_advised():
 def test_plans_that_learn_from_queries_are_measured_on_others():
     x, queries = blobs(), blobs(120, seed=2)
     task = make_task(x, queries, metric="cosine", k=10, sample=600, rng=0, on_zero="raise", qrels={0: {1: 1}})
-    assert task.fit_queries is not None
-    assert not (task.q[: task.fair, None] == task.fit_queries[None]).all(axis=2).any()
+    measured = np.concatenate([np.arange(task.m)[fold.at] for fold in task.folds])
+    np.testing.assert_array_equal(measured, np.arange(task.m))  # each query once
+    for fold in task.folds:
+        assert fold.fit is not None
+        assert len(fold.fit)
+        assert not (task.q[fold.at][:, None] == fold.fit[None]).all(axis=2).any()
     advice = nf.advise(x, queries, qrels={0: {1: 1}}, plans=["leanvec(dim=6, kind='ood')"], sample=600)
     assert "nDCG@10" in advice.plans[0].quality
+
+
+def test_further_rows_are_others_than_those_of_the_sample():
+    x = np.random.default_rng(4).normal(size=(30_000, 300)).astype(np.float32)
+    task = make_task(x, None, metric="dot", k=10, sample=15_000, rng=0, on_zero="raise")
+    assert len(task.rows) + len(task.own) + len(task.spare) == 15_000
+    seen = np.concatenate([task.rows, task.own, task.spare])
+    assert len(np.unique(seen)) == len(seen)
+    np.testing.assert_array_equal(task.further(50), x[np.sort(task.spare[:50])])
+    assert len(task.further(10**6)) == len(task.spare)
+    small = make_task(x, None, metric="dot", k=10, sample=500, rng=0, on_zero="raise")
+    assert len(small.spare) == 0
+    assert small.further(9).shape == (0, 300)
+
+
+def test_what_learns_much_is_fitted_on_further_rows():
+    x = np.random.default_rng(5).normal(size=(20_000, 320)).astype(np.float32)
+    task = make_task(x, None, metric="dot", k=10, sample=15_000, rng=0, on_zero="raise")
+    bench, codec = Bench(task), nf.Plan("rvq(stages=2, code_bits=4)").codec_for("dot")
+    rows = bench._fit_sample(codec, task.x, bench._input())
+    assert len(rows) == min(codec.rows_wanted(), len(bench.fit_rows) + len(task.spare)) > len(bench.fit_rows)
+    assert bench._fit_sample(nf.Plan("int8()").codec_for("dot"), task.x, bench._input()) is task.x

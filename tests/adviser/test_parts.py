@@ -12,7 +12,7 @@ from nearfield.adviser.lists import FAR, Curve, places, reorder
 from nearfield.adviser.predict import predict
 from nearfield.adviser.quality import Estimate, mean_interval, ndcg_values, spearman, vote_values
 from nearfield.adviser.rows import Row
-from nearfield.core.errors import BadInput
+from nearfield.core.errors import BadInput, DataWarning
 
 
 def test_intervals_cover_the_truth():
@@ -76,7 +76,8 @@ def test_frontier_and_knee():
 def test_files_beside_the_vectors(tmp_path):
     qrels = tmp_path / "qrels.tsv"
     qrels.write_text("query-id\tcorpus-id\tscore\nq1\td2\t1\nq2\td1\t2\nq9\td1\t1\n")
-    assert judgements(qrels, ["q1", "q2"], ["d1", "d2"]) == {0: {1: 1.0}, 1: {0: 2.0}}
+    with pytest.warns(DataWarning, match="1 of 3"):
+        assert judgements(qrels, ["q1", "q2"], ["d1", "d2"]) == {0: {1: 1.0}, 1: {0: 2.0}}
     (tmp_path / "trec.txt").write_text("0 0 3 1\n")
     assert judgements(tmp_path / "trec.txt") == {0: {3: 1.0}}
     (tmp_path / "beir" / "qrels").mkdir(parents=True)

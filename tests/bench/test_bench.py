@@ -92,12 +92,21 @@ def tiny(tmp_path: Path, rng: np.random.Generator) -> Path:
     return tmp_path
 
 
-def bench(tiny: Path, **suites: str) -> subprocess.CompletedProcess[str]:
+def bench(tiny: Path, *flags: str, **suites: str) -> subprocess.CompletedProcess[str]:
     """Run suites in a process of their own: the runner sizes thread pools before NumPy is loaded."""
     for name, text in suites.items():
         (tiny / f"{name}.toml").write_text(text, encoding="utf-8")
     files = [str(tiny / f"{name}.toml") for name in suites]
-    command = [sys.executable, str(ROOT / "bench/run.py"), *files, "--data", str(tiny), "--out", str(tiny / "kept")]
+    command = [
+        sys.executable,
+        str(ROOT / "bench/run.py"),
+        *files,
+        *flags,
+        "--data",
+        str(tiny),
+        "--out",
+        str(tiny / "kept"),
+    ]
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *filter(None, sys.path)])}
     return subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
 
@@ -126,6 +135,13 @@ def test_compression_judged_scan_and_tables(tiny: Path) -> None:
     assert ours
     assert all("numpy: float32 BLAS" in r["ratios"] for r in ours)
     _tables(tiny)
+
+
+def test_json_is_all_there_is_on_stdout(tiny: Path) -> None:
+    done = bench(tiny, "--json", judged=JUDGED)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"suites": {"judged": kept(tiny, "judged")}}
+    assert "== judged" in done.stderr
 
 
 def _tables(tiny: Path) -> None:

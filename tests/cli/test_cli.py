@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import nearfield
 from nearfield import cli
+from nearfield.store.segments import SegmentWriter
 
 RNG = np.random.default_rng(11)
 
@@ -53,7 +56,7 @@ def test_compress_then_search(corpus: Path, tmp_path: Path) -> None:
     assert told["disk_bytes"] == out.stat().st_size
     code, stdout, _ = run("search", out, "--queries", tmp_path / "q.npy", "-k", "3", "--json")
     assert code == 0
-    found = [json.loads(line) for line in stdout.splitlines()]
+    found = json.loads(stdout)
     assert [hits[0]["id"] for hits in found] == [0, 1, 2, 3, 4]
     assert all(len(hits) == 3 for hits in found)
     code, stdout, _ = run("search", out, "--queries", tmp_path / "q.npy", "-k", "1")
@@ -224,3 +227,158 @@ def test_nothing_touches_the_network(corpus: Path, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=os.environ)
     assert done.returncode == 0, done.stderr
+
+
+def test_ctrl_c_while_things_are_imported_is_no_traceback() -> None:
+    code = (
+        "import builtins\n"
+        "whole = builtins.__import__\n"
+        "def stop(name, *rest):\n"
+        "    if name == 'click': raise KeyboardInterrupt\n"
+        "    return whole(name, *rest)\n"
+        "builtins.__import__ = stop\n"
+        "from nearfield.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "nearfield: stopped\n")
+
+
+def test_the_command_starts_in_the_guarded_module() -> None:
+    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["scripts"] == {"nearfield": "nearfield.__main__:main"}
+
+
+def fit(folder: Path, **given: Any) -> Path:
+    nearfield.Plan("float16()").fit(np.eye(6, dtype=np.float32), **given).save(folder / "a.nf")
+    return folder / "a.nf"
+
+
+def test_json_is_one_document_however_many_queries(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", np.eye(6, dtype=np.float32)[:1])
+    np.save(tmp_path / "two.npy", np.eye(6, dtype=np.float32)[:2])
+    for name, count in (("one", 1), ("two", 2)):
+        found = json.loads(run("search", fit(tmp_path), "--queries", tmp_path / f"{name}.npy", "-k", 2, "--json")[1])
+        assert [hits[0]["id"] for hits in found] == list(range(count))
+        assert [len(hits) for hits in found] == [2] * count
+    nearfield.Plan("float16()").fit(texts=["warm socks", "tax law"]).save(tmp_path / "t.nf")
+    found = json.loads(run("search", tmp_path / "t.nf", "socks", "--json")[1])
+    assert [hit["text"] for hit in found] == ["warm socks", "tax law"]
+
+
+def test_the_demo_as_json(tmp_path: Path) -> None:
+    code, out, err = run("demo", "--out", tmp_path / "demo", "--limit", 120, "--json")
+    told = json.loads(out)
+    assert code == 0
+    assert told["rows"] == 120
+    assert Path(told["file"]).is_file()
+    assert {"best", "bytes_per_row", "picture"} <= set(told)
+    assert all(len(answer["hits"]) == 3 for answer in told["answers"])
+    assert "docstrings of the standard library" in err
+
+
+def test_a_file_whose_contents_are_wrong_is_one_line(tmp_path: Path) -> None:
+    with SegmentWriter(tmp_path / "a.nf", "packed") as writer:
+        writer.finish({"plan": "raw()"})
+    for arguments in (["info"], ["info", "--json"], ["search"]):
+        code, out, err = run(arguments[0], tmp_path / "a.nf", *arguments[1:], *["x"] * (arguments == ["search"]))
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert "a.nf: the checksums hold but the contents do not" in err
+
+
+def test_an_encoder_must_be_known_and_fit_the_vectors(corpus: Path, tmp_path: Path) -> None:
+    wide = tmp_path / "wide.npy"
+    np.save(wide, RNG.normal(size=(40, 256)).astype(np.float32))
+    compress = ["compress", corpus, tmp_path / "o.nf", "--plan", "raw()", "--encoder"]
+    for arguments, words in (
+        ([*compress, "statik"], "did you mean 'static'"),
+        ([*compress, "static"], "'static' gives 256 dimensions and the vectors have 24"),
+        (["advise", corpus, "--encoder", "statik"], "did you mean 'static'"),
+        (["advise", corpus, "--encoder", "static"], "gives 256 dimensions"),
+    ):
+        code, out, err = run(*arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert words in err
+    assert not (tmp_path / "o.nf").exists()
+    assert run("compress", wide, tmp_path / "o.nf", "--plan", "raw()", "--encoder", "static")[0] == 0
+    assert run("search", tmp_path / "o.nf", "warm socks", "-k", 1)[0] == 0
+
+
+def test_blank_texts_are_told_by_row(tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in ["a", "", "b", " \t", "c"]))
+    (tmp_path / "blank.jsonl").write_text(json.dumps({"text": " "}) + "\n")
+    for verb in (["encode", "c.jsonl", "c.npy"], ["compress", "c.jsonl", "c.nf", "--plan", "raw()"]):
+        paths = [tmp_path / a if a.startswith("c.") else a for a in verb]
+        code, _, err = run(*paths)
+        assert code == 0
+        assert err.startswith("nearfield: warning: texts: 2 of 5 are blank, in row 1, 3: ")
+        assert err.count("\n") == 1
+    code, out, err = run("encode", tmp_path / "blank.jsonl", tmp_path / "blank.npy")
+    assert (code, out) == (2, "")
+    assert "nothing but blank texts" in err
+    assert not (tmp_path / "blank.npy").exists()
+
+
+def test_advice_on_texts_tells_blank_ones(tmp_path: Path) -> None:
+    lines = [json.dumps({"text": f"number {i} of things" if i % 20 else ""}) for i in range(60)]
+    (tmp_path / "c.jsonl").write_text("\n".join(lines))
+    code, _, err = run("advise", tmp_path / "c.jsonl", "--plan", "raw()", "--plan", "int8()", "--no-verify")
+    assert code == 0
+    assert "texts: 3 of 60 are blank, in row 0, 20, 40" in err
+
+
+def test_options_are_told_as_flags(corpus: Path, tmp_path: Path) -> None:
+    x = np.load(corpus)
+    x[[7, 300]] = 0
+    np.save(tmp_path / "zero.npy", x)
+    np.save(tmp_path / "q0.npy", np.zeros((1, 6), np.float32))
+    (tmp_path / "qrels.tsv").write_text("0\t0\t1\n")
+    told = [
+        (["compress", tmp_path / "zero.npy", tmp_path / "o.nf", "--plan", "raw()"], "row 7, 300; remove them, or pass"),
+        (["compress", tmp_path / "zero.npy", tmp_path / "o.nf", "--plan", "raw()"], "pass --on-zero keep to score"),
+        (["advise", tmp_path / "zero.npy"], "row 7, 300; remove them, or pass --on-zero keep"),
+        (["search", fit(tmp_path), "--queries", tmp_path / "q0.npy"], "pass --on-zero keep"),
+        (["search", fit(tmp_path), "socks"], "pass --encoder"),
+        (["advise", corpus, "--qrels", tmp_path / "qrels.tsv"], "pass --queries"),
+        (
+            ["compress", corpus, tmp_path / "o.nf", "--plan", "leanvec(dim=4, kind='ood')"],
+            "pass --queries, or use kind=",
+        ),
+    ]
+    for arguments, words in told:
+        code, out, err = run(*arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert words in err, err
+    code, out, _ = run("search", fit(tmp_path), "--queries", tmp_path / "q0.npy", "--on-zero", "keep", "-k", 1)
+    assert (code, out) == (0, "0\t0.0000\n")
+
+
+def test_only_what_the_verb_takes_becomes_a_flag() -> None:
+    advise, search = (cli.cli.commands[name] for name in ("advise", "search"))
+    assert isinstance(advise, cli.Verb)
+    assert isinstance(search, cli.Verb)
+    text = "use metric='dot', all=True, bytes=8, rng=3 or umap(dim=2, k=15) | rescore(codec='lvq(bits=4)')"
+    flags = "use --metric dot, --all, --bytes 8, --seed 3 or umap(dim=2, k=15) | rescore(codec='lvq(bits=4)')"
+    assert advise.in_flags(text) == flags
+    assert search.in_flags(text) == text
+
+
+def test_judgements_that_name_strangers_are_a_warning(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "qrels.tsv").write_text("0\t3\t1\n1\t4\t1\nq\t5\t1\n")
+    code, out, err = run(
+        "advise", corpus, "--queries", tmp_path / "q.npy", "--qrels", tmp_path / "qrels.tsv", "--plan", "raw()",
+        "--plan", "int8()", "--no-verify", "--json",
+    )  # fmt: skip
+    assert (code, err.count("\n")) == (0, 1)
+    assert "nearfield: warning: " in err
+    assert "1 of 3 judgements" in err
+    assert json.loads(out)["best"]
+
+
+def test_bench_hands_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench/run.py").write_text("import json, sys\nprint(json.dumps(sys.argv), flush=True)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["nearfield"])
+    assert json.loads(run("bench", "scan", "--quick", "--json")[1])[1:] == ["scan", "--quick", "--json"]
+    assert json.loads(run("bench")[1])[1:] == []

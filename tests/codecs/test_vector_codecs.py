@@ -128,7 +128,7 @@ def test_directions_are_dealt_to_equal_products() -> None:
     d, parts = 16, 4
     scales = 2.0 ** -np.arange(d)
     x = (rng().normal(size=(4000, d)) * scales).astype(np.float32)
-    order = dealt(x.var(axis=0).astype(np.float64), parts)
+    order = dealt(np.eye(d, dtype=np.float32), x.var(axis=0).astype(np.float64), parts)
     np.testing.assert_allclose(order.T @ order, np.eye(d), atol=1e-5)
     turned = productcodes.split(x @ order, parts)
     logs = np.log(turned.var(axis=1)).sum(axis=1)

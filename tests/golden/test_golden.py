@@ -26,10 +26,12 @@ def test_a_file_of_a_release_gives_the_same_results(release: str, name: str) -> 
     packed.verify()
     hits = packed.search(np.load(folder / "queries.npy"), k=5)
     assert str(packed.plan) == str(nf.Plan(want["plan"]))
-    np.testing.assert_allclose(hits.scores, want["scores"], atol=2e-5 * (1 + np.abs(want["scores"]).max()))
+    # Tables of blocks are rounded to 15 bits, of levels that were scored by products once: another digit.
+    digits = 2e-4 if packed.index.rows.interleaved else 2e-5
+    np.testing.assert_allclose(hits.scores, want["scores"], atol=digits * (1 + np.abs(want["scores"]).max()))
     # Rows may change places only where their scores are equal to the last digit kept.
     for found, scores, rows in zip(hits.rows, hits.scores, want["rows"]):
-        assert set(found.tolist()) == set(rows) or np.diff(scores).max() > -1e-5
+        assert set(found.tolist()) == set(rows) or np.diff(scores).max() > -digits / 2
     assert hits.ids[0, 0] == f"r{hits.rows[0, 0]}"
 
 

@@ -36,6 +36,15 @@ def test_pca_agrees_with_scikit_learn(x: np.ndarray, rng: np.random.Generator, s
     np.testing.assert_allclose(got.inverse(got.transform(x)), rebuilt, atol=1e-3)
 
 
+@pytest.mark.parametrize("map_", [PCA(dim=8), LeanVec(dim=8), Whiten(dim=8, shrinkage=0.1), Whiten(dim=8)])
+def test_few_wide_rows_cost_what_few_rows_cost(map_, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    eigh = np.linalg.eigh
+    monkeypatch.setattr(np.linalg, "eigh", lambda a: sizes.append(len(a)) or eigh(a))
+    map_.fresh().fit(rng.normal(size=(20, 300)).astype(np.float32), rng=rng)
+    assert sizes == [20]
+
+
 def test_pca_of_blocks_is_pca_of_the_whole(x: np.ndarray, rng: np.random.Generator) -> None:
     whole = PCA(dim=4).fit(x, rng=rng)
     parts = PCA(dim=4, solver="incremental")

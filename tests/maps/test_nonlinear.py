@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,21 +68,53 @@ def test_extras_are_named_where_they_are_missing(x: np.ndarray, rng, monkeypatch
             map_.fit(x, rng=rng)
 
 
-def test_the_full_jacobian_is_that_of_the_encoder(rng: np.random.Generator) -> None:
+def _penalties(widths: list[int], rng: np.random.Generator, draws: int = 1) -> tuple[np.ndarray, float]:
+    """What training takes for the full Jacobian's squared norm, drawn so often, and what autograd finds."""
     torch = pytest.importorskip("torch")
     from nearfield.maps import autoencoder
 
-    layers = networks.draw([5, 7, 6, 3], rng)
-    tensors = networks.tensors(layers)
-    x = torch.from_numpy(rng.normal(size=(4, 5)).astype(np.float32))
-    for squash in (False, True):
-        _, slopes = autoencoder._encode(x, tensors, torch, squash)
-        got = autoencoder._jacobian(tensors, slopes)
-        for i in range(4):
-            want = torch.autograd.functional.jacobian(
-                lambda row, squash=squash: autoencoder._encode(row[None], tensors, torch, squash)[0][0], x[i]
-            )
-            torch.testing.assert_close(got[i], want, atol=1e-5, rtol=1e-4)
+    tensors = networks.tensors(networks.draw(widths, rng))
+    x = torch.from_numpy(rng.normal(size=(6, widths[0])).astype(np.float32))
+    _, slopes = autoencoder._encode(x, tensors, torch, False)
+    got = [float(autoencoder._penalty(tensors, slopes, "full", rng).detach()) for _ in range(draws)]
+    jacobians = [
+        torch.autograd.functional.jacobian(lambda row: autoencoder._encode(row[None], tensors, torch, False)[0][0], row)
+        for row in x
+    ]
+    return np.array(got), float(torch.stack(jacobians).pow(2).sum(dim=(1, 2)).mean())
+
+
+@pytest.mark.parametrize("widths", [[5, 3], [5, 7, 3], [9, 4, 8]])
+def test_the_penalty_is_the_norm_of_the_full_jacobian(widths: list[int], rng: np.random.Generator) -> None:
+    got, want = _penalties(widths, rng)
+    assert got[0] == pytest.approx(want, rel=1e-5)
+
+
+@pytest.mark.parametrize("widths", [[5, 7, 6, 3], [5, 7, 6, 6, 4]])
+def test_deeper_penalties_are_right_on_average(widths: list[int], rng: np.random.Generator) -> None:
+    got, want = _penalties(widths, rng, draws=4000)
+    assert got.std() > 0
+    assert abs(got.mean() - want) < 5 * got.std() / np.sqrt(got.size)
+    assert got.std() < want  # of six rows: a batch of hundreds is nearer
+
+
+def test_no_jacobian_is_written_out(rng: np.random.Generator) -> None:
+    """One of [batch, dim, d] made a contractive network a hundred times as dear as a plain one."""
+    torch = pytest.importorskip("torch")
+    from nearfield.maps import autoencoder
+
+    for widths in ([40, 16, 30], [40, 16, 16, 30]):
+        tensors = networks.tensors(networks.draw(widths, rng))
+        _, slopes = autoencoder._encode(torch.zeros(50, 40), tensors, torch, False)
+        sizes = []
+
+        def keep(made: Any, sizes: list[int] = sizes) -> Any:
+            sizes.append(made.numel())
+            return made
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda made: made):
+            autoencoder._penalty(tensors, slopes, "full", rng)
+        assert 0 < max(sizes) <= 50 * 40
 
 
 def test_one_layer_has_one_jacobian(rng: np.random.Generator) -> None:
@@ -91,7 +124,7 @@ def test_one_layer_has_one_jacobian(rng: np.random.Generator) -> None:
     tensors = networks.tensors(networks.draw([5, 3], rng))
     x = torch.from_numpy(rng.normal(size=(4, 5)).astype(np.float32))
     _, slopes = autoencoder._encode(x, tensors, torch, True)
-    both = [float(autoencoder._penalty(tensors, slopes, kind).detach()) for kind in ("full", "layers")]
+    both = [float(autoencoder._penalty(tensors, slopes, kind, rng).detach()) for kind in ("full", "layers")]
     assert both[0] == pytest.approx(both[1], rel=1e-5)
 
 

@@ -194,6 +194,29 @@ def test_columns_that_span_more_change_nothing(wide: int, isa: str, monkeypatch:
 
 
 @pytest.mark.parametrize("isa", NATIVE)
+@pytest.mark.parametrize("seed", range(12))
+def test_the_first_pass_lets_every_result_through(seed: int, isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spans of all sizes in any order, factors near and far from 1, and scores of both signs."""
+    rng = np.random.default_rng([9, seed])
+    columns, n = int(rng.integers(1, 150)), int(rng.integers(50, 4000))
+    low, step = (1.0, 0.0) if seed % 4 == 0 else (float(rng.uniform(0.01, 1)), float(rng.uniform(0, 0.02)))
+    fmt = RowFormat(Layout.LUT4, columns + 1, 1, nibble_columns=columns, scale=Constant(columns, "u8", low, step))
+    tables = rng.standard_normal((3, 2 * columns, 16)) * 2.0 ** rng.uniform(-12, 0, (1, 2 * columns, 1))
+    folded = Folded(
+        nibble_tables=tables.astype(np.float32),
+        inside=np.array([0, -50, 50], np.float32) * (seed % 3),
+        outside=np.array([-1000, 1000, 0], np.float32) * (seed % 2),
+    )
+    codes = kernels.pack(rng.integers(0, 256, (n, columns + 1), dtype=np.uint8), columns + 1)
+    k = int(rng.choice([1, 10, 300]))
+    want = reference.scan(fmt, codes, folded, "dot", k, n, None, None, 3)
+    monkeypatch.setenv("NEARFIELD_ISA", isa)
+    got = kernels.scan(fmt, codes, folded, "dot", k, n=n)
+    assert np.array_equal(got[0], want[0])
+    assert np.array_equal(got[1], want[1])
+
+
+@pytest.mark.parametrize("isa", NATIVE)
 @pytest.mark.parametrize("dim", [5, 32, 100, 384, 4000])
 @pytest.mark.parametrize("span", [0, 15, 40, 129, 255])
 def test_nibbles_of_any_levels_equal_the_twin(dim: int, span: int, isa: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import nearfield as nf
-from nearfield.core.errors import BadInput, Corrupt, Unsupported
+from nearfield.core.errors import BadInput, Corrupt, DataWarning, Unknown, Unsupported
+from nearfield.search.encoding import as_encoder
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(300, 24)).astype(np.float32)
@@ -190,6 +191,33 @@ def test_ids_and_texts_are_checked() -> None:
             nf.Plan("float16()").fit(X, **given)
 
 
+def test_an_encoder_named_beside_vectors_is_checked_and_kept(tmp_path: Path) -> None:
+    with pytest.raises(Unknown, match="did you mean 'static'"):
+        nf.Plan("raw()").fit(X, encoder="statik")
+    with pytest.raises(BadInput, match="'static' gives 256 dimensions and the vectors have 24"):
+        nf.Plan("raw()").fit(X, encoder="static")
+    with pytest.raises(BadInput, match="expected a name or an object"):
+        nf.Plan("raw()").fit(X, encoder=3)
+    texts = ["warm socks", "tax law", "a bicycle"]
+    vectors = as_encoder("static").encode(texts)
+    nf.Plan("raw()").fit(vectors, encoder="static").save(tmp_path / "a.nf")
+    back = nf.load(tmp_path / "a.nf")
+    assert back.search("law", k=1).rows[0, 0] == 1
+    assert back.space["model"] == nf.Plan("raw()").fit(texts=texts).space["model"]
+
+
+def test_blank_texts_are_a_warning_and_nothing_else_an_error() -> None:
+    with pytest.warns(DataWarning, match="texts: 2 of 3 are blank, in row 0, 2: "):
+        packed = nf.Plan("raw()").fit(texts=["", "socks", " \n\u3000"])
+    assert len(packed) == 3
+    with pytest.raises(BadInput, match="nothing but blank texts"):
+        nf.Plan("raw()").fit(texts=["", " "])
+    with pytest.raises(BadInput, match="queries: expected words"):
+        packed.search("  ")
+    with pytest.raises(BadInput, match="texts: expected a list of texts, got generator"):
+        nf.Plan("raw()").fit(texts=(t for t in ["a"]))
+
+
 def test_a_metric_that_a_codec_cannot_score_is_refused_by_name() -> None:
     with pytest.raises((Unsupported, BadInput), match="bits"):
         nf.Plan("bits()").fit(X, metric="cosine")
@@ -230,8 +258,7 @@ def test_a_damaged_file_is_named_never_read(tmp_path: Path) -> None:
         except BadInput as error:
             assert "a.nf" in str(error)
             seen += 1
-    # Bytes between columns are padding and carry nothing; everything else is noticed.
-    assert seen >= 190
+    assert seen == 200
 
 
 def test_search_notices_a_flipped_code(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ from nearfield.adviser.bench import Bench
 from nearfield.adviser.blas import one_thread
 from nearfield.adviser.cautions import cautions
 from nearfield.adviser.frontier import Wish, mark_frontier, ordered, value
+from nearfield.adviser.inputs import sound_judgements, sound_pairs
 from nearfield.adviser.quality import Estimate
 from nearfield.adviser.rows import Row
 from nearfield.adviser.survey import survey
 from nearfield.adviser.task import Task, make_task
 from nearfield.adviser.verify import exact_truth, figures, verify
+from nearfield.core.arrays import as_batch, named_in_full
 from nearfield.core.protocols import Metric, Progress
 from nearfield.search.plan import Plan
 
@@ -61,7 +63,7 @@ def advise(
         them is chosen. Nothing asked: the knee of the frontier, the point farthest above the chord between its
         ends in (log bytes, quality).
     labels: one label a row: accuracy of the vote of the ten nearest (``k``), rows held out with their labels.
-    qrels: ``{query row: {document row: grade}}``.
+    qrels: ``{query row: {document row: grade}}``; a grade of 0 or below is not relevant, as in trec_eval.
     pairs: ``[p, 3]`` of row, row, score; or ``(vectors, vectors, scores)``.
     k: neighbours, for recall@k.
     plans: sweep these plans only (texts or Plans). all: add methods that are slow to fit.
@@ -83,9 +85,11 @@ def advise(
     int8()
     """
     wish = Wish(keep, bytes, smaller, latency_us)
-    with one_thread():
+    batch = as_batch(x)
+    qrels, pairs = sound_judgements(qrels), sound_pairs(pairs, batch.shape[0])
+    with one_thread(), named_in_full(batch, metric, on_zero):
         task = make_task(
-            x, queries, metric=metric, k=k, sample=sample, rng=rng, on_zero=on_zero, qrels=qrels, labels=labels,
+            batch, queries, metric=metric, k=k, sample=sample, rng=rng, on_zero=on_zero, qrels=qrels, labels=labels,
             pairs=pairs,
         )  # fmt: skip
         return _advise(task, wish, plans, everything=all, check=verify, progress=progress)
@@ -134,10 +138,15 @@ def _advise(task: Task, wish: Wish, plans: Any, *, everything: bool, check: bool
 def _plans(task: Task, wish: Wish, plans: Any, *, everything: bool) -> list[Plan]:
     if plans is not None:
         return sweep.given_plans(plans)
-    fits = task.user_queries and task.fit_queries is not None
+    fits = task.user_queries and bool(task.folds)
     most = wish.most_bytes(task.full_bytes)
     return sweep.default_plans(
-        task.d, metric=task.metric, rows=len(task.x), queries=fits, everything=everything, most_bytes=most
+        task.d,
+        metric=task.metric,
+        rows=len(task.x) + len(task.spare),
+        queries=fits,
+        everything=everything,
+        most_bytes=most,
     )
 
 
@@ -186,7 +195,7 @@ def _verified(
     """Verify plans in order until one keeps what was asked; the best of those tried where none does."""
     depth = max(10, task.k)
     truth = exact_truth(task, depth, _said(progress, "exact truth"))
-    full = figures(task, truth, truth, task.m)
+    full = figures(task, truth, truth, slice(0, task.m))
     words: list[str] = []
     best: tuple[float, Row, dict[str, Estimate]] | None = None
     queue = list(tries)
@@ -250,7 +259,7 @@ def _notes(task: Task, bench: Bench, *, default: bool, everything: bool) -> list
         )
     left = sweep.left_out()
     if default and not everything and left:
-        out.append(f"left out because they are slow to fit: {', '.join(left)}; all=True (--all) adds them")
+        out.append(f"left out because they are slow to fit: {', '.join(left)}; all=True adds them")
     if bench.failed:
         named = "; ".join(f"{plan}: {why}" for plan, why in list(bench.failed.items())[:3])
         more = f" and {len(bench.failed) - 3} more" if len(bench.failed) > 3 else ""

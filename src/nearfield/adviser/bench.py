@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from nearfield.adviser import lists, timing
-from nearfield.adviser.lists import Lists, Masked, Thinning
+from nearfield.adviser.lists import FRACTIONS, Lists, Masked, Thinning
 from nearfield.adviser.memory import give_back
 from nearfield.adviser.predict import predict
 from nearfield.adviser.quality import Estimate, mean_interval, ndcg_values, recall_values, spearman, vote_values
-from nearfield.adviser.rows import Row
+from nearfield.adviser.rows import Row, joined
 from nearfield.adviser.sweep import learns_from_queries, proven
-from nearfield.adviser.task import Task
+from nearfield.adviser.task import Fold, Task
 from nearfield.core.arrays import block_rows
 from nearfield.core.codecs import Codec, score_floats
 from nearfield.core.errors import NearfieldError
@@ -40,6 +40,7 @@ class Prefix:
     z: F32
     q: F32
     fit_queries: F32 | None
+    at: slice  # queries to measure with: the Maps have not seen them
     pairs: tuple[F32, F32, F32] | None  # both sides mapped, and the bias of the first
     fit_s: float
     map_s: float
@@ -70,9 +71,8 @@ class Bench:
         self.task = task
         self.inner: Metric = "l2" if task.metric in ("l2", "hamming") else "dot"
         self.exact = lists.top_lists(task.q, task.x, self.inner, lists.EXACT)
-        self.thinning = Thinning(self.exact, len(task.x), np.random.default_rng([task.seed, 2]))
-        if task.searched <= len(task.x):
-            self.thinning.masks = self.thinning.masks[:0]
+        fractions = FRACTIONS if task.searched > len(task.x) else ()  # nothing to predict
+        self.thinning = Thinning(self.exact, len(task.x), np.random.default_rng([task.seed, 2]), fractions=fractions)
         # Directions and codebooks suit the rows they were fitted on better than rows to come, to first order by as
         # much as they suit rows to come worse than the limit. So that the error over the whole sample is that of a
         # fit on all rows, they are fitted on this share of it: 1 where the sample is everything, towards a half
@@ -112,6 +112,12 @@ class Bench:
         return [rows[str(plan)] for plan in plans if str(plan) in rows]
 
     def _group(self, plans: list[Plan], strict: bool) -> dict[str, Row]:
+        """Plans with the same Maps; where those learn from queries, once for each fold of them."""
+        folds = self.task.folds if learns_from_queries(plans[0]) else []
+        found = [self._fold(plans, fold, strict) for fold in folds or [Fold(None, slice(0, self.task.m))]]
+        return {text: joined([each[text] for each in found]) for text in found[0] if all(text in f for f in found)}
+
+    def _fold(self, plans: list[Plan], fold: Fold, strict: bool) -> dict[str, Row]:
         """Plans with the same Maps; those with the same codec share its lists too."""
         out: dict[str, Row] = {}
         by_codec: dict[str, list[Plan]] = {}
@@ -120,7 +126,7 @@ class Bench:
         prefix: Prefix | None = None
         for same in by_codec.values():
             try:
-                prefix = prefix or self._prefix(same[0])
+                prefix = prefix or self._prefix(same[0], fold)
                 coded = self._code(same[0], prefix)
                 for plan in same:
                     out[str(plan)] = self._row(plan, prefix, coded)
@@ -135,7 +141,7 @@ class Bench:
     def forget(self) -> None:
         """Free what only the sweep needed."""
         self._fine.clear()
-        self.thinning.ranks.clear()
+        self.thinning.first.clear()
         give_back()
 
     # -- fitting -----------------------------------------------------------------------------------
@@ -143,11 +149,10 @@ class Bench:
     def _streams(self, plan: Plan) -> list[np.random.Generator]:
         return np.random.default_rng(self.task.seed).spawn(3 + len(plan.maps) + len(plan.rescores))
 
-    def _prefix(self, plan: Plan) -> Prefix:
+    def _prefix(self, plan: Plan, fold: Fold) -> Prefix:
         task, streams = self.task, self._streams(plan)
         z, q, maps, fit_s, map_s = task.x, task.q, [], 0.0, 0.0
-        seen = task.fit_queries if learns_from_queries(plan) else None
-        pairs = None
+        seen, pairs = fold.fit, None
         if task.pairs is not None:
             pairs = (task.pairs.a, task.pairs.b, np.zeros(len(task.pairs.a), np.float32))
         for i, template in enumerate(plan.maps):
@@ -168,32 +173,39 @@ class Bench:
                 pairs = (map_.transform_queries(pairs[0]), map_.transform(pairs[1]), shift)
             z, q = mapped, map_.transform_queries(q)
             maps.append(map_)
-        return Prefix(maps, z, q, seen, pairs, fit_s, map_s)
+        return Prefix(maps, z, q, seen, fold.at, pairs, fit_s, map_s)
 
     def _code(self, plan: Plan, prefix: Prefix) -> Coded:
         task = self.task
         codec = plan.codec_for(task.metric)
         as_given = not plan.maps and task.given is not None and codec.takes(task.batch.dtype)
         rows = task.given if as_given and task.given is not None else prefix.z
-        fit_s = self._fit(codec, rows, prefix.fit_queries, self._streams(plan)[1])
+        fit_s = self._fit(codec, rows, prefix, prefix.fit_queries, self._streams(plan)[1])
         fitted = Fitted(plan, task.metric, len(rows), task.d, prefix.maps, codec, [])
         if not fitted.as_given:
             rows = prefix.z
         return self._lists(codec, rows, prefix, fitted.scoring(codec, first=True), fit_s, lists.APPROX)
 
-    def _fit(self, codec: Codec, rows: Any, queries: F32 | None, rng: np.random.Generator) -> float:
+    def _fit(self, codec: Codec, rows: Any, prefix: Prefix, queries: F32 | None, rng: np.random.Generator) -> float:
         with self._fitting:
+            rows = self._fit_sample(codec, rows, prefix)
             start = time.perf_counter()
-            codec.fit(rows[self.fit_rows] if self._learns_codebooks(codec) else rows, queries, rng=rng)
+            codec.fit(rows, queries, rng=rng)
             seconds = time.perf_counter() - start
+            del rows
         give_back()
         return seconds
 
-    def _learns_codebooks(self, codec: Codec) -> bool:
-        """Whether it learns much, and yet little against the rows: else the share would say nothing."""
-        words = 1 << int(getattr(codec, "code_bits", 0))
-        small = 4 * words * int(getattr(codec, "stages", 1)) <= len(self.fit_rows)
-        return small and (hasattr(codec, "code_bits") or hasattr(codec, "rounds"))
+    def _fit_sample(self, codec: Codec, rows: Any, prefix: Prefix) -> Any:
+        """The sample; for a codec that learns much a share of it, and further rows as far as those help."""
+        wanted = codec.rows_wanted()
+        if not wanted or 32 * len(self.fit_rows) < wanted:  # so few would be known by heart, whichever they are
+            return rows
+        own = rows[self.fit_rows]
+        further = self.task.further(max(0, wanted - len(own)))
+        for map_ in prefix.maps:
+            further = map_.transform(further)
+        return np.concatenate([own, further]) if len(further) else own
 
     def _lists(self, codec: Codec, rows: Any, prefix: Prefix, metric: Metric, fit_s: float, length: int) -> Coded:
         task = self.task
@@ -237,11 +249,11 @@ class Bench:
         pairs = None
         if task.pairs is not None:
             pairs = (task.pairs.a, task.pairs.b, np.zeros(len(task.pairs.a), np.float32))
-        return Prefix([], task.x, task.q, None, pairs, 0.0, 0.0)
+        return Prefix([], task.x, task.q, None, slice(0, task.m), pairs, 0.0, 0.0)
 
     def _fit_finer(self, plan: Plan, at: int, prefix: Prefix) -> Coded:
         codec = plan.rescores[at].make_codec()
-        fit_s = self._fit(codec, prefix.z, None, self._streams(plan)[3 + len(plan.maps) + at])
+        fit_s = self._fit(codec, prefix.z, prefix, None, self._streams(plan)[3 + len(plan.maps) + at])
         metric: Metric = "l2" if self.task.metric == "hamming" else self.inner
         return self._lists(codec, prefix.z, prefix, metric, fit_s, lists.APPROX)
 
@@ -262,7 +274,7 @@ class Bench:
             bytes_per_row=bytes_per_row,
             shared_bytes=sum(c.codec.shared_bytes for c in state) + sum(m.state_bytes() for m in prefix.maps),
             smaller=task.full_bytes / bytes_per_row if bytes_per_row else float("inf"),
-            quality=self._quality(plan, found, coded, finer),
+            quality=self._quality(plan, found, coded, finer, prefix.at),
             us_per_query=1e6 * self._query_seconds(prefix, coded, finer, wanted),
             fit_s=prefix.fit_s + sum(c.fit_s for c in state),
             encode_s=(prefix.map_s + sum(c.encode_s for c in state)) * n / s,
@@ -278,16 +290,13 @@ class Bench:
                 total += timing.rescore_seconds(fine.codec, fine.codes, self.task.q, fine.metric, fine.terms, rows)
         return total
 
-    def _quality(self, plan: Plan, found: Lists, coded: Coded, finer: list[Coded]) -> dict[str, Estimate]:
+    def _quality(self, plan: Plan, found: Lists, coded: Coded, finer: list[Coded], at: slice) -> dict[str, Estimate]:
         task = self.task
-        count = task.fair if learns_from_queries(plan) else task.m
-        at = slice(0, count)
         recall = mean_interval(recall_values(found[at], self.exact[at, : task.k]))
         out: dict[str, Estimate] = {}
         if task.judged is not None:
-            fair = task.judged.at < count
-            numbers = np.where(found >= 0, task.rows[np.maximum(found, 0)], -1)[task.judged.at[fair]]
-            grades = [g for g, fine in zip(task.judged.grades, fair) if fine]
+            where, grades = task.judged.within(at)
+            numbers = np.where(found >= 0, task.rows[np.maximum(found, 0)], -1)[where]
             if grades:
                 out["nDCG@10"] = mean_interval(ndcg_values(numbers, grades))
         if task.labels is not None and self.label_rows is not None:
@@ -303,7 +312,7 @@ class Bench:
 
     def _predicted(self, plan: Plan, recall: Estimate, coded: Coded, finer: list[Coded], at: slice) -> Estimate:
         task = self.task
-        if not self.thinning.masks:
+        if not self.thinning.fractions:
             return recall
         depth = max([1, *(step.depth for step in plan.rescores)])
         fine = finer[-1].masked if finer else None

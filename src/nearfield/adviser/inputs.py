@@ -1,10 +1,11 @@
-"""Files that come beside the vectors: relevance judgements, labels, scored pairs."""
+"""What comes beside the vectors, in files or as it is: relevance judgements, labels, scored pairs."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.adviser.quality import Judgements
-from nearfield.core.errors import BadInput
+from nearfield.core.arrays import some
+from nearfield.core.errors import BadInput, DataWarning
 
+_HIGHEST = 100  # a document of grade g gains 2 ** g - 1
 _HEADS = {"query-id", "query_id", "qid", "query"}
 
 
@@ -54,27 +57,82 @@ def judgements(
     """Read judgements in the BEIR layout (query-id, corpus-id, score) or TREC's (query, 0, document, grade).
 
     Ids are looked up among ``query_ids`` and ``row_ids``; without them they are row numbers. Judgements of
-    queries or documents that are not there are left out; ``BadInput`` where none is left.
+    queries or documents that are not there are left out, with a warning; ``BadInput`` where none is left, or none
+    above 0. As in trec_eval, a grade below 0 counts as 0: not relevant.
     """
     file = _qrels_file(Path(path))
     queries, rows = _numbers(query_ids), _numbers(row_ids)
     out: Judgements = {}
+    strange: list[tuple[str, str]] = []
+    count = 0
     for i, line in enumerate(_lines(file)):
         fields = [f.strip() for f in _fields(line)]
         if i == 0 and fields[0].lower() in _HEADS:
             continue
         if len(fields) not in (3, 4):
             raise BadInput(f"{file}: line {i + 1}: expected query, document, grade, got {len(fields)} fields")
+        count += 1
         query, row = _row(fields[0], queries), _row(fields[-2], rows)
-        try:
-            grade = float(fields[-1])
-        except ValueError:
-            raise BadInput(f"{file}: line {i + 1}: expected a number as grade, got {fields[-1]!r}") from None
+        grade = _grade(_number(fields[-1]), f"{file}: line {i + 1}")
         if query is not None and row is not None:
             out.setdefault(query, {})[row] = grade
-    if not out:
-        raise BadInput(f"{file}: no judgement names a query and a document that are there")
-    return out
+        else:
+            strange.append((fields[0], fields[-2]))
+    if not count:
+        raise BadInput(f"{file}: expected judgements (query, document, grade), got none")
+    if strange:
+        _tell_strange(file, strange, count)
+    return _some_relevant(out, str(file))
+
+
+def _tell_strange(file: Path, strange: list[tuple[str, str]], count: int) -> None:
+    """Warn of judgements that name what is not there; refuse where no other is left."""
+    query, document = strange[0]
+    told = f"such as query {query[:40]!r} with document {document[:40]!r}"
+    if len(strange) == count:
+        raise BadInput(f"{file}: no judgement names a query and a document that are there, {told}; check the ids")
+    words = f"{file}: {len(strange)} of {count} judgements name a query or a document that is not there, {told}"
+    warnings.warn(f"{words}; they are left out", DataWarning, stacklevel=3)
+
+
+def sound_judgements(qrels: Any) -> Judgements | None:
+    """Judgements given in Python, checked: row numbers to row numbers to grades, at least one of them above 0."""
+    if qrels is None:
+        return None
+    if not isinstance(qrels, dict) or not qrels or not all(isinstance(grades, dict) for grades in qrels.values()):
+        raise BadInput("qrels: expected {query row: {document row: grade}}, got another form or nothing")
+    out = {
+        _whole(query, "query"): {_whole(row, "document"): _grade(grade, "qrels") for row, grade in grades.items()}
+        for query, grades in qrels.items()
+    }
+    return _some_relevant(out, "qrels")
+
+
+def _some_relevant(judged: Judgements, where: str) -> Judgements:
+    if not any(grade > 0 for grades in judged.values() for grade in grades.values()):
+        raise BadInput(f"{where}: expected a grade above 0 for some document, got none: nothing is relevant to find")
+    return judged
+
+
+def _whole(value: Any, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise BadInput(f"qrels: expected the row number of a {what}, got {value!r} ({type(value).__name__})")
+    return int(value)
+
+
+def _grade(value: Any, where: str) -> float:
+    """A grade, 0 where it is below: both trec_eval and ir-measures take it for not relevant."""
+    known = isinstance(value, (int, float, np.integer, np.floating, np.bool_))
+    if not known or not -np.inf < value <= _HIGHEST:
+        raise BadInput(f"{where}: expected a finite number of at most {_HIGHEST} as grade, got {value!r}")
+    return float(max(value, 0))
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _numbers(ids: Sequence[Any] | None) -> dict[str, int] | None:
@@ -111,7 +169,7 @@ def pair_rows(path: str | os.PathLike[str]) -> NDArray[np.float64]:
     """Read scored pairs of rows ``[p, 3]``: ``.npy``, JSON lines {i, j, score}, or i, j, score a line."""
     file = Path(path)
     if file.suffix == ".npy":
-        return np.asarray(_npy(file, 2), dtype=np.float64)
+        return _table(_npy(file, 2), str(file))
     out = []
     for i, line in enumerate(_lines(file)):
         if line.lstrip().startswith("{"):
@@ -122,14 +180,59 @@ def pair_rows(path: str | os.PathLike[str]) -> NDArray[np.float64]:
         try:
             out.append([float(f) for f in fields])  # type: ignore[arg-type]
         except (TypeError, ValueError):
-            if i == 0:
+            if i == 0 and not line.lstrip().startswith("{"):
                 continue  # a header
             raise BadInput(f"{file}: line {i + 1}: expected two row numbers and a score, got {line[:60]!r}") from None
-        if len(out[-1]) != 3:
+        if len(out[-1]) != 3 or not np.isfinite(out[-1]).all():
             raise BadInput(f"{file}: line {i + 1}: expected two row numbers and a score, got {line[:60]!r}")
     if not out:
         raise BadInput(f"{file}: expected scored pairs, got none")
     return np.array(out)
+
+
+def sound_pairs(pairs: Any, n: int) -> Any:
+    """Scored pairs given in Python, checked: rows of ``n``, finite scores that are not all the same."""
+    if pairs is None:
+        return None
+    if isinstance(pairs, tuple) and len(pairs) == 3 and hasattr(pairs[0], "ndim") and pairs[0].ndim == 2:
+        return (*pairs[:2], _scores(_numbers_of(pairs[2], "pairs")))
+    table = _table(pairs, "pairs")
+    bad = np.flatnonzero(~((table[:, :2] >= 0) & (table[:, :2] < n) & (table[:, :2] % 1 == 0)).all(axis=1))
+    if bad.size:
+        got = " and ".join(f"{v:g}" for v in table[bad[0], :2])
+        raise BadInput(f"pairs: expected row numbers from 0 to {n - 1}, got {got} in pair {some(bad)}")
+    _scores(table[:, 2])
+    return table
+
+
+def _table(values: Any, where: str) -> NDArray[np.float64]:
+    table = _numbers_of(values, where)
+    if table.ndim != 2 or table.shape[1] != 3:
+        raise BadInput(f"{where}: expected (row, row, score) for each pair, got shape {table.shape}")
+    return table
+
+
+def _numbers_of(values: Any, where: str) -> NDArray[np.float64]:
+    try:
+        found = np.asarray(values)
+    except ValueError:
+        raise BadInput(f"{where}: expected (row, row, score) for each pair, got lists of different lengths") from None
+    if found.dtype.kind not in "fiu":
+        raise BadInput(f"{where}: expected numbers, got {found.dtype}")
+    if not np.isfinite(found).all():
+        raise BadInput(f"{where}: expected finite numbers, got NaN or infinity in pair {some(_not_finite(found))}")
+    return np.asarray(found, dtype=np.float64)
+
+
+def _not_finite(values: NDArray[Any]) -> NDArray[np.int64]:
+    return np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+
+
+def _scores(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Refuse scores that are all the same: they rank nothing."""
+    if scores.size > 1 and (scores == scores.flat[0]).all():
+        raise BadInput(f"pairs: expected scores that differ, got {scores.flat[0]:g} for every pair: there is no order")
+    return scores
 
 
 def _json(file: Path, i: int, line: str) -> dict[str, Any]:

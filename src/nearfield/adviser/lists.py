@@ -7,6 +7,8 @@ would have been in a smaller collection, from the same codes and the same search
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +21,7 @@ from nearfield.numerics import kernels
 EXACT = 256  # length of the exact lists
 APPROX = 512  # length of the plans' lists
 BLOCK = 128  # queries scored together
+FRACTIONS = (1, 2, 4, 8)  # one row in so many is kept
 PARTS = 8
 GRID = (1, 2, 3, 4, 5, 7, 10, 14, 20)  # k at which recall is read off
 FAR = 1 << 14  # a place beyond every list
@@ -30,9 +33,18 @@ def top_lists(q: F32, x: F32, metric: Metric, length: int) -> Lists:
     """The best rows for each query in order, ``int32 [m, min(length, n)]``."""
     length = min(length, len(x))
     out = np.empty((len(q), length), dtype=np.int32)
-    for i in range(0, len(q), BLOCK):
-        out[i : i + BLOCK] = kernels.topk(score_floats(q[i : i + BLOCK], x, metric), length)[0]
+
+    def one(at: slice) -> None:
+        out[at] = kernels.topk(score_floats(q[at], x, metric), length, threads=1)[0]
+
+    _each_block(one, len(q))
     return out
+
+
+def _each_block(work: Callable[[slice], None], m: int) -> None:
+    """Blocks of queries beside one another: BLAS is held to one thread, and each block writes to its own place."""
+    with ThreadPoolExecutor(kernels.thread_count()) as pool:
+        list(pool.map(work, (slice(i, min(i + BLOCK, m)) for i in range(0, m, BLOCK))))
 
 
 def places(lists: Lists, wanted: Lists, n: int) -> NDArray[np.int16]:
@@ -65,25 +77,40 @@ class Curve:
 
 
 class Thinning:
-    """Nested random thinnings of the sample: all of it, halves, quarters and eighths."""
+    """Nested random thinnings of the sample: all of it, halves, quarters and eighths; or none."""
 
-    def __init__(self, exact: Lists, n: int, rng: np.random.Generator) -> None:
+    def __init__(
+        self, exact: Lists, n: int, rng: np.random.Generator, *, fractions: tuple[int, ...] = FRACTIONS
+    ) -> None:
         self.exact = exact
         self.n = n
-        part = rng.permutation(np.arange(n) % PARTS)
-        fractions = [f for f in (1, 2, 4, 8) if n // f >= 4 * GRID[-1]]
-        self.masks = [(f, [part % f == i for i in range(f)]) for f in fractions]
-        self.ranks = {(f, i): _ranks(mask, exact) for f, masks in self.masks for i, mask in enumerate(masks)}
+        self.part = rng.permutation(np.arange(n) % PARTS).astype(np.int8)
+        self.fractions = [f for f in fractions if n // f >= 4 * GRID[-1]]
+        self.first = {(f, i): _first_kept(self.part % f == i, exact) for f in self.fractions for i in range(f)}
 
     def masked(self, lists: Lists) -> Masked:
-        """The places of the exact rows in other lists, one set for each thinning."""
-        place = places(lists, self.exact, self.n)
-        inside = np.minimum(place, lists.shape[1] - 1)
+        """For each thinning, the places of the nearest rows that it keeps in other lists, thinned alike."""
+        out = {mask: np.empty(first.shape, np.int16) for mask, first in self.first.items()}
+
+        def one(at: slice) -> None:
+            for mask, seen in self._seen(lists[at], at).items():
+                out[mask][at] = seen
+
+        _each_block(one, len(lists))
+        return out
+
+    def _seen(self, lists: Lists, at: slice) -> Masked:
+        place = places(lists, self.exact[at], self.n)
+        flat = np.minimum(place, lists.shape[1] - 1) + lists.shape[1] * np.arange(len(lists), dtype=np.int32)[:, None]
+        parts = self.part[lists]
+        # how many rows of each part stand in the list up to the wanted row; a thinning is a union of parts
+        upto = np.stack([np.take(np.cumsum(parts == j, axis=1, dtype=np.int16), flat) for j in range(PARTS)])
         out = {}
-        for f, masks in self.masks:
-            for i, mask in enumerate(masks):
-                seen = np.cumsum(mask[lists], axis=1, dtype=np.int16)
-                out[f, i] = np.where(place < FAR, np.take_along_axis(seen, inside, axis=1) - 1, FAR).astype(np.int16)
+        for (f, i), first in self.first.items():
+            columns = np.maximum(first[at], 0)
+            seen = upto[i::f].sum(axis=0, dtype=np.int16) - np.int16(1) if f > 1 else place
+            found = (first[at] >= 0) & (np.take_along_axis(place, columns, axis=1) < FAR)
+            out[f, i] = np.where(found, np.take_along_axis(seen, columns, axis=1), np.int16(FAR))
         return out
 
     def curve(self, approx: Masked, length: int, at: slice, depth: int = 1, fine: Masked | None = None) -> Curve:
@@ -93,14 +120,14 @@ class Thinning:
         ``depth * k`` of the plan's list and among the first ``k`` of the finer codec's.
         """
         points: list[tuple[float, float, float]] = []
-        for f, masks in self.masks:
+        for f in self.fractions:
             total = np.zeros(len(GRID))
-            for i in range(len(masks)):
-                need = np.maximum(self.ranks[f, i], approx[f, i] // depth)
+            for i in range(f):
+                need = np.maximum(approx[f, i][at] // depth, np.arange(GRID[-1], dtype=np.int16))
                 if fine is not None:
-                    need = np.maximum(need, fine[f, i])
-                total += _hits(need[at])
-            recall = total / (len(masks) * len(self.exact[at]))
+                    need = np.maximum(need, fine[f, i][at])
+                total += _hits(need)
+            recall = total / (f * len(self.exact[at]))
             # lists must reach far enough that thinning does not run off their end
             enough = [(k, r) for k, r in zip(GRID, recall) if depth * k * f <= 0.8 * length and 2 * k * f <= self.n]
             points += [(k, self.n / f, float(r)) for k, r in enough]
@@ -108,9 +135,11 @@ class Thinning:
         return Curve(table[:, 0], table[:, 1], table[:, 2])
 
 
-def _ranks(mask: NDArray[np.bool_], exact: Lists) -> NDArray[np.int16]:
+def _first_kept(mask: NDArray[np.bool_], exact: Lists) -> NDArray[np.int64]:
+    """The columns of the first rows of each exact list that a thinning keeps, -1 where the list has no more."""
     kept = mask[exact]
-    return np.where(kept, np.cumsum(kept, axis=1, dtype=np.int16) - 1, FAR).astype(np.int16)
+    columns = np.argsort(~kept, axis=1, kind="stable")[:, : GRID[-1]]
+    return np.where(np.take_along_axis(kept, columns, axis=1), columns, -1)
 
 
 def _hits(need: NDArray[np.int16]) -> NDArray[np.float64]:

@@ -40,7 +40,8 @@ def plot(advice: Advice, path: str | os.PathLike[str]) -> None:
     _names(advice, axes)
     _titles(advice, figure, axes)
     with AtomicFile(path) as made:
-        canvas.print_figure(made.file, dpi=150, format=Path(path).suffix.lower()[1:])
+        with made.writing():
+            canvas.print_figure(made.file, dpi=150, format=Path(path).suffix.lower()[1:])
         made.publish()
 
 

@@ -58,6 +58,15 @@ def wilson(mean: float, m: float) -> Estimate:
     return Estimate(mean, max(0.0, min(centre - half, mean)), min(1.0, max(centre + half, mean)))
 
 
+def pooled(parts: list[Estimate]) -> Estimate:
+    """The mean of estimates from parts of the queries; its interval is that of one part, so rather too wide.
+
+    >>> pooled([Estimate(0.4, 0.25, 0.5), Estimate(0.6, 0.5, 0.75)])
+    Estimate(value=0.5, low=0.375, high=0.625)
+    """
+    return Estimate(*(float(np.mean([getattr(p, name) for p in parts])) for name in ("value", "low", "high")))
+
+
 def recall_values(found: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]:
     """The share of each query's true neighbours ``[m, k]`` among the rows found ``[m, >=k]``."""
     k = truth.shape[1]

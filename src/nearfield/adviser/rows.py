@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from nearfield.adviser.quality import Estimate
+import numpy as np
+
+from nearfield.adviser.quality import Estimate, pooled
 
 
 @dataclass
@@ -41,3 +43,17 @@ class Row:
             "encode_s": round(self.encode_s, 5),
             "frontier": self.frontier,
         }
+
+
+def joined(rows: list[Row]) -> Row:
+    """One plan measured on several folds of the queries: means, but sizes, which are the same in all."""
+    if len(rows) == 1:
+        return rows[0]
+    measures = {name: None for row in rows for name in row.quality}  # judged queries may all lie in one fold
+    return replace(
+        rows[0],
+        quality={name: pooled([r.quality[name] for r in rows if name in r.quality]) for name in measures},
+        us_per_query=float(np.mean([r.us_per_query for r in rows])),
+        fit_s=float(np.mean([r.fit_s for r in rows])),
+        encode_s=float(np.mean([r.encode_s for r in rows])),
+    )

@@ -11,6 +11,7 @@ from nearfield.core.protocols import Metric
 from nearfield.search.plan import Plan
 
 RESCORE = "rescore(codec='float16', depth=10)"
+ROWS_OF_BYTES = 8192  # to fit on: with fewer, codebooks of 256 promise more in a sample than they keep
 MOST_BYTES = 1.5  # a dimension, in plans that fill a number of bytes
 _ROOMS = ("maps", "codecs", "indexes")
 
@@ -26,7 +27,7 @@ def default_plans(
 ) -> list[Plan]:
     """The default sweep for width ``d``: every codec, every reducer, chains of both, with and without re-scoring.
 
-    ``rows`` of the sample: large codebooks need many. ``queries``: there are sample queries to fit on.
+    ``rows`` that plans are fitted on: large codebooks need many. ``queries``: there are sample queries to fit on.
     ``everything`` adds the methods that are slow to fit, ``most_bytes`` a plan that fills exactly so many bytes.
     """
     texts = [*_plain(metric), *_product_codes(d, rows), *_chains(d), *_reducers(d, queries), *_rescored(d)]
@@ -66,6 +67,8 @@ def _product_codes(d: int, rows: int) -> list[str]:
     out += [f"pq(parts={p})" for p in _shares(d, [(1, 16)])]
     out += [f"opq(parts={p}, code_bits=4)" for p in _shares(d, [(1, 4)])]
     stages = _shares(d, [(1, 48)])[0]
+    if rows >= ROWS_OF_BYTES:
+        out += [f"opq(parts={p})" for p in _shares(d, [(1, 4), (1, 8), (1, 16)])]
     enough = rows >= 1024 * stages  # below that, 256 centroids a stage learn the sample by heart
     out.append(f"rvq(stages={stages}, beam=1)" if enough else f"rvq(stages={2 * stages}, code_bits=4, beam=1)")
     return out

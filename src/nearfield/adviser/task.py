@@ -16,8 +16,9 @@ from nearfield.search.fit import as_queries
 
 QUERIES = 1000  # measured; more would cost time and gain little
 PAIRS = 5000
-SAMPLE_BYTES = 9 << 20  # of float32 rows in the sample: wide rows make do with fewer ...
+SAMPLE_BYTES = 15 << 20  # of float32 rows in the sample: wide rows make do with fewer ...
 SAMPLE_ROWS = 6000  # ... but not with fewer than these
+FIT_BYTES = 23 << 20  # of float32 rows, those of the sample among them, for codecs whose fit takes profit from more
 KEPT = ("float16", "int8", "uint8")  # types that a codec may keep as they came
 
 
@@ -36,6 +37,19 @@ class Judged:
 
     at: NDArray[np.int64]
     grades: list[dict[int, float]]
+
+    def within(self, at: slice) -> tuple[NDArray[np.int64], list[dict[int, float]]]:
+        """Those among some of the queries."""
+        inside = (self.at >= at.start) & (self.at < at.stop)
+        return self.at[inside], [g for g, ok in zip(self.grades, inside) if ok]
+
+
+@dataclass
+class Fold:
+    """Queries that a Map may learn from, and the place of those that it is then measured with."""
+
+    fit: F32 | None
+    at: slice
 
 
 @dataclass
@@ -63,8 +77,8 @@ class Task:
     own: I64  # row number of each query that is a row itself, else -1
     m: int  # how many queries recall is measured with
     user_queries: bool = False
-    fit_queries: F32 | None = None  # for Maps that learn from queries; never measured with
-    fair: int = 0  # how many queries, the first ones, such Maps have not seen
+    folds: list[Fold] = field(default_factory=list)  # for Maps that learn from queries; none where there are too few
+    spare: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  # further rows, in random order, to fit on
     judged: Judged | None = None
     labels: Labels | None = None
     pairs: Pairs | None = None
@@ -89,6 +103,10 @@ class Task:
     def searched(self) -> int:
         """How many rows a query meets at full size: all but itself."""
         return self.n - int((self.own[: self.m] >= 0).any())
+
+    def further(self, count: int) -> F32:
+        """At most so many ready rows that are not in the sample."""
+        return _take(self.batch, np.sort(self.spare[:count]), self.metric, self.on_zero)[1]
 
     @property
     def primary(self) -> str:
@@ -137,7 +155,9 @@ def make_task(
     size = min(sample, n, max(SAMPLE_ROWS, SAMPLE_BYTES // (4 * d)))
     hold = asked is None or classes is not None
     held_count = max(1, min(QUERIES, size // 10)) if hold else 0
-    picked = arrays.sample_rows(n, size, draw)
+    seen = arrays.sample_rows(n, min(sample, max(size, FIT_BYTES // (4 * d))), draw)
+    order = draw.permutation(len(seen))
+    picked = np.sort(seen[order[:size]])
     held = np.sort(draw.choice(picked, size=held_count, replace=False)) if hold else np.zeros(0, np.int64)
     wanted_rows = np.union1d(np.setdiff1d(picked, held), judged).astype(np.int64)
     held = np.setdiff1d(held, judged).astype(np.int64)
@@ -150,7 +170,7 @@ def make_task(
     task = Task(
         batch, metric, k, on_zero, seed, rows, ready,
         given if batch.dtype.name in KEPT else None,
-        held_x, held, len(held), user_queries=asked is not None,
+        held_x, held, len(held), user_queries=asked is not None, spare=seen[order[size:]],
     )  # fmt: skip
     if asked is not None:
         _use_queries(task, asked, qrels, draw)
@@ -202,12 +222,11 @@ def _use_queries(task: Task, asked: F32, qrels: Any, draw: np.random.Generator) 
     chosen, rest = order[:QUERIES], order[QUERIES : 3 * QUERIES]
     task.q, task.m = asked[chosen], len(chosen)
     task.own = np.full(len(chosen), -1, dtype=np.int64)
-    task.fair = task.m
+    half = task.m // 2
     if len(rest) >= 200:
-        task.fit_queries = asked[rest]
-    elif task.m >= 40:  # too few to spare: what is learned from one half is measured on the other
-        task.fair = task.m - task.m // 2
-        task.fit_queries = task.q[task.fair :]
+        task.folds = [Fold(asked[rest], slice(0, task.m))]
+    elif task.m >= 40:  # too few to spare: what is learned from one half is measured on the other, and the reverse
+        task.folds = [Fold(task.q[half : task.m], slice(0, half)), Fold(task.q[:half], slice(half, task.m))]
     if qrels is not None:
         at = np.array([i for i, q in enumerate(chosen) if int(q) in qrels], dtype=np.int64)
         task.judged = Judged(at, [{int(r): float(g) for r, g in qrels[int(chosen[i])].items()} for i in at])

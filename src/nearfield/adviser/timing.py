@@ -12,7 +12,7 @@ from nearfield.core.codecs import Codec
 from nearfield.core.maps import Map
 from nearfield.core.protocols import F32, I64, U8, Metric
 from nearfield.numerics import kernels
-from nearfield.search.fit import interleaved
+from nearfield.search.fit import first_scorer, interleaved
 
 TRIES = 5  # single queries timed; the quickest counts, since the machine only ever adds to it
 
@@ -29,11 +29,10 @@ def quickest(call: Callable[[int], Any]) -> float:
 
 def scan_seconds(codec: Codec, codes: U8, q: F32, metric: Metric, terms: F32 | None, k: int) -> float:
     """Seconds to scan ``codes`` for one query, as a flat index does."""
-    prepared = codec.scorer(metric).prepare(q[:TRIES])
-    fmt = codec.row_format()
+    scorer = first_scorer(codec, metric)
+    prepared, fmt = scorer.prepare(q[:TRIES]), scorer.format
     m = len(prepared.queries)
     if fmt is None or prepared.folded is None:
-        scorer = codec.scorer(metric)
         one = scorer.prepare(q[:1])
         return quickest(lambda i: kernels.topk(scorer.score(one, codes), k, threads=1))
     stored = kernels.pack(codes, codes.shape[1]) if interleaved(codec) else codes
@@ -45,7 +44,7 @@ def scan_seconds(codec: Codec, codes: U8, q: F32, metric: Metric, terms: F32 | N
 
 def prepare_seconds(maps: list[Map], codec: Codec, q: F32, metric: Metric) -> float:
     """Seconds to map and fold one query."""
-    scorer = codec.scorer(metric)
+    scorer = first_scorer(codec, metric)
 
     def one(i: int) -> None:
         mapped = q[i % len(q)][None, :]

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from nearfield.adviser.memory import give_back
 from nearfield.adviser.quality import Estimate, mean_interval, ndcg_values, recall_values, vote_values
 from nearfield.adviser.sweep import learns_from_queries
-from nearfield.adviser.task import Task
+from nearfield.adviser.task import Fold, Task
 from nearfield.core import arrays
 from nearfield.core.codecs import Codec, score_floats
 from nearfield.core.protocols import F32, I64, U8, Batch, Metric, Prepared, Rows
 from nearfield.numerics import kernels
-from nearfield.search.fit import Fitted, fit_steps, interleaved
+from nearfield.search.fit import Fitted, first_scorer, fit_steps, interleaved
 from nearfield.search.plan import Plan
 
 Said = Callable[[int, int], None]
@@ -117,10 +117,8 @@ def answers(task: Task, plan: Plan, depth: int, said: Said | None = None) -> I64
     Where there are many rows it is fitted on a sample of them, smaller than the one that ``Plan.fit`` may take.
     Codes live for a chunk only, so that memory does not grow with the rows.
     """
-    queries = task.fit_queries if learns_from_queries(plan) else None
-    wide = 4 * task.d
-    size = max(FIT_ROWS, min(max(FIT_BYTES[0], task.n * wide // FIT_SHARE), FIT_BYTES[1]) // wide)
-    rows = arrays.sample_rows(task.n, size, np.random.default_rng([task.seed, 6]))
+    queries = fold_of(task, plan).fit
+    rows = arrays.sample_rows(task.n, _fit_size(task, plan), np.random.default_rng([task.seed, 6]))
     part: Batch = task.batch if len(rows) == task.n else Part(task.batch, rows)
     fitted = fit_steps(plan, part, metric=task.metric, queries=queries, rng=task.seed, on_zero=task.on_zero)
     fitted.n = task.n
@@ -139,6 +137,14 @@ def answers(task: Task, plan: Plan, depth: int, said: Said | None = None) -> I64
             said(start, task.n)
     joined = [Best.joined([block[i] for block in best]) for i in range(len(best[0]))]
     return _without_own(_finish(plan, joined, task.k, task.own), task.own, depth)
+
+
+def _fit_size(task: Task, plan: Plan) -> int:
+    """How many rows to fit on: more for a codec that takes profit from them."""
+    wide = 4 * task.d
+    wanted = max(c.rows_wanted() for c in (plan.codec_for(task.metric), *(s.make_codec() for s in plan.rescores)))
+    size = max(FIT_BYTES[0], task.n * wide // FIT_SHARE, wanted * wide)
+    return max(FIT_ROWS, min(size, FIT_BYTES[1]) // wide)
 
 
 def _query_blocks(task: Task) -> list[slice]:
@@ -178,7 +184,8 @@ def _finish(plan: Plan, best: list[Best], k: int, own: I64) -> I64:
 
 
 def _prepared(fitted: Fitted, codec: Codec, q: F32, *, first: bool) -> Prepared:
-    return codec.scorer(fitted.scoring(codec, first=first)).prepare(q)
+    metric = fitted.scoring(codec, first=first)
+    return (first_scorer(codec, metric) if first else codec.scorer(metric)).prepare(q)
 
 
 @dataclass
@@ -215,7 +222,7 @@ def _chunks(task: Task, fitted: Fitted) -> Iterator[Chunk]:
 
 def _chunk(fitted: Fitted, held: list[list[U8]]) -> Chunk:
     codec = fitted.codec
-    scorer = codec.scorer(fitted.scoring(codec, first=True))
+    scorer = first_scorer(codec, fitted.scoring(codec, first=True))
     parts = [scorer.terms(block[0]) for block in held]
     terms = None if parts[0] is None else np.concatenate([p for p in parts if p is not None])
     codes, *finer = (np.concatenate(column) for column in zip(*held))
@@ -236,20 +243,23 @@ def _second(codec: Codec, q: Prepared, codes: U8, rows: I64) -> F32:
 def verify(task: Task, plan: Plan, truth: I64, said: Said | None = None) -> dict[str, Estimate]:
     """Every measure of the plan on all rows but Spearman's, which needs none of them."""
     found = answers(task, plan, truth.shape[1], said)
-    return figures(task, found, truth, task.fair if learns_from_queries(plan) else task.m)
+    return figures(task, found, truth, fold_of(task, plan).at)
 
 
-def figures(task: Task, found: I64, truth: I64, count: int) -> dict[str, Estimate]:
-    """The measures of ``found`` rows against the exact ones, over the first ``count`` queries."""
+def fold_of(task: Task, plan: Plan) -> Fold:
+    """The first of the folds where the plan learns from queries: the others would need a fit each."""
+    return task.folds[0] if learns_from_queries(plan) and task.folds else Fold(None, slice(0, task.m))
+
+
+def figures(task: Task, found: I64, truth: I64, at: slice) -> dict[str, Estimate]:
+    """The measures of ``found`` rows against the exact ones, over some of the queries."""
     out: dict[str, Estimate] = {}
     if task.judged is not None:
-        fair = task.judged.at < count
-        grades = [g for g, ok in zip(task.judged.grades, fair) if ok]
+        where, grades = task.judged.within(at)
         if grades:
-            out["nDCG@10"] = mean_interval(ndcg_values(found[task.judged.at[fair]], grades))
+            out["nDCG@10"] = mean_interval(ndcg_values(found[where], grades))
     if task.labels is not None:
         near = found[task.labels.start :, : task.k]
         out["kNN accuracy"] = mean_interval(vote_values(near, task.labels.rows, task.labels.wanted))
-    at = slice(0, count)
     out[task.recall_name] = mean_interval(recall_values(found[at, : task.k], truth[at, : task.k]))
     return out

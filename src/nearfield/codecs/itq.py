@@ -22,6 +22,7 @@ from nearfield.core.protocols import F32
 from nearfield.numerics import spectra
 from nearfield.numerics.signcodes import SignCodes
 
+_BLOCK_ROWS = 1024
 FIT_ROWS = 8192  # the rotation has d^2 / 2 free values: more rows change next to nothing
 
 
@@ -45,6 +46,10 @@ class ITQ(SignCodes):
     def examples(cls) -> list[Self]:
         return [cls(), cls(gain=False, rounds=5)]
 
+    def rows_wanted(self) -> int:
+        """As many as the rotation is trained on."""
+        return FIT_ROWS
+
     def fit(self, x: F32, queries: F32 | None = None, *, rng: np.random.Generator) -> Self:
         """Find directions and rotation for rows ``[n, d]``."""
         d = x.shape[1]
@@ -52,9 +57,10 @@ class ITQ(SignCodes):
         if dim > d:
             raise BadInput(f"itq: dim={dim} is more than the {d} dimensions of the rows; give at most {d}")
         mean = x.mean(axis=0, dtype=np.float64)
-        _, vectors = spectra.leading(spectra.covariance(x, mean), dim)
+        _, vectors = spectra.principal(x, mean, dim)
         rows = np.sort(rng.choice(len(x), min(len(x), FIT_ROWS), replace=False))
-        projected = ((x[rows] - mean.astype(np.float32)) @ vectors.astype(np.float32)).astype(np.float32)
+        blocks = np.array_split(rows, -(-len(rows) // _BLOCK_ROWS))
+        projected = np.concatenate([(x[b] - mean.astype(np.float32)) @ vectors.astype(np.float32) for b in blocks])
         rotation = self._rotate(projected, spectra.random_rotation(dim, rng).astype(np.float64))
         self.keep(x, mean, (vectors @ rotation).T)
         return self
@@ -62,7 +68,9 @@ class ITQ(SignCodes):
     def _rotate(self, v: F32, rotation: NDArray[Any]) -> NDArray[Any]:
         """Alternate the nearest signs and the rotation that fits them best."""
         for _ in range(self.rounds):
-            signed = np.where(v @ rotation.astype(np.float32) > 0, np.float32(1), np.float32(-1))
+            signed = v @ rotation.astype(np.float32)
+            np.multiply(signed > 0, 2, out=signed)
+            signed -= 1
             left, _, right = np.linalg.svd((v.T @ signed).astype(np.float64))
             rotation = left @ right
         return rotation

@@ -26,6 +26,7 @@ from nearfield.numerics import gains, productcodes, rotations, spectra
 from nearfield.numerics.gains import GainRange
 from nearfield.numerics.productcodes import Indices
 
+_BLOCK_ROWS = 1024
 _FLOOR = 1e-3  # of the largest variance: weaker directions are not stretched less, or turning back would magnify
 
 
@@ -74,6 +75,10 @@ class OPQ(Codec):
         self.need_fit()
         return self._indices.columns + self.gain
 
+    def rows_wanted(self) -> int:
+        """As many as its codebooks are trained on."""
+        return productcodes.rows_wanted(1 << self.code_bits)
+
     def fit(self, x: F32, queries: F32 | None = None, *, rng: np.random.Generator) -> Self:
         """Alternate between codebooks and rotation on a sample of rows ``[n, d]``."""
         self.dim_ = int(x.shape[1])
@@ -81,19 +86,24 @@ class OPQ(Codec):
         kept = productcodes.sample(x, size, rng)
         directions, variances = _principal(kept)
         stretch = np.maximum(variances / variances[0], _FLOOR) ** (self.weight / 2)
-        stretched = rotations.turn(kept, (directions * stretch).astype(np.float32))
-        rotation = dealt(variances ** (1 + self.weight), self.parts)
-        turned = productcodes.split(stretched @ rotation, self.parts)
-        codebooks = productcodes.fit_codebooks(turned, size, rng, rounds=6 if self.rounds else 20)
-        for _ in range(self.rounds):
-            rotation, codebooks = _refined(stretched, rotation, codebooks)
+        weights = variances ** (1 + self.weight)
+        down, up = (dealt((directions * by).astype(np.float32), weights, self.parts) for by in (stretch, 1 / stretch))
+        turned = rotations.turn(kept, down)
+        parts = productcodes.split(turned, self.parts)
         if self.rounds:
-            turned = productcodes.split(stretched @ rotation, self.parts)
-            codebooks = productcodes.refine(turned, codebooks, rounds=5)
+            codebooks = productcodes.fit_codebooks(parts, size, rng, rounds=6)
+            rotation = np.eye(turned.shape[1], dtype=np.float32)
+            for _ in range(self.rounds):
+                rotation, codebooks = _refined(turned, rotation, codebooks)
+            codebooks = productcodes.refine(_turned_parts(turned, rotation, self.parts), codebooks, rounds=5)
+            down, up = down @ rotation, up @ rotation
+        else:
+            del turned  # as large as the rows
+            codebooks = productcodes.fit_codebooks(parts, size, rng)
+        del parts
         self.codebooks_ = codebooks
-        self.turn_ = np.ascontiguousarray(((directions * stretch) @ rotation).T, dtype=np.float32)
-        self.back_ = np.ascontiguousarray(((directions / stretch) @ rotation).T, dtype=np.float32)
-        chosen = gains.fit_range(gains.ratios(kept, self._decoded(self._assign(kept))))
+        self.turn_, self.back_ = np.ascontiguousarray(down.T), np.ascontiguousarray(up.T)
+        chosen = gains.learn(kept, lambda block: self._decoded(self._assign(block)))
         self.gain_low_, self.gain_step_ = chosen.low, chosen.step
         return self
 
@@ -141,7 +151,7 @@ class OPQ(Codec):
 
 def _principal(x: F32) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Principal directions as columns ``[d, d]``, and their variances, the largest first and none zero."""
-    values, vectors = spectra.leading(spectra.covariance(x, x.mean(axis=0, dtype=np.float64)), x.shape[1])
+    values, vectors = spectra.principal(x, x.mean(axis=0, dtype=np.float64), x.shape[1])
     return vectors, np.maximum(values, max(float(values[0]) * 1e-10, 1e-300))
 
 
@@ -150,26 +160,34 @@ def _side_by_side(indices: U8, codebooks: F32) -> F32:
     return productcodes.join(productcodes.centroids_of(indices, codebooks), parts * width)
 
 
+def _turned_parts(x: F32, rotation: F32, parts: int) -> F32:
+    """Rows ``[n, d]`` turned and cut: ``[parts, n, width]``; in blocks, so that they are copied once only."""
+    out = np.empty((parts, len(x), rotation.shape[1] // parts), np.float32)
+    for start in range(0, len(x), _BLOCK_ROWS):
+        block = x[start : start + _BLOCK_ROWS] @ rotation
+        out[:, start : start + len(block)] = productcodes.split(block, parts)
+    return out
+
+
 def _refined(x: F32, rotation: F32, codebooks: F32) -> tuple[F32, F32]:
     """One round of Lloyd in each part, then the rotation that brings rows nearest to their centroids."""
-    turned = productcodes.split(x @ rotation, len(codebooks))
+    turned = _turned_parts(x, rotation, len(codebooks))
     codebooks = productcodes.refine(turned, codebooks, rounds=1)
     target = _side_by_side(productcodes.assign(turned, codebooks), codebooks)
     left, _, right = np.linalg.svd(x.T.astype(np.float64) @ target.astype(np.float64), full_matrices=False)
     return (left @ right).astype(np.float32), codebooks
 
 
-def dealt(values: NDArray[np.float64], parts: int) -> F32:
-    """Columns ``[d, parts * width]`` that deal directions to parts of equal product of values.
+def dealt(columns: F32, values: NDArray[np.float64], parts: int) -> F32:
+    """The columns ``[d, r]`` dealt to parts of equal product of values: ``[d, parts * width]``.
 
-    Each direction, the largest value first, goes to the part whose product is smallest so far and which
-    is not full; places that no direction is left for are zero columns.
+    Each column, that of the largest value first, goes to the part whose product is smallest so far and which
+    is not full; places that no column is left for are zero.
     """
-    d = len(values)
-    width = productcodes.part_width(d, parts)
-    out = np.zeros((d, parts * width), np.float32)
-    out[np.arange(d), _deal(values, parts, width)] = 1
-    return out
+    width = productcodes.part_width(len(values), parts)
+    out = np.zeros((parts * width, len(columns)), np.float32)
+    out[_deal(values, parts, width)] = columns.T
+    return out.T
 
 
 def _deal(values: NDArray[np.float64], parts: int, width: int) -> NDArray[np.int64]:

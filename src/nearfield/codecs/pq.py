@@ -60,14 +60,17 @@ class PQ(Codec):
         self.need_fit()
         return self._indices.columns + self.gain
 
+    def rows_wanted(self) -> int:
+        """As many as its codebooks are trained on."""
+        return productcodes.rows_wanted(1 << self.code_bits)
+
     def fit(self, x: F32, queries: F32 | None = None, *, rng: np.random.Generator) -> Self:
         """Run k-means in each part, on a sample of rows ``[n, d]``."""
         self.dim_ = int(x.shape[1])
         size = 1 << self.code_bits
         kept = productcodes.sample(x, size, rng)
         self.codebooks_ = productcodes.fit_codebooks(productcodes.split(kept, self.parts), size, rng)
-        decoded = self._decoded(self._assign(kept))
-        chosen = gains.fit_range(gains.ratios(kept, decoded))
+        chosen = gains.learn(kept, lambda block: self._decoded(self._assign(block)))
         self.gain_low_, self.gain_step_ = chosen.low, chosen.step
         return self
 

@@ -143,7 +143,7 @@ class RecurrentBinary(Codec):
 
     def _fit_gains(self, x: F32) -> None:
         if self.gain:
-            found = gains.fit_range(gains.ratios(x, self._shape(self._integers(x))))
+            found = gains.learn(x, lambda block: self._shape(self._integers(block)))
             self._keep_gains(found)
 
     def _keep_gains(self, found: gains.GainRange) -> None:

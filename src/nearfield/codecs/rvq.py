@@ -66,20 +66,24 @@ class RVQ(Codec):
         self.need_fit()
         return self._indices.columns + self.gain
 
+    def rows_wanted(self) -> int:
+        """As many as its codebooks are trained on."""
+        return max(productcodes.SAMPLE_ROWS, _SAMPLE_PER_CENTROID << self.code_bits)
+
     def fit(self, x: F32, queries: F32 | None = None, *, rng: np.random.Generator) -> Self:
         """Run k-means on rows ``[n, d]``, then on what each stage leaves of them."""
         self.dim_ = int(x.shape[1])
         size = 1 << self.code_bits
-        most = max(productcodes.SAMPLE_ROWS, _SAMPLE_PER_CENTROID * size)
+        most = self.rows_wanted()
         kept = x if len(x) <= most else x[np.sort(rng.choice(len(x), most, replace=False))]
         rest, books = np.array(kept, dtype=np.float32), []
         for _ in range(self.stages):
             # k-means++ prefers outliers, of which a round cloud of many dimensions has nothing but.
             book = kmeans.kmeans(rest, size, rng=rng, rounds=6, init="rows")
-            rest -= book[kmeans.nearest(rest, book)]
+            _take_off(rest, book)
             books.append(book)
         self.codebooks_ = np.stack(books)
-        chosen = gains.fit_range(gains.ratios(kept, self._decoded(self._assign(kept))))
+        chosen = gains.learn(kept, lambda block: self._decoded(self._assign(block)))
         self.gain_low_, self.gain_step_ = chosen.low, chosen.step
         return self
 
@@ -159,6 +163,13 @@ class RVQ(Codec):
         for book, own in zip(self.codebooks_, indices.T):
             out += book[own]
         return out
+
+
+def _take_off(rest: F32, book: F32) -> None:
+    """Leave of each row what its nearest centroid misses; in place and in blocks, since the rows are many."""
+    for start in range(0, len(rest), _BLOCK_ROWS):
+        block = rest[start : start + _BLOCK_ROWS]
+        block -= book[kmeans.nearest(block, book)]
 
 
 def _best(scores: F32, count: int) -> NDArray[np.int64]:

@@ -53,10 +53,10 @@ class Transform(Codec):
 
     def fit(self, x: F32, queries: F32 | None = None, *, rng: np.random.Generator) -> Self:
         """Find directions, share the bits and fit each direction's levels."""
-        d = x.shape[1]
+        d = min(x.shape)  # rows vary in no more directions than there are rows; others are not worth a bit
         self._cached = None
         mean = x.mean(axis=0, dtype=np.float64)
-        variances, directions = spectra.leading(spectra.covariance(x, mean), d)
+        variances, directions = spectra.principal(x, mean, d)
         variances = np.maximum(variances, max(float(variances[0]), 1e-30) * 1e-9)
         code_bytes = min(max(1, self.bytes - self.gain), -(-allocation.MOST * d // 8))
         values = variances ** (1 + self.weight)

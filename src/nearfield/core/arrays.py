@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.core.errors import BadInput
+from nearfield.core.errors import BadInput, BadRows
 from nearfield.core.protocols import F32, Batch, Metric
 
 BLOCK_BYTES = 16 << 20  # the working set of one block of float32 rows
@@ -114,13 +115,57 @@ def refuse_nonfinite(block: F32, start: int, name: str) -> None:
     """Raise ``BadInput`` naming the first rows that hold NaN or infinity, if any does."""
     bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
     if bad.size:
-        raise BadInput(
-            f"{name}: expected finite float32 values, got NaN or infinity in row {_some(bad + start)}; "
-            "remove or repair these rows"
-        )
+        raise _not_finite(bad + start, name)
 
 
-def _some(rows: NDArray[Any], most: int = 5) -> str:
+def _not_finite(rows: NDArray[Any], name: str) -> BadRows:
+    return BadRows(
+        f"{name}: expected finite float32 values, got NaN or infinity in row {some(rows)}; remove or repair these rows"
+    )
+
+
+def _no_direction(rows: NDArray[Any], name: str) -> BadRows:
+    return BadRows(
+        f"{name}: cosine needs a direction, got zero vectors in row {some(rows)}; "
+        'remove them, or pass on_zero="keep" to score them 0'
+    )
+
+
+@contextmanager
+def named_in_full(batch: Batch, metric: Metric, on_zero: str) -> Iterator[None]:
+    """Where some rows of a sample or block turn out bad, name the bad rows of the whole batch instead."""
+    try:
+        yield
+    except BadRows:
+        refuse_bad_rows(batch, metric, on_zero)
+        raise
+
+
+def refuse_bad_rows(batch: Batch, metric: Metric, on_zero: str) -> None:
+    """Read every row; raise ``BadRows`` naming those that are not finite, or zero under cosine, if any is."""
+    if metric == "hamming":
+        return
+    start = 0
+    odd: list[NDArray[np.int64]] = []
+    zero: list[NDArray[np.int64]] = []
+    for block in batch.blocks(block_rows(batch.shape[1])):
+        x = _as_f32(block)
+        odd.append(np.flatnonzero(~np.isfinite(x).all(axis=1)) + start)
+        zero.append(np.flatnonzero(~x.any(axis=1)) + start)
+        start += len(x)
+    for found, error in ((odd, _not_finite), (zero, _no_direction)):
+        rows = np.concatenate([np.zeros(0, np.int64), *found])
+        if rows.size and (found is odd or (metric == "cosine" and on_zero != "keep")):
+            raise error(rows, "vectors")
+
+
+def some(rows: NDArray[Any] | list[int], most: int = 5) -> str:
+    """The first of these row numbers, and how many more there are.
+
+    >>> some([3, 5, 8], most=2)
+    '3, 5 and 1 more'
+    """
+    rows = np.asarray(rows)
     shown = ", ".join(str(int(r)) for r in rows[:most])
     more = f" and {rows.size - most} more" if rows.size > most else ""
     return shown + more
@@ -148,10 +193,7 @@ def unit_rows(block: F32, start: int = 0, name: str = "vectors", on_zero: str = 
     zero = norms == 0
     if zero.any():
         if on_zero != "keep":
-            raise BadInput(
-                f"{name}: cosine needs a direction, got zero vectors in row {_some(np.flatnonzero(zero) + start)}; "
-                'remove them, or pass on_zero="keep" to score them 0'
-            )
+            raise _no_direction(np.flatnonzero(zero) + start, name)
         norms[zero] = 1.0
     return np.asarray(block / norms[:, None], dtype=np.float32)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -32,6 +32,10 @@ class Codec(Method):
     def shared_bytes(self) -> int:
         """Bytes of matrices, codebooks and levels that all rows share."""
         return self.state_bytes()
+
+    def rows_wanted(self) -> int:
+        """How many rows its fit takes profit from; 0 where a few thousand serve as well as all, as for most codecs."""
+        return 0
 
     def fit(self, x: F32, queries: F32 | None = None, *, rng: np.random.Generator) -> Self:
         """Learn from float32 rows ``[n, d]``."""
@@ -83,18 +87,34 @@ class Codec(Method):
             )
 
 
+def in_blocks(fmt: RowFormat) -> RowFormat:
+    """How the same bytes are read in blocks of 32 rows: nibbles of levels through tables, 32 rows at a look-up."""
+    if fmt.layout != Layout.AFFINE4:
+        return fmt
+    return replace(fmt, layout=Layout.LUT4, element="f32", levels=None, nibble_columns=(fmt.dim + 1) // 2)
+
+
+def _tables_of(weights: F32, levels: tuple[int, ...]) -> F32:
+    """What each level of a nibble adds to the score: ``[m, dim]`` to ``[m, even dim, 16]``."""
+    padded = np.zeros((len(weights), weights.shape[1] + weights.shape[1] % 2), np.float32)
+    padded[:, : weights.shape[1]] = weights
+    return padded[:, :, None] * np.array(levels, np.float32)
+
+
 @dataclass
 class CodecScorer:
     """A codec, as it is fitted, under one metric: prepares queries for kernels, and scores by decoding where asked.
 
-    ``format`` is how native kernels read a row, or None where they cannot.
+    ``format`` is how native kernels read a row, or None where they cannot; ``blocks`` where rows lie in blocks of 32.
     """
 
     codec: Codec
     metric: Metric
+    blocks: bool = False
 
     def __post_init__(self) -> None:
-        self.format = self.codec.row_format()
+        self._row = self.codec.row_format()
+        self.format = in_blocks(self._row) if self.blocks and self._row else self._row
 
     @property
     def layout(self) -> Layout | None:
@@ -108,6 +128,9 @@ class CodecScorer:
             norms = np.sqrt(np.einsum("ij,ij->i", q, q))
             q = np.asarray(q / np.where(norms > 0, norms, 1)[:, None], dtype=np.float32)
         folded = self.codec.fold(q) if self.format is not None else None
+        if folded is not None and folded.weights is not None and self.format != self._row and self._row is not None:
+            folded.nibble_tables = _tables_of(folded.weights, self._row.levels or tuple(range(16)))
+            folded.weights = None
         if folded is not None and self.metric == "l2":
             folded.squares = np.einsum("ij,ij->i", q, q).astype(np.float32)
         return Prepared(q, self.metric, folded)

@@ -18,6 +18,10 @@ class BadInput(NearfieldError, ValueError):
     """Data of the wrong shape, width, type or value; names the first offending rows."""
 
 
+class BadRows(BadInput):
+    """Rows that cannot be used, such as NaN or, under cosine, zeros; names them by number."""
+
+
 class BadParameter(NearfieldError, ValueError):
     """A parameter outside its range; names the parameter, the range and the value."""
 
@@ -44,6 +48,14 @@ class MissingExtra(NearfieldError, ImportError):
 
 class Corrupt(NearfieldError, OSError):
     """A file is damaged; names the file and the place."""
+
+
+class NotWritten(NearfieldError, OSError):
+    """A file could not be written; names it, says why and what to do."""
+
+
+class DataWarning(UserWarning):
+    """Something in the user's data is odd, and is used all the same; the command line tells it in one line."""
 
 
 class Unsupported(NearfieldError, TypeError):

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 
+from nearfield.core import arrays
 from nearfield.core.maps import Map
 from nearfield.core.params import OneOf, Range
 from nearfield.core.protocols import F32, I64, Metric
@@ -30,9 +31,10 @@ class Autoencoder(Map):
     """Codes of ``dim`` numbers through ``layers`` hidden layers of ``hidden`` units (tanh; codes are linear).
 
     ``contractive`` weighs the squared Frobenius norm of the encoder's Jacobian, averaged over rows:
-    ``jacobian="full"`` takes that of the whole encoder, ``"layers"`` adds up each layer's own, ``"stacked"``
-    trains the layers one after another, each with its own penalty. ``noise`` is the standard deviation, in
-    those of the data, of noise added to the input in training (denoising). ``rows`` bounds the sample.
+    ``jacobian="full"`` takes that of the whole encoder (exactly up to one hidden layer, beyond by an unbiased
+    estimate), ``"layers"`` adds up each layer's own, ``"stacked"`` trains the layers one after another, each with
+    its own penalty. ``noise`` is the standard deviation, in those of the data, of noise added to the input in
+    training (denoising). ``rows`` bounds the sample.
     """
 
     dim: Annotated[int, Range(1)]
@@ -61,8 +63,7 @@ class Autoencoder(Map):
         """Train encoder and decoder on rows ``[n, d]``, centred and brought to a mean variance of one."""
         d = x.shape[1]
         refuse_wider("autoencoder", self.dim, d)
-        if len(x) > self.rows:
-            x = x[np.sort(rng.choice(len(x), size=self.rows, replace=False))]
+        x = x[arrays.sample_rows(len(x), self.rows, rng)]
         mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)
         spread = float(np.sqrt(((x - mean) ** 2).mean(dtype=np.float64)))
         scale = spread if spread > 1e-12 else 1.0
@@ -112,7 +113,7 @@ class Autoencoder(Map):
                 given = clean + torch.from_numpy((self.noise * rng.normal(size=clean.shape)).astype(np.float32))
             code, slopes = _encode(given, down, torch, squash)
             error = ((_decode(code, up, torch) - clean) ** 2).sum(dim=1).mean()
-            return error + self.contractive * _penalty(down, slopes, self.jacobian) if self.contractive else error
+            return error + self.contractive * _penalty(down, slopes, self.jacobian, rng) if self.contractive else error
 
         learned = [t for layer in down + up for t in layer]
         networks.descend(learned, loss, len(x), epochs=self.epochs, batch=self.batch, rate=self.rate, rng=rng)
@@ -154,11 +155,11 @@ def _decode(z: Any, layers: Tensors, torch: Any) -> Any:
     return z
 
 
-def _penalty(layers: Tensors, slopes: list[Any], kind: str) -> Any:
+def _penalty(layers: Tensors, slopes: list[Any], kind: str, rng: np.random.Generator) -> Any:
     """The mean squared Frobenius norm of the encoder's Jacobian, or the sum of the layers' own."""
-    if kind != "full":
+    if kind != "full" or len(layers) == 1:
         return sum(_own(weight, slope) for (weight, _), slope in zip(layers, slopes))
-    return _jacobian(layers, slopes).pow(2).sum(dim=(-2, -1)).mean()
+    return _whole(layers, slopes[0]) if len(layers) == 2 else _estimated(layers, slopes, rng)
 
 
 def _own(weight: Any, slope: Any) -> Any:
@@ -166,14 +167,16 @@ def _own(weight: Any, slope: Any) -> Any:
     return squares.sum() if slope is None else (slope.pow(2) @ squares).mean()
 
 
-def _jacobian(layers: Tensors, slopes: list[Any]) -> Any:
-    """The encoder's Jacobian at every row, ``[batch, dim, d]``, multiplied from the code's side."""
-    jacobian = None
+def _whole(layers: Tensors, slope: Any) -> Any:
+    """One hidden layer, exactly: ``|B diag(s) A|^2 = s' (A A' * B' B) s``, so that no Jacobian is written out."""
+    (inner, _), (outer, _) = layers
+    return ((slope @ ((inner @ inner.T) * (outer.T @ outer))) * slope).sum(dim=1).mean()
+
+
+def _estimated(layers: Tensors, slopes: list[Any], rng: np.random.Generator) -> Any:
+    """More hidden layers, by Hutchinson: ``E |v' J|^2 = |J|^2`` for random signs ``v``, drawn anew for each row."""
+    torch = networks.torch()
+    back = torch.from_numpy(rng.choice(np.array([-1, 1], np.float32), size=(len(slopes[0]), len(layers[-1][0]))))
     for (weight, _), slope in zip(reversed(layers), reversed(slopes)):
-        if slope is None:
-            jacobian = weight if jacobian is None else jacobian @ weight
-        elif jacobian is None:
-            jacobian = slope[:, :, None] * weight
-        else:
-            jacobian = (jacobian * slope[:, None, :]) @ weight
-    return jacobian
+        back = (back if slope is None else back * slope) @ weight
+    return back.pow(2).sum(dim=1).mean()

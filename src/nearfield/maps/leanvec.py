@@ -47,14 +47,13 @@ class LeanVec(LinearMap):
         """Find both projections from rows ``[n, d]`` and, for ``ood``, sample queries ``[m, d]``."""
         d = x.shape[1]
         refuse_wider("leanvec", self.dim, d)
-        rows = spectra.covariance(x, np.zeros(d))
         if self.kind == "id":
-            basis = spectra.leading(rows, self.dim)[1]
+            basis = spectra.principal(x, np.zeros(d), self.dim)[1]
             return self._keep(basis, basis, metric)
         if target is None or len(target) == 0:
             raise BadInput("leanvec: kind='ood' expects sample queries, got none; pass queries=, or use kind='id'")
         self.check_width(target, d)
-        queries = spectra.covariance(target, np.zeros(d))
+        rows, queries = spectra.covariance(x, np.zeros(d)), spectra.covariance(target, np.zeros(d))
         shared = self.solver == "eigen" or metric == "l2"
         start = (
             None if self.solver == "frank_wolfe" and not shared else query_aware.eigen_search(queries, rows, self.dim)

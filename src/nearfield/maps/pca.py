@@ -60,7 +60,7 @@ class PCA(LinearMap):
         if self.solver == "randomized":
             values, vectors = spectra.randomized_eigh(x, mean, self.dim, rng)
         else:
-            values, vectors = spectra.leading(spectra.covariance(x, mean), self.dim)
+            values, vectors = spectra.principal(x, mean, self.dim)
         return self._keep(mean, values, vectors, metric)
 
     def fit_blocks(

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 
+from nearfield.core import arrays
 from nearfield.core.errors import BadInput
 from nearfield.core.maps import Map
 from nearfield.core.params import OneOf, Range
@@ -60,8 +61,7 @@ class TLDR(Map):
         refuse_wider("tldr", self.dim, d)
         if len(x) < 3:
             raise BadInput(f"tldr: expected at least 3 rows to find neighbours among, got {len(x)}")
-        if len(x) > self.rows:
-            x = x[np.sort(rng.choice(len(x), size=self.rows, replace=False))]
+        x = x[arrays.sample_rows(len(x), self.rows, rng)]
         mean = x.mean(axis=0, dtype=np.float64).astype(np.float32)
         neighbours = knn.nearest(x, x, min(self.k, len(x) - 1), others=True)[0]
         widths = [d, self.dim] if self.encoder == "linear" else [d, self.hidden, self.dim]

@@ -57,9 +57,9 @@ class Whiten(Map):
         if self.dim is not None:
             refuse_wider("whiten", self.dim, d)
         mean = x.mean(axis=0, dtype=np.float64)
-        scatter = spectra.covariance(x, mean)
-        share = spectra.shrinkage(x, mean, scatter) if self.shrinkage is None else self.shrinkage
-        values, vectors = spectra.leading(_mix(scatter, share), d)
+        values, vectors = spectra.principal(x, mean, d)
+        share = spectra.shrinkage(x, mean, values) if self.shrinkage is None else self.shrinkage
+        values = (1 - share) * values + share * values.mean()  # a scaled identity turns no direction
         kept = d if self.dim is None else self.dim
         if not values[0] > 0 or values[kept - 1] < FLOOR * values[0]:
             rank = int((values > FLOOR * max(values[0], 1e-300)).sum()) if values[0] > 0 else 0
@@ -91,8 +91,3 @@ class Whiten(Map):
         self.need_fit()
         back = np.linalg.pinv(self.components_.astype(np.float64)).T
         return np.asarray(z @ back + self.mean_, dtype=np.float32)
-
-
-def _mix(scatter: spectra.F64, share: float) -> spectra.F64:
-    d = len(scatter)
-    return np.asarray((1 - share) * scatter + share * (np.trace(scatter) / d) * np.eye(d))

@@ -7,11 +7,14 @@ to four points of recall.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from nearfield.core.protocols import F32, U8, Constant
+
+BLOCK_BYTES = 1 << 20  # of float32 rows approximated at a time
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,13 @@ def ratios(x: F32, decoded: F32) -> F32:
     own = np.sqrt(np.einsum("ij,ij->i", x, x))
     length = np.sqrt(np.einsum("ij,ij->i", decoded, decoded))
     return np.where(length > 0, own / np.where(length > 0, length, 1), 1).astype(np.float32)
+
+
+def learn(x: F32, approximate: Callable[[F32], F32]) -> GainRange:
+    """The range for rows ``[n, d]``, where ``approximate`` says what is left of some of them; blocks keep it small."""
+    step = max(1, BLOCK_BYTES // (4 * max(1, x.shape[1])))
+    blocks = (x[i : i + step] for i in range(0, len(x), step))
+    return fit_range(np.concatenate([ratios(block, approximate(block)) for block in blocks]))
 
 
 def fit_range(gains: F32) -> GainRange:

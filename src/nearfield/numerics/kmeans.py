@@ -20,6 +20,7 @@ F64: TypeAlias = NDArray[np.float64]
 I32: TypeAlias = NDArray[np.int32]
 Init: TypeAlias = Literal["k-means++", "rows"]
 
+_BLOCK_ROWS = 2048
 _NARROW = 16  # columns up to which a count a column beats sorting the rows
 _SEED_ROWS, _SEED_PER_CENTROID = 4096, 16  # a start is drawn from so many rows: more change little
 
@@ -77,16 +78,20 @@ def _sums(x: F32, labels: I32, counts: NDArray[np.int64]) -> F64:
     if x.shape[1] < _NARROW:
         return np.stack([np.bincount(labels, weights=column, minlength=len(counts)) for column in x.T], axis=1)
     out = np.zeros((len(counts), x.shape[1]))
-    used = counts > 0
-    starts = (np.cumsum(counts) - counts)[used]
     order = np.argsort(labels, kind="stable")
-    out[used] = np.add.reduceat(x[order], starts, axis=0, dtype=np.float64)
+    for start in range(0, len(order), _BLOCK_ROWS):  # a block of sorted rows: a copy of all would double the memory
+        rows = order[start : start + _BLOCK_ROWS]
+        used, firsts = np.unique(labels[rows], return_index=True)
+        out[used] += np.add.reduceat(x[rows], firsts, axis=0, dtype=np.float64)
     return out
 
 
 def _squares(x: F32, y: F32) -> F64:
-    gap = x.astype(np.float64) - y
-    return np.asarray(np.einsum("ij,ij->i", gap, gap))
+    out = np.empty(len(x))
+    for start in range(0, len(x), _BLOCK_ROWS):
+        gap = x[start : start + _BLOCK_ROWS].astype(np.float64) - y[start : start + _BLOCK_ROWS]
+        out[start : start + len(gap)] = np.einsum("ij,ij->i", gap, gap)
+    return out
 
 
 def _farthest(x: F32, own: F32, count: int) -> NDArray[np.int64]:

@@ -76,9 +76,14 @@ def join(split_rows: F32, d: int) -> F32:
     return np.ascontiguousarray(split_rows.transpose(1, 0, 2).reshape(n, parts * width)[:, :d])
 
 
+def rows_wanted(centroids: int) -> int:
+    """How many rows training a codebook takes profit from."""
+    return max(SAMPLE_ROWS, SAMPLE_PER_CENTROID * centroids)
+
+
 def sample(x: F32, centroids: int, rng: np.random.Generator) -> F32:
     """At most so many rows as training a codebook takes profit from."""
-    most = max(SAMPLE_ROWS, SAMPLE_PER_CENTROID * centroids)
+    most = rows_wanted(centroids)
     if len(x) <= most:
         return x
     return x[np.sort(rng.choice(len(x), most, replace=False))]

@@ -116,7 +116,7 @@ def start(
     mean = rows.mean(axis=0)
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     if old is None:
-        _, vectors = spectra.leading(spectra.covariance(x[:RIDGE_ROWS], mean), dim)
+        _, vectors = spectra.principal(x[:RIDGE_ROWS], mean, dim)
         turn = (vectors @ spectra.random_rotation(dim, rng).astype(np.float64)).T
         linear, bias = _scaled(turn, -(turn @ mean), rows)
     else:

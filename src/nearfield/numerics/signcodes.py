@@ -38,7 +38,7 @@ class SignCodes(Codec):
         self.noise_ = float(1e-9 * max(sizes.max(initial=0), float(np.abs(sample).max(initial=0))))
         self.levels_ = sizes.mean(axis=0).astype(np.float32)
         if self.gain:
-            found = gains.fit_range(gains.ratios(sample, self._shape(self._packed(sample))))
+            found = gains.learn(sample, lambda block: self._shape(self._packed(block)))
             self.gain_low_, self.gain_step_ = found.low, found.step
 
     @property

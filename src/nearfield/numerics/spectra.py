@@ -17,6 +17,11 @@ from nearfield.core.protocols import F32
 F64 = NDArray[np.float64]
 
 BLOCK_BYTES = 8 << 20  # of float64 rows held at a time
+NOISE = 1e-12  # of the largest variance: below it the rounding of the sums decides on the direction
+LARGE, FEW = 1500, 32  # above so many dimensions, one in so many of them is found sooner than all
+WIDE = 16  # directions that are sought together
+MOST_OF = 3  # eighths of the dimensions; a larger search would take longer than finding them all
+EXACT = 1e-12  # of the largest eigenvalue: what a direction found so may miss
 
 
 class Moments:
@@ -65,10 +70,84 @@ def covariance(x: NDArray[Any], mean: F64) -> F64:
     return total / max(len(x), 1)
 
 
+def principal(x: NDArray[Any], mean: F64, dim: int) -> tuple[F64, F64]:
+    """The ``dim`` largest variances of rows ``[n, d]`` about ``mean``, and their directions as columns ``[d, dim]``.
+
+    Few rows cost a problem of ``n x n`` in place of ``d x d``, and the directions in which they do not vary have a
+    variance of zero and complete the basis.
+    """
+    n, d = x.shape
+    if not 0 < 2 * n <= d:
+        return leading(covariance(x, mean), dim)
+    rows = x - mean
+    found, combined = leading(rows @ rows.T / n, min(dim, n))
+    real = found > NOISE * max(float(found[0]), 1e-300)
+    values = np.zeros(dim)
+    values[: real.sum()] = found[real]
+    return values, fix_signs(_basis(rows.T @ combined[:, real], dim))
+
+
+def _basis(columns: F64, dim: int) -> F64:
+    """An orthonormal basis ``[d, dim]`` of orthogonal columns ``[d, r]`` and, beyond them, of what they leave out.
+
+    Householder's reflectors, gathered into one product (compact WY), know the whole basis: writing a part of
+    it out costs far less than asking LAPACK for all.
+    """
+    reflectors, scales = np.linalg.qr(columns, mode="raw")
+    v = np.tril(reflectors.T, -1)
+    np.fill_diagonal(v, 1.0)
+    v, scales = v[:, scales != 0], scales[scales != 0]  # a scale of zero is the identity
+    inner = np.triu(v.T @ v, 1) + np.diag(1 / scales)
+    out = np.linalg.solve(inner, v[:dim].T).T @ -v.T
+    out[np.arange(dim), np.arange(dim)] += 1
+    return np.asarray(out.T)
+
+
 def leading(matrix: F64, dim: int) -> tuple[F64, F64]:
     """The ``dim`` largest eigenvalues of a symmetric matrix and their vectors, as columns."""
-    values, vectors = np.linalg.eigh(matrix)
-    return values[::-1][:dim].copy(), fix_signs(vectors[:, ::-1][:, :dim])
+    found = _krylov(matrix, dim) if len(matrix) > LARGE and dim <= len(matrix) // FEW else None
+    if found is None:
+        values, vectors = np.linalg.eigh(matrix)
+        found = values[::-1][:dim].copy(), vectors[:, ::-1][:, :dim]
+    return found[0], fix_signs(found[1])
+
+
+def _krylov(matrix: F64, dim: int) -> tuple[F64, F64] | None:
+    """The leading few by block Lanczos, each new block orthogonal to all before; None where that takes too long.
+
+    Vectors are done when what the matrix makes of them is a multiple of them but for ``EXACT``. An eigenvalue
+    repeated more often than a block is wide could be found too seldom: rounding, not arithmetic, brings further
+    copies.
+    """
+    d = len(matrix)
+    rng = np.random.default_rng(0)
+    basis, image = np.empty((2, d, MOST_OF * d // 8 // WIDE * WIDE))
+    size, check = 0, 2 * dim
+    block = rng.normal(size=(d, WIDE))
+    while size < basis.shape[1]:
+        fresh = slice(size, size + WIDE)
+        basis[:, fresh] = _orthogonal(block, basis[:, :size], rng)
+        image[:, fresh] = block = matrix @ basis[:, fresh]
+        size += WIDE
+        if size < check:
+            continue
+        check = size + size // 8
+        values, vectors = np.linalg.eigh(basis[:, :size].T @ image[:, :size])
+        values, vectors = values[::-1][:dim].copy(), vectors[:, ::-1][:, :dim]
+        out = basis[:, :size] @ vectors
+        missed = np.linalg.norm(image[:, :size] @ vectors - out * values, axis=0)
+        if missed.max() <= EXACT * max(abs(float(values[0])), 1e-300):
+            return values, out
+    return None
+
+
+def _orthogonal(block: F64, basis: F64, rng: np.random.Generator) -> F64:
+    """The block's directions outside the basis; random ones where none are left."""
+    outside = block - basis @ (basis.T @ block)
+    spent = np.linalg.norm(outside, axis=0) <= EXACT * np.linalg.norm(block, axis=0)
+    outside[:, spent] = rng.normal(size=(len(block), int(spent.sum())))
+    outside = np.linalg.qr(outside)[0]
+    return np.linalg.qr(outside - basis @ (basis.T @ outside))[0]  # what rounding left over
 
 
 def fix_signs(vectors: NDArray[Any]) -> NDArray[Any]:
@@ -97,18 +176,17 @@ def randomized_eigh(
     return values, fix_signs(basis @ vectors)
 
 
-def shrinkage(x: NDArray[Any], mean: F64, scatter: F64) -> float:
+def shrinkage(x: NDArray[Any], mean: F64, variances: F64) -> float:
     """The share of a scaled identity that brings the covariance nearest to the true one (Ledoit, Wolf 2004).
 
-    ``scatter`` is the covariance of rows ``x`` about ``mean``; the answer lies between 0 and 1.
+    ``variances`` are all ``d`` eigenvalues of the covariance of rows ``x`` about ``mean``; the answer lies between
+    0 and 1.
     """
-    n, d = x.shape
-    level = np.trace(scatter) / d
-    spread = float(((scatter - level * np.eye(d)) ** 2).sum())
+    spread = float(((variances - variances.mean()) ** 2).sum())
     if spread <= 0:
         return 0.0
     fourth = sum(float((np.einsum("ij,ij->i", b, b) ** 2).sum()) for b in _centred(x, mean))
-    noise = (fourth / n - float((scatter**2).sum())) / n
+    noise = (fourth / len(x) - float((variances**2).sum())) / len(x)
     return float(min(max(noise, 0.0), spread) / spread)
 
 

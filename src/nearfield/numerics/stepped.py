@@ -116,7 +116,7 @@ class Stepped(Codec):
     def fit_gains(self, x: F32) -> None:
         """Take the range of gains from rows of the sample."""
         sample = x[:: max(1, len(x) // GAIN_ROWS)]
-        found = gains.fit_range(gains.ratios(sample, self._shape(self._codes(sample))))
+        found = gains.learn(sample, lambda block: self._shape(self._codes(block)))
         self.gain_low_, self.gain_step_ = found.low, found.step
 
     @property

@@ -56,6 +56,11 @@ class Texts:
         start = int(self.ends[row - 1]) if row else 0
         return self.data[start : int(self.ends[row])].tobytes().decode("utf-8", errors="replace")
 
+    def in_order(self) -> bool:
+        """Whether every string ends where the next one begins, all within the bytes there are."""
+        ends = self.ends
+        return not ends.size or bool(ends[0] >= 0 and (ends[1:] >= ends[:-1]).all() and ends[-1] <= self.data.size)
+
     @property
     def nbytes(self) -> int:
         return int(self.data.nbytes + self.ends.nbytes)

@@ -1,11 +1,14 @@
-"""Finds the encoder that turns texts into vectors."""
+"""Finds the encoder that turns texts into vectors, and looks at what it is given."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from nearfield.core import rooms
-from nearfield.core.errors import BadInput
+from nearfield.core.arrays import some
+from nearfield.core.errors import BadInput, DataWarning, Unknown, did_you_mean
+from nearfield.core.protocols import F32, Progress
 
 # A file may name these: they load nothing but what is installed. Others must be passed by the caller.
 SAFE = ("static", "minilm")
@@ -17,6 +20,9 @@ def as_encoder(encoder: Any) -> Any:
     Raises ``BadInput`` where it is neither, ``Unknown`` for a name that no encoder has.
     """
     if isinstance(encoder, str):
+        known = rooms.catalog("encoders")
+        if encoder not in known:
+            raise Unknown(f"encoder: no encoder {encoder!r}; {did_you_mean(encoder, known)}")
         made = rooms.load("encoders", encoder)
         if encoder not in SAFE:
             raise BadInput(f"encoder: {encoder!r} needs a model, and is made in Python: {made.__name__}(...)")
@@ -24,3 +30,39 @@ def as_encoder(encoder: Any) -> Any:
     if not hasattr(encoder, "encode"):
         raise BadInput(f"encoder: expected a name or an object with encode(texts), got {type(encoder).__name__}")
     return encoder
+
+
+def encoder_of(encoder: Any, width: int) -> Any:
+    """The encoder that made vectors of this width; ``BadInput`` where it cannot have made them."""
+    made = as_encoder(encoder)
+    dim = getattr(made, "dim", None)
+    if dim is not None and dim != width:
+        name = encoder if isinstance(encoder, str) else type(made).__name__
+        raise BadInput(
+            f"encoder: {name!r} gives {dim} dimensions and the vectors have {width}, so it did not make them: "
+            "name the one that did, or none"
+        )
+    return made
+
+
+def encode_texts(encoder: Any, texts: Any, *, queries: bool = False, progress: Progress | None = None) -> F32:
+    """Encode texts, and say which are blank: their vectors are all the same and mean nothing.
+
+    Raises ``BadInput`` where there is nothing but blank texts.
+    """
+    what = "queries" if queries else "texts"
+    if isinstance(texts, str) or not hasattr(texts, "__len__"):
+        raise BadInput(f"{what}: expected a list of texts, got {type(texts).__name__}")
+    blank = [i for i, text in enumerate(texts) if isinstance(text, str) and not text.strip()]
+    if blank and len(blank) == len(texts):
+        raise BadInput(f"{what}: expected words, got nothing but blank texts ({len(blank)})")
+    if blank:
+        warnings.warn(
+            f"{what}: {len(blank)} of {len(texts)} are blank, in row {some(blank)}: these get one and the same vector, "
+            "which means nothing; fill or remove them",
+            DataWarning,
+            stacklevel=2,
+        )
+    encode = encoder.encode_queries if queries else encoder.encode
+    vectors: F32 = encode(texts) if progress is None else encode(texts, progress=progress)
+    return vectors

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.core.errors import Corrupt, NearfieldError
+from nearfield.core.errors import Corrupt, MissingExtra, NearfieldError
 from nearfield.core.method import Method
-from nearfield.core.protocols import METRICS, Batch, Progress
-from nearfield.search.fit import Fitted, encode_columns
+from nearfield.core.protocols import Batch, Progress
+from nearfield.numerics import kernels
+from nearfield.search.fit import Fitted, encode_columns, interleaved
 from nearfield.search.packed import Packed
 from nearfield.search.plan import Plan
+from nearfield.search.sound import check_columns, check_meta, check_zeros, rehearse
 from nearfield.store.segments import Segment, SegmentWriter
 
 KIND = "packed"
@@ -52,16 +54,25 @@ def load(path: str | os.PathLike[str]) -> Packed:
     """
     segment = Segment(path, KIND)
     try:
-        fitted = _restore(segment)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, NearfieldError):
+        return _open(segment)
+    except MissingExtra:
+        raise
+    except Exception as error:  # what a file says may make a method fail in any way: the fault is the file's
+        if isinstance(error, Corrupt) and str(segment.path) in str(error):
             raise
-        raise Corrupt(f"{path}: the description of the plan cannot be read: {error!r}") from None
+        what = str(error) if isinstance(error, NearfieldError) else f"what the plan learned cannot be used ({error!r})"
+        raise Corrupt(f"{path}: the checksums hold but the contents do not: {what}; write the file again") from None
+
+
+def _open(segment: Segment) -> Packed:
+    fitted = _restore(segment)
     names = [c for c in segment.names() if not c.startswith("state.")]
     columns = {name: segment.column(name, verify=False) for name in names}
-    packed = Packed(fitted, columns, segment)
-    packed.check_columns()
-    return packed
+    if interleaved(fitted.codec) and columns["codes"].ndim == 2:  # so nibbles of levels were first written
+        columns["codes"] = kernels.pack(segment.column("codes"), fitted.codec.bytes_per_row)
+    check_columns(fitted, columns)
+    rehearse(fitted)
+    return Packed(fitted, columns, segment)
 
 
 def _methods(fitted: Fitted) -> list[tuple[str, Method]]:
@@ -95,21 +106,23 @@ def _add_state(writer: SegmentWriter, fitted: Fitted) -> dict[str, Any]:
 
 def _restore(segment: Segment) -> Fitted:
     meta = segment.meta
-    plan = Plan(meta["plan"])
-    n, d = meta["n"], meta["d"]
-    if meta["metric"] not in METRICS or not isinstance(n, int) or not isinstance(d, int) or n < 1 or d < 1:
-        raise Corrupt(f"{segment.path}: the metric or the shape is not as expected")
+    check_meta(meta)
+    plan, n, d = Plan(meta["plan"]), meta["n"], meta["d"]
     fitted = Fitted(
         plan, meta["metric"], n, d, plan.maps, plan.codec_for(meta["metric"]), [r.make_codec() for r in plan.rescores],
         encoder=meta.get("encoder"), space=meta.get("space") or {},
     )  # fmt: skip
     for label, method in _methods(fitted):
-        state = dict(meta["state"][label])
+        scalars = meta["state"].get(label)
+        if not isinstance(scalars, dict):
+            raise Corrupt(f"state: expected an object for the step {label!r}, got {type(scalars).__name__}")
+        state = dict(scalars)
         prefix = f"state.{label}."
         for name in segment.names():
             if name.startswith(prefix):
                 state[name[len(prefix) :]] = segment.column(name)
         method.restore(state)
     if "zeros" in segment:
+        check_zeros(segment.column("zeros"), n)
         fitted.zero_rows = segment.column("zeros")
     return fitted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core import arrays
-from nearfield.core.codecs import Codec
+from nearfield.core.codecs import Codec, CodecScorer, in_blocks
 from nearfield.core.errors import BadInput, Unsupported
 from nearfield.core.maps import Map
 from nearfield.core.protocols import F32, METRICS, TABLE_LAYOUTS, U8, Batch, Metric, Progress
 from nearfield.numerics import kernels
 from nearfield.search.columns import MemorySink, Sink, text_columns
+from nearfield.search.encoding import as_encoder, encode_texts, encoder_of
 
 if TYPE_CHECKING:
     from nearfield.search.packed import Packed
@@ -71,17 +72,31 @@ def fit_plan(
     progress: Progress | None = None,
 ) -> Packed:
     """Fit and encode; see ``Plan.fit``."""
-    from nearfield.search.packed import Packed
-
     if metric not in METRICS:
         raise BadInput(f"metric: expected one of {', '.join(METRICS)}, got {metric!r}")
     arrays.check_on_zero(on_zero)
     if x is None:
         x, encoder = _encode_texts(texts, encoder, progress)
     batch = arrays.as_batch(x)
-    fitted = fit_steps(plan, batch, metric=metric, queries=queries, rng=rng, on_zero=on_zero)
-    fitted.encoder, fitted.space = describe_space(encoder, batch, metric)
+    encoder = None if encoder is None else encoder_of(encoder, batch.shape[1])
     extra = row_columns(batch.shape[0], ids, texts)
+    with arrays.named_in_full(batch, metric, on_zero):
+        fitted = fit_steps(plan, batch, metric=metric, queries=queries, rng=rng, on_zero=on_zero)
+        fitted.encoder, fitted.space = describe_space(encoder, batch, metric)
+        return _encoded(fitted, batch, extra, out, on_zero=on_zero, progress=progress)
+
+
+def _encoded(
+    fitted: Fitted,
+    batch: Batch,
+    extra: dict[str, NDArray[Any]],
+    out: str | os.PathLike[str] | None,
+    *,
+    on_zero: str,
+    progress: Progress | None,
+) -> Packed:
+    from nearfield.search.packed import Packed
+
     if out is None:
         sink = MemorySink()
         encode_columns(fitted, batch, sink, on_zero=on_zero, progress=progress)
@@ -92,12 +107,10 @@ def fit_plan(
 
 
 def _encode_texts(texts: Sequence[str] | None, encoder: Any, progress: Progress | None) -> tuple[F32, Any]:
-    from nearfield.search.encoding import as_encoder
-
     if texts is None:
         raise BadInput("fit: expected vectors, or texts for an encoder, got neither")
     made = as_encoder(encoder or "static")
-    return made.encode(texts, progress=progress), made
+    return encode_texts(made, texts, progress=progress), made
 
 
 def describe_space(encoder: Any, batch: Batch, metric: Metric) -> tuple[str | None, dict[str, Any]]:
@@ -105,9 +118,7 @@ def describe_space(encoder: Any, batch: Batch, metric: Metric) -> tuple[str | No
     space: dict[str, Any] = {"dim": batch.shape[1], "dtype": str(batch.dtype), "metric": metric}
     if encoder is None:
         return None, space
-    if isinstance(encoder, str):
-        return encoder, space | {"model": encoder}
-    return type(encoder).__module__.rsplit(".", 1)[-1], space | dict(encoder.space)
+    return type(encoder).__module__.rsplit(".", 1)[-1], space | dict(getattr(encoder, "space", {}))
 
 
 def row_columns(n: int, ids: Sequence[Any] | None, texts: Sequence[str] | None) -> dict[str, NDArray[Any]]:
@@ -174,7 +185,7 @@ def fit_steps(
         fitted.codec.fit(given, rng=streams[1])
         _refuse(fitted.codec, fitted.scoring(fitted.codec, first=True))
         return fitted
-    x = _ready_sample(given, rows, metric, on_zero)
+    x = _ready_sample(given, metric, on_zero)
     if not as_given:
         del given  # as large as x
     mapped, mapped_queries = x, asked
@@ -205,15 +216,8 @@ def _refuse(codec: Codec, metric: Metric) -> None:
         raise Unsupported(f"{codec.name()}: scores under {known} only, got metric {metric!r}")
 
 
-def _ready_sample(given: NDArray[Any], rows: NDArray[np.int64], metric: Metric, on_zero: str) -> F32:
-    try:
-        x = arrays.ready(given, metric, 0, "vectors", on_zero)
-    except BadInput:
-        # Name the rows of the input, not of the sample.
-        for row in rows:
-            i = int(np.searchsorted(rows, row))
-            arrays.ready(given[i : i + 1], metric, int(row), "vectors", on_zero)
-        raise
+def _ready_sample(given: NDArray[Any], metric: Metric, on_zero: str) -> F32:
+    x = arrays.ready(given, metric, 0, "vectors", on_zero)  # fit_plan names bad rows of the whole
     if on_zero == "keep" and metric == "cosine":
         x = x[np.abs(x).max(axis=1) > 0]
         if not len(x):
@@ -247,7 +251,29 @@ def mapped_blocks(batch: Batch, maps: list[Map], metric: Metric, on_zero: str) -
 def interleaved(codec: Codec) -> bool:
     """Whether the main codes are kept in blocks of 32 interleaved rows."""
     fmt = codec.row_format()
-    return fmt is not None and fmt.layout in TABLE_LAYOUTS
+    return fmt is not None and in_blocks(fmt).layout in TABLE_LAYOUTS
+
+
+def first_scorer(codec: Codec, metric: Metric) -> CodecScorer:
+    """How the main codes are scored, as they are kept."""
+    scorer = codec.scorer(metric)
+    return replace(scorer, blocks=True) if interleaved(codec) else scorer
+
+
+def coded_columns(fitted: Fitted) -> list[tuple[str, Codec, bool]]:
+    """The columns of codes: name, codec, and whether it is the one that is searched first."""
+    return [("codes", fitted.codec, True)] + [(f"rescore{i}", c, False) for i, c in enumerate(fitted.rescore_codecs)]
+
+
+def column_shapes(fitted: Fitted) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type and shape of every column that searching needs: codes, and what the metric needs beside them."""
+    out: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for name, codec, first in coded_columns(fitted):
+        n, width = fitted.n, codec.bytes_per_row
+        out[name] = ("|u1", (-(-n // 32), width, 32) if first and interleaved(codec) else (n, width))
+        if fitted.scoring(codec, first=first) in ("l2", "cosine"):
+            out[f"{name}.terms"] = ("<f4", (n,))
+    return out
 
 
 def encode_columns(
@@ -255,14 +281,9 @@ def encode_columns(
 ) -> None:
     """Encode every row into the sink's columns: ``codes``, ``rescore<i>`` and what the metric needs beside."""
     n = fitted.n
-    codecs = [("codes", fitted.codec, True)] + [(f"rescore{i}", c, False) for i, c in enumerate(fitted.rescore_codecs)]
-    packed = interleaved(fitted.codec)
-    for name, codec, first in codecs:
-        width = codec.bytes_per_row
-        shape = (-(-n // 32), width, 32) if first and packed else (n, width)
-        sink.begin(name, np.uint8, shape)
-        if fitted.scoring(codec, first=first) in ("l2", "cosine"):
-            sink.begin(f"{name}.terms", np.float32, (n,))
+    codecs, packed = coded_columns(fitted), interleaved(fitted.codec)
+    for name, (dtype, shape) in column_shapes(fitted).items():
+        sink.begin(name, dtype, shape)
     zeros: list[NDArray[np.int64]] = []
     start = 0
     for block in batch.blocks(arrays.block_rows(fitted.d)):

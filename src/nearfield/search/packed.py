@@ -16,8 +16,8 @@ from nearfield.core.indexes import check_search
 from nearfield.core.protocols import F32, I64, U8, Metric, Rows
 from nearfield.numerics import kernels
 from nearfield.search.columns import Texts
-from nearfield.search.encoding import SAFE, as_encoder
-from nearfield.search.fit import Fitted, as_queries, interleaved, mapped_blocks
+from nearfield.search.encoding import SAFE, as_encoder, encode_texts
+from nearfield.search.fit import Fitted, as_queries, first_scorer, interleaved, mapped_blocks
 from nearfield.search.rescore import rescore
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ class Packed:
         self.columns = columns
         self._segment = segment
         self._encoder: Any = None
+        self._strings: dict[str, Texts] = {}
         codec = fitted.codec
-        scorer = codec.scorer(fitted.scoring(codec, first=True))
+        scorer = first_scorer(codec, fitted.scoring(codec, first=True))
         rows = Rows(columns["codes"], scorer, codec.decode, fitted.n, columns.get("codes.terms"), interleaved(codec))
         self._scorer = scorer
         self._rescorers = [c.scorer(fitted.scoring(c, first=False)) for c in fitted.rescore_codecs]
@@ -116,7 +117,12 @@ class Packed:
     def _texts(self, name: str) -> Any:
         if f"{name}.bytes" not in self.columns:
             return None
-        return Texts(self._column(f"{name}.bytes"), self._column(f"{name}.ends"))
+        if name not in self._strings:
+            found = Texts(self._column(f"{name}.bytes"), self._column(f"{name}.ends"))
+            if self._segment and not found.in_order():
+                raise Corrupt(f"{self._segment.path}: the column '{name}.ends' is not ascending within '{name}.bytes'")
+            self._strings[name] = found
+        return self._strings[name]
 
     def _column(self, name: str) -> NDArray[Any]:
         return self._segment.column(name) if self._segment else self.columns[name]
@@ -162,7 +168,7 @@ class Packed:
         if isinstance(queries, str):
             queries = [queries]
         if isinstance(queries, (list, tuple)) and queries and all(isinstance(q, str) for q in queries):
-            return self._text_encoder(encoder).encode_queries(list(queries))
+            return encode_texts(self._text_encoder(encoder), list(queries), queries=True)
         if isinstance(queries, (list, np.ndarray)) and np.ndim(queries) == 1 and len(queries):
             return np.asarray(queries)[None, :]
         return queries
@@ -284,20 +290,8 @@ class Packed:
         """Check every byte of the file behind it; raises ``Corrupt`` naming the place."""
         if self._segment:
             self._segment.verify()
-
-    def check_columns(self) -> None:
-        """Raise ``Corrupt`` unless every column has the shape that the plan needs."""
-        f, n = self.fitted, len(self)
-        width = f.codec.bytes_per_row
-        want: dict[str, tuple[int, ...]] = {"codes": (-(-n // 32), width, 32) if interleaved(f.codec) else (n, width)}
-        want |= {f"rescore{i}": (n, c.bytes_per_row) for i, c in enumerate(f.rescore_codecs)}
-        want |= {name: (n,) for name in self.columns if name.endswith((".terms", ".ends")) or name == "ids"}
-        if f.scoring(f.codec, first=True) in ("l2", "cosine"):
-            want["codes.terms"] = (n,)
-        for name, shape in want.items():
-            if name not in self.columns or self.columns[name].shape != shape:
-                got = self.columns[name].shape if name in self.columns else "nothing"
-                raise Corrupt(f"the column {name!r} should have shape {shape}, got {got}")
+            for name in ("ids", "texts"):
+                self._texts(name)
 
 
 class _Ints(Sequence[int]):

@@ -2,36 +2,55 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from nearfield.core.errors import BadInput
+from nearfield.core.errors import BadInput, NearfieldError, NotWritten
 
 
 class AtomicFile:
     """A file written beside its final name, then synced and renamed; what was there before stays until then.
 
-    Use it as a context, write to ``file`` and call ``publish``; without that, nothing is left of it. A link is
-    followed, and a file that is replaced hands on its mode. Raises ``BadInput`` where the folder is not there, or
-    where the name is that of a folder, a device or a pipe.
+    Use it as a context, write to ``file`` within ``writing()`` and call ``publish``; without that, nothing is left of
+    it. A link is followed, and a file that is replaced hands on its mode. Raises ``BadInput`` where the folder is not
+    there, or where the name is that of a folder, a device or a pipe; ``NotWritten`` where the disk refuses.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, AtomicFile(folder + "/a") as made:
-    ...     _ = made.file.write(b"whole")
+    ...     with made.writing():
+    ...         _ = made.file.write(b"whole")
     ...     made.publish()
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = target(path)
         self._temporary = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.tmp")
-        self.file: BinaryIO = open(self._temporary, "xb")  # noqa: SIM115 (closed by publish or __exit__)
+        with self.writing():
+            self.file: BinaryIO = open(self._temporary, "xb")  # noqa: SIM115 (closed by publish or __exit__)
         self._published = False
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Within it an error of the disk is told as one of this file, with what to do about it."""
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, NearfieldError):
+                raise
+            raise NotWritten(f"{self.path}: {_reason(error)}; nothing of it is left behind") from error
 
     def publish(self) -> None:
         """Give the file its name, once all of it is on the disk."""
+        with self.writing():
+            self._publish()
+
+    def _publish(self) -> None:
         self.file.flush()
         os.fsync(self.file.fileno())
         self.file.close()
@@ -46,8 +65,24 @@ class AtomicFile:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if not self._published:
-            self.file.close()
+            # Closing writes what is left in the buffer: on a full disk that fails once more.
+            with contextlib.suppress(OSError):
+                self.file.close()
             self._temporary.unlink(missing_ok=True)
+
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full: free some room, or write to another disk",
+    errno.EDQUOT: "the quota of the disk is used up: free some room, or write to another disk",
+    errno.EFBIG: "files may not grow this large here: write to another disk, or raise the limit (ulimit -f)",
+    errno.EACCES: "the folder may not be written to: choose another, or change its permissions",
+    errno.EROFS: "the disk is read-only: write to another one",
+}
+
+
+def _reason(error: OSError) -> str:
+    said = error.strerror or str(error)
+    return _REASONS.get(error.errno or 0, f"cannot be written ({said}): see that the disk has room and is there")
 
 
 def target(path: str | os.PathLike[str]) -> Path:

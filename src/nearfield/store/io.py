@@ -189,5 +189,6 @@ def _starts_with_numbers(path: PathLike) -> bool:
 def write_npy(path: PathLike, vectors: NDArray[Any]) -> None:
     """Write an array as .npy, whole or not at all."""
     with AtomicFile(path) as made:
-        np.save(made.file, vectors, allow_pickle=False)
+        with made.writing():
+            np.save(made.file, vectors, allow_pickle=False)
         made.publish()

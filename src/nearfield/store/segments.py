@@ -41,6 +41,8 @@ CHUNK = 1 << 20
 _PREAMBLE = struct.Struct("<8sIIQQI")
 _START = 64
 _LONGEST_FOOTER = 1 << 30
+_MOST_AXES = 8
+_LARGEST = 1 << 59  # values of a column, of which none has more than 8 bytes
 _DTYPES = {"|u1", "|i1", "<f4", "<f2", "<i8", "<i4", "<u8", "<f8", "|b1", "<u4", "<u2", "<i2"}
 
 
@@ -74,7 +76,6 @@ class SegmentWriter:
         self._columns: dict[str, _Column] = {}
         self._end = _START
         self._whole = AtomicFile(path)
-        self._file = self._whole.file
 
     def begin(self, name: str, dtype: Any, shape: tuple[int, ...]) -> None:
         """Reserve room for a column."""
@@ -91,8 +92,7 @@ class SegmentWriter:
         data = _bytes_of(np.ascontiguousarray(rows, dtype=column.dtype))
         if column.written + data.nbytes > column.nbytes:
             raise BadInput(f"{self.path}: more rows than announced for column {name!r}")
-        self._file.seek(column.offset + column.written)
-        self._file.write(data)
+        self._write(column.offset + column.written, data)
         column.digest(data)
 
     def add(self, name: str, array: NDArray[Any]) -> None:
@@ -106,12 +106,15 @@ class SegmentWriter:
             if column.written != column.nbytes:
                 raise BadInput(f"{self.path}: column {name!r} has {column.written} of {column.nbytes} bytes")
         footer = json.dumps({"kind": self.kind, "meta": meta, "columns": self._described()}).encode()
-        self._file.seek(self._end)
-        self._file.write(footer)
+        self._write(self._end, footer)
         head = _PREAMBLE.pack(MAGIC, VERSION, 0, self._end, len(footer), zlib.crc32(footer))
-        self._file.seek(0)
-        self._file.write(head + struct.pack("<I", zlib.crc32(head)))
+        self._write(0, head + struct.pack("<I", zlib.crc32(head)))
         self._whole.publish()
+
+    def _write(self, offset: int, data: bytes | memoryview) -> None:
+        with self._whole.writing():
+            self._whole.file.seek(offset)
+            self._whole.file.write(data)
 
     def _described(self) -> dict[str, Any]:
         return {
@@ -192,42 +195,71 @@ class Segment:
         """A column as a read-only array over the mapped file; ``verify=False`` leaves checks to ``touch``."""
         if name not in self._columns:
             raise Corrupt(f"{self.path}: the column {name!r} is missing")
-        entry = self._columns[name]
-        try:
-            dtype, shape, offset = np.dtype(entry["dtype"]), tuple(entry["shape"]), entry["offset"]
-            sizes_ok = entry["dtype"] in _DTYPES and all(isinstance(s, int) and s >= 0 for s in (*shape, offset))
-            count = 1
-            for size in shape:
-                count *= size
-        except (KeyError, TypeError, ValueError):
-            raise Corrupt(f"{self.path}: column {name!r} is not described as expected") from None
-        nbytes = count * dtype.itemsize
-        chunks = -(-nbytes // CHUNK)
-        if not sizes_ok or offset + nbytes > self._end or len(entry.get("crc", [])) != chunks:
-            raise Corrupt(f"{self.path}: column {name!r} does not lie within the file")
-        out = np.frombuffer(self._map, dtype=dtype, count=count, offset=offset).reshape(shape)
-        self._verified.setdefault(name, np.zeros(chunks, dtype=np.bool_))
+        dtype, shape, offset, nbytes = self._place(name)
+        out = np.frombuffer(self._map, dtype=dtype, count=math.prod(shape), offset=offset).reshape(shape)
+        self._verified.setdefault(name, np.zeros(-(-nbytes // CHUNK), dtype=np.bool_))
         if verify:
             self.touch(name, 0, nbytes)
         return out
 
+    def _place(self, name: str) -> tuple[np.dtype[Any], tuple[int, ...], int, int]:
+        """Type, shape, offset and bytes of a column, after checking its description: anything may stand in a file."""
+        entry = self._columns[name]
+        if not isinstance(entry, dict) or entry.get("dtype") not in tuple(_DTYPES):
+            raise Corrupt(f"{self.path}: column {name!r}: expected one of the format's dtypes, got {_told(entry)}")
+        shape: Any
+        offset: Any
+        shape, offset, crc = (entry.get(key) for key in ("shape", "offset", "crc"))
+        if not (_are_sizes(shape) and _are_sizes([offset]) and isinstance(crc, list)):
+            raise Corrupt(f"{self.path}: column {name!r}: expected shape, offset and crc, got {_told(entry)}")
+        dtype = np.dtype(str(entry["dtype"]))
+        nbytes = math.prod(shape) * dtype.itemsize
+        if offset < _START or offset % 64 or offset + nbytes > self._end or len(crc) != -(-nbytes // CHUNK):
+            raise Corrupt(f"{self.path}: column {name!r} does not lie within the file")
+        return dtype, tuple(shape), offset, nbytes
+
     def touch(self, name: str, start: int, stop: int) -> None:
         """Verify the bytes ``start..stop`` of a column, each MiB once; raises ``Corrupt`` naming the place."""
         done = self._verified[name]
-        entry = self._columns[name]
-        nbytes = math.prod(entry["shape"]) * np.dtype(entry["dtype"]).itemsize
+        _, _, offset, nbytes = self._place(name)
         first, last = start // CHUNK, -(-min(stop, nbytes) // CHUNK)
         if done[first:last].all():
             return
         for chunk in range(first, last):
             if not done[chunk]:
-                at = entry["offset"] + chunk * CHUNK
-                end = min(at + CHUNK, entry["offset"] + nbytes)
-                if zlib.crc32(memoryview(self._map)[at:end]) != entry["crc"][chunk]:
+                at = offset + chunk * CHUNK
+                end = min(at + CHUNK, offset + nbytes)
+                if zlib.crc32(memoryview(self._map)[at:end]) != self._columns[name]["crc"][chunk]:
                     raise Corrupt(f"{self.path}: damaged at offset {at} (column {name!r}): checksum mismatch")
                 done[chunk] = True
 
     def verify(self) -> None:
-        """Check every byte of every column."""
+        """Check every byte: those of columns by their checksums, those in between by being zero."""
         for name in self._columns:
             self.column(name)
+        end = _PREAMBLE.size + 4
+        for start, stop in sorted((at, at + size) for _, _, at, size in map(self._place, self._columns)):
+            self._zeros(end, max(start, _START))
+            end = max(end, stop)
+        self._zeros(end, self._end)
+
+    def _zeros(self, start: int, stop: int) -> None:
+        gap = np.frombuffer(self._map, np.uint8, max(0, stop - start), start)
+        if gap.any():
+            at = start + int(np.flatnonzero(gap)[0])
+            raise Corrupt(f"{self.path}: damaged at offset {at}: expected zeros between columns, got {gap[at - start]}")
+
+
+def _are_sizes(values: Any) -> bool:
+    """Whether these are whole numbers that an array may have as its shape."""
+    return (
+        isinstance(values, list)
+        and all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in values)
+        and len(values) <= _MOST_AXES
+        and math.prod(max(1, v) for v in values) <= _LARGEST
+    )
+
+
+def _told(value: Any, most: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= most else text[: most - 1] + "…"
