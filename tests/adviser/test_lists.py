@@ -13,14 +13,14 @@ def two_orders():
     """Exact lists and those of coarser rows."""
     draw = np.random.default_rng(11)
     x, q = (draw.normal(size=(n, 12)).astype(np.float32) for n in (900, 170))
-    exact = lists.top_lists(q, x, "dot", lists.EXACT)
-    return x, q, exact, lists.top_lists(q, np.round(x), "dot", lists.APPROX)
+    exact = lists.top_lists(q, x, "dot", lists.SHORT)
+    return x, q, exact, lists.top_lists(q, np.round(x), "dot", lists.LONG)
 
 
 def test_top_lists_are_those_of_a_full_sort(two_orders):
     x, q, exact, _ = two_orders
     scores = np.take_along_axis(q @ x.T, exact, axis=1)
-    np.testing.assert_allclose(scores, -np.sort(-(q @ x.T), axis=1)[:, : lists.EXACT], rtol=1e-6)
+    np.testing.assert_allclose(scores, -np.sort(-(q @ x.T), axis=1)[:, : lists.SHORT], rtol=1e-6)
 
 
 @pytest.mark.parametrize("depth", [1, 3])

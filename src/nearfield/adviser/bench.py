@@ -70,7 +70,7 @@ class Bench:
     def __init__(self, task: Task) -> None:
         self.task = task
         self.inner: Metric = "l2" if task.metric in ("l2", "hamming") else "dot"
-        self.exact = lists.top_lists(task.q, task.x, self.inner, lists.EXACT)
+        self.exact = lists.top_lists(task.q, task.x, self.inner, lists.SHORT)
         fractions = FRACTIONS if task.searched > len(task.x) else ()  # nothing to predict
         self.thinning = Thinning(self.exact, len(task.x), np.random.default_rng([task.seed, 2]), fractions=fractions)
         # Directions and codebooks suit the rows they were fitted on better than rows to come, to first order by as
@@ -127,7 +127,8 @@ class Bench:
         for same in by_codec.values():
             try:
                 prefix = prefix or self._prefix(same[0], fold)
-                coded = self._code(same[0], prefix)
+                length = lists.LONG if any(plan.rescores for plan in same) else lists.SHORT
+                coded = self._code(same[0], prefix, length)
                 for plan in same:
                     out[str(plan)] = self._row(plan, prefix, coded)
                 del coded
@@ -175,7 +176,7 @@ class Bench:
             maps.append(map_)
         return Prefix(maps, z, q, seen, fold.at, pairs, fit_s, map_s)
 
-    def _code(self, plan: Plan, prefix: Prefix) -> Coded:
+    def _code(self, plan: Plan, prefix: Prefix, length: int) -> Coded:
         task = self.task
         codec = plan.codec_for(task.metric)
         as_given = not plan.maps and task.given is not None and codec.takes(task.batch.dtype)
@@ -184,7 +185,7 @@ class Bench:
         fitted = Fitted(plan, task.metric, len(rows), task.d, prefix.maps, codec, [])
         if not fitted.as_given:
             rows = prefix.z
-        return self._lists(codec, rows, prefix, fitted.scoring(codec, first=True), fit_s, lists.APPROX)
+        return self._lists(codec, rows, prefix, fitted.scoring(codec, first=True), fit_s, length)
 
     def _fit(self, codec: Codec, rows: Any, prefix: Prefix, queries: F32 | None, rng: np.random.Generator) -> float:
         with self._fitting:
@@ -255,7 +256,7 @@ class Bench:
         codec = plan.rescores[at].make_codec()
         fit_s = self._fit(codec, prefix.z, prefix, None, self._streams(plan)[3 + len(plan.maps) + at])
         metric: Metric = "l2" if self.task.metric == "hamming" else self.inner
-        return self._lists(codec, prefix.z, prefix, metric, fit_s, lists.APPROX)
+        return self._lists(codec, prefix.z, prefix, metric, fit_s, lists.LONG)
 
     # -- measuring ---------------------------------------------------------------------------------
 

@@ -18,9 +18,10 @@ from nearfield.core.codecs import score_floats
 from nearfield.core.protocols import F32, Metric
 from nearfield.numerics import kernels
 
-EXACT = 256  # length of the exact lists
-APPROX = 512  # length of the plans' lists
+SHORT = 256  # length of the exact lists and of the plans'; no place beyond 20 * 8 is looked at ...
+LONG = 512  # ... but where the first rows of a list are scored again
 BLOCK = 128  # queries scored together
+FEW = 16  # queries whose places are looked up together: a row of places each stays in the cache
 FRACTIONS = (1, 2, 4, 8)  # one row in so many is kept
 PARTS = 8
 GRID = (1, 2, 3, 4, 5, 7, 10, 14, 20)  # k at which recall is read off
@@ -50,12 +51,12 @@ def _each_block(work: Callable[[slice], None], m: int) -> None:
 def places(lists: Lists, wanted: Lists, n: int) -> NDArray[np.int16]:
     """Where each wanted row stands in the list of its query, ``FAR`` where it does not: ``[m, w]``."""
     out = np.empty(wanted.shape, dtype=np.int16)
-    where = np.full(n, FAR, dtype=np.int16)
     order = np.arange(lists.shape[1], dtype=np.int16)
-    for i in range(len(lists)):
-        where[lists[i]] = order
-        out[i] = where[wanted[i]]
-        where[lists[i]] = FAR
+    for i in range(0, len(lists), FEW):
+        where = np.full((len(lists[i : i + FEW]), n), FAR, dtype=np.int16)
+        first = n * np.arange(len(where), dtype=np.int64)[:, None]
+        where.put(first + lists[i : i + FEW], np.broadcast_to(order, lists[i : i + FEW].shape))
+        out[i : i + FEW] = where.take(first + wanted[i : i + FEW])
     return out
 
 

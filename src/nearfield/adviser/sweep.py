@@ -68,9 +68,8 @@ def _product_codes(d: int, rows: int) -> list[str]:
     out += [f"opq(parts={p}, code_bits=4)" for p in _shares(d, [(1, 4)])]
     stages = _shares(d, [(1, 48)])[0]
     if rows >= ROWS_OF_BYTES:
-        out += [f"opq(parts={p})" for p in _shares(d, [(1, 4), (1, 8), (1, 16)])]
-    enough = rows >= 1024 * stages  # below that, 256 centroids a stage learn the sample by heart
-    out.append(f"rvq(stages={stages}, beam=1)" if enough else f"rvq(stages={2 * stages}, code_bits=4, beam=1)")
+        out += [f"opq(parts={p})" for p in _shares(d, [(1, 8), (1, 16)])]
+    out.append(f"rvq(stages={2 * stages}, code_bits=4, beam=1)")
     return out
 
 

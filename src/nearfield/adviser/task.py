@@ -16,7 +16,7 @@ from nearfield.search.fit import as_queries
 
 QUERIES = 1000  # measured; more would cost time and gain little
 PAIRS = 5000
-SAMPLE_BYTES = 15 << 20  # of float32 rows in the sample: wide rows make do with fewer ...
+SAMPLE_BYTES = 13 << 20  # of float32 rows in the sample: wide rows make do with fewer ...
 SAMPLE_ROWS = 6000  # ... but not with fewer than these
 FIT_BYTES = 23 << 20  # of float32 rows, those of the sample among them, for codecs whose fit takes profit from more
 KEPT = ("float16", "int8", "uint8")  # types that a codec may keep as they came

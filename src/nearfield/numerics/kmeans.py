@@ -25,29 +25,36 @@ _NARROW = 16  # columns up to which a count a column beats sorting the rows
 _SEED_ROWS, _SEED_PER_CENTROID = 4096, 16  # a start is drawn from so many rows: more change little
 
 
-def nearest(x: F32, centroids: F32) -> I32:
+def nearest(x: F32, centroids: F32, *, threads: int | None = None) -> I32:
     """The nearest centroid ``[n]`` of each row ``[n, d]`` among ``[k, d]``, the first where equal."""
-    return kernels.assign(x, centroids)[0]
+    return kernels.assign(x, centroids, threads=threads)[0]
 
 
 def kmeans(
-    x: F32, k: int, *, rng: np.random.Generator, rounds: int = 20, init: Init = "k-means++", trials: int = 1
+    x: F32,
+    k: int,
+    *,
+    rng: np.random.Generator,
+    rounds: int = 20,
+    init: Init = "k-means++",
+    trials: int = 1,
+    threads: int | None = None,
 ) -> F32:
     """Centroids ``[k, d]`` of rows ``[n, d]``; ``trials`` candidates for each k-means++ step."""
     x = np.ascontiguousarray(x, dtype=np.float32)
     if init == "rows":
-        return lloyd(x, _random_rows(x, k, rng), rounds=rounds)
+        return lloyd(x, _random_rows(x, k, rng), rounds=rounds, threads=threads)
     most = max(_SEED_ROWS, _SEED_PER_CENTROID * k)
     seeds = x if len(x) <= most else x[np.sort(rng.choice(len(x), most, replace=False))]
     start = _plus_plus(seeds, k, rng, trials)
-    return lloyd(x, start, rounds=rounds)
+    return lloyd(x, start, rounds=rounds, threads=threads)
 
 
-def lloyd(x: F32, centroids: F32, *, rounds: int) -> F32:
+def lloyd(x: F32, centroids: F32, *, rounds: int, threads: int | None = None) -> F32:
     """Improve centroids by Lloyd's rounds; stops early once no row changes its cluster."""
     labels: I32 | None = None
     for _ in range(rounds):
-        new = nearest(x, centroids)
+        new = nearest(x, centroids, threads=threads)
         if labels is not None and np.array_equal(new, labels):
             break
         labels = new

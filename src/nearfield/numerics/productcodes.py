@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,8 +91,12 @@ def sample(x: F32, centroids: int, rng: np.random.Generator) -> F32:
 
 
 def fit_codebooks(parts: F32, size: int, rng: np.random.Generator, *, rounds: int = 20) -> F32:
-    """One codebook ``[size, width]`` for each part ``[n, width]``: ``[parts, size, width]``."""
-    return np.stack([kmeans.kmeans(p, size, rng=rng, rounds=rounds) for p in parts])
+    """One codebook ``[size, width]`` for each part ``[n, width]``: ``[parts, size, width]``; parts side by side."""
+    with ThreadPoolExecutor(kernels.thread_count()) as pool:
+        made = pool.map(
+            lambda p, own: kmeans.kmeans(p, size, rng=own, rounds=rounds, threads=1), parts, rng.spawn(len(parts))
+        )
+        return np.stack(list(made))
 
 
 def assign(parts: F32, codebooks: F32) -> U8:
