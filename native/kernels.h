@@ -84,6 +84,10 @@ struct Kernels {
   void (*dot_int)(int source, const int8_t* levels, const uint8_t* const* rows, int64_t count, int64_t dim,
                   const int16_t* q, int64_t stride, int64_t queries, const float* wscale, float* out,
                   int64_t ldo);
+  // Opened rows [count][stride] as panels of eight, and dot_int's values of them; null where dot_int serves as well.
+  void (*to_panels)(const int16_t* rows, int64_t count, int64_t stride, int16_t* out);
+  void (*dot_panels)(const int16_t* panels, int64_t rows, int64_t stride, const int16_t* q, int64_t qstride,
+                     int64_t queries, const float* wscale, float* out, int64_t ldo);
   // One query against nibbles: dot_int's values, from the lower and upper bytes of the query's integers (see
   // byte_place), and their sum.
   void (*dot_nibbles)(const int8_t* levels, const uint8_t* const* rows, int64_t count, int64_t dim, const int16_t* q,

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kTileBytes = 24 * 1024;    // opened rows that stay in the first-level cache
 constexpr int64_t kChunkBytes = 128 * 1024;  // blocks that stay in the second-level cache
-constexpr int64_t kTogether = 6;             // queries scored against a tile in one call
+constexpr int64_t kTogether = 12;            // queries scored against a tile in one call
 constexpr int64_t kKeepBytes = 64 << 20;     // candidates kept for all queries of a group and all threads
 
 bool is_float(const Format& f) { return f.layout == kF32 || f.layout == kF16; }
@@ -37,6 +37,7 @@ class Tile {
     values_.resize(size_t(capacity_) * kTogether + kBlock);  // select reads whole blocks
     if (opened_ && is_float(f_)) floats_.resize(size_t(capacity_ * stride_));
     if (opened_ && !is_float(f_)) shorts_.resize(size_t(capacity_ * stride_));
+    if (!shorts_.empty() && w.isa->to_panels) panels_.resize(shorts_.size());
   }
 
   int64_t capacity() const { return capacity_; }
@@ -59,6 +60,7 @@ class Tile {
       w_.isa->widen(f_.element, rows_.data(), n, f_.dim, floats_.data(), stride_);
     else
       w_.isa->unpack(source_of(f_), f_.levels, rows_.data(), n, f_.dim, shorts_.data(), stride_);
+    if (!panels_.empty()) w_.isa->to_panels(shorts_.data(), n, stride_, panels_.data());
     for (int64_t r = 0; r < n; r++) rows_[size_t(r)] = to + r * stride_ * (is_float(f_) ? 4 : 2);
   }
 
@@ -68,6 +70,9 @@ class Tile {
     if (is_float(f_))
       w_.isa->dot_float(opened_ ? int(kFloat32) : f_.element, rows_.data(), n, dim,
                         q.floats.data() + i * q.stride, q.stride, some, values_.data(), capacity_);
+    else if (!panels_.empty())
+      w_.isa->dot_panels(panels_.data(), n, stride_, q.shorts.data() + i * q.stride, q.stride, some, q.wscale.data() + i,
+                         values_.data(), capacity_);
     else if (!opened_ && f_.layout == kAffine4)
       for (int64_t s = 0; s < some; s++) {
         const int64_t at = (i + s) * q.byte_stride;
@@ -105,7 +110,7 @@ class Tile {
   std::vector<const uint8_t*> rows_;
   std::vector<int64_t> ids_;
   std::vector<float> scale_, shift_, terms_, values_, floats_;
-  std::vector<int16_t> shorts_;
+  std::vector<int16_t> shorts_, panels_;
 };
 
 bool allowed(const uint64_t* allow, int64_t row) { return !allow || (allow[row >> 6] >> (row & 63) & 1); }

@@ -7,7 +7,7 @@ would have been in a smaller collection, from the same codes and the same search
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -38,14 +38,14 @@ def top_lists(q: F32, x: F32, metric: Metric, length: int) -> Lists:
     def one(at: slice) -> None:
         out[at] = kernels.topk(score_floats(q[at], x, metric), length, threads=1)[0]
 
-    _each_block(one, len(q))
+    with ThreadPoolExecutor(kernels.thread_count()) as pool:  # BLAS is held to one thread
+        list(pool.map(one, _blocks(len(q))))
     return out
 
 
-def _each_block(work: Callable[[slice], None], m: int) -> None:
-    """Blocks of queries beside one another: BLAS is held to one thread, and each block writes to its own place."""
-    with ThreadPoolExecutor(kernels.thread_count()) as pool:
-        list(pool.map(work, (slice(i, min(i + BLOCK, m)) for i in range(0, m, BLOCK))))
+def _blocks(m: int) -> Iterator[slice]:
+    """Queries, some at a time."""
+    return (slice(i, min(i + BLOCK, m)) for i in range(0, m, BLOCK))
 
 
 def places(lists: Lists, wanted: Lists, n: int) -> NDArray[np.int16]:
@@ -92,12 +92,9 @@ class Thinning:
     def masked(self, lists: Lists) -> Masked:
         """For each thinning, the places of the nearest rows that it keeps in other lists, thinned alike."""
         out = {mask: np.empty(first.shape, np.int16) for mask, first in self.first.items()}
-
-        def one(at: slice) -> None:
+        for at in _blocks(len(lists)):  # small steps in Python: threads would wait for each other
             for mask, seen in self._seen(lists[at], at).items():
                 out[mask][at] = seen
-
-        _each_block(one, len(lists))
         return out
 
     def _seen(self, lists: Lists, at: slice) -> Masked:
