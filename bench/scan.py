@@ -161,8 +161,7 @@ def nearfield(space: Space, plan: str) -> list[Contender]:
     packed = nf.Plan(plan).fit(rows, metric=metric)
     size, does = packed.bytes_per_row, f"top {space.k}"
     whole = Contender("nearfield", plan, size, does, queries, lambda q: packed.search(q, k=space.k))
-    codec = packed.fitted.codec
-    scorer = codec.scorer(packed.fitted.scoring(codec, first=True))
+    scorer = packed.index.rows.scorer
     asked = as_queries(queries, metric, packed.dim)
     prepared = {i: scorer.prepare(asked[i : i + 1]) for i in range(len(asked))}
     every = scorer.prepare(asked)
