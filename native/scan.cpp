@@ -201,7 +201,7 @@ class BlockTerms {
   }
 
  private:
-  static constexpr int kFactors = 16;  // ranges of a block's largest factor that are told apart
+  static constexpr int kFactors = 8, kRange = 256 / kFactors;  // ranges of a block's largest factor that are told apart
 
   const uint8_t* block(int64_t b) const { return w_.codes + (first_ + b) * w_.format->width * kBlock; }
 
@@ -209,14 +209,14 @@ class BlockTerms {
     const uint8_t* bytes = block(b) + w_.format->scale.offset * kBlock;
     uint8_t most = 0;
     for (int r = 0; r < kBlock; r++) most = std::max(most, bytes[r]);
-    return uint8_t(most / kFactors);
+    return uint8_t(most / kRange);
   }
 
   // The end of a range that lets a value reach a score: the upper one of a positive score, the least of all of others.
   double factor(int range, bool positive) const {
     const Constant& c = w_.format->scale;
     if (!c.kind) return 1.0;
-    return double(c.low) + (positive ? double(c.step) * (kFactors * range + kFactors - 1) : 0.0);
+    return double(c.low) + (positive ? double(c.step) * (kRange * range + kRange - 1) : 0.0);
   }
 
   void read(int64_t b) {
