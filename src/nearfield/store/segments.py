@@ -154,6 +154,7 @@ class Segment:
         self.meta: dict[str, Any] = footer["meta"]
         self._columns: dict[str, Any] = footer["columns"]
         self._verified: dict[str, NDArray[np.bool_]] = {}
+        self._places: dict[str, tuple[np.dtype[Any], tuple[int, ...], int, int]] = {}
 
     def _read_footer(self, file: BinaryIO) -> dict[str, Any]:
         head = file.read(_START)
@@ -195,7 +196,7 @@ class Segment:
         """A column as a read-only array over the mapped file; ``verify=False`` leaves checks to ``touch``."""
         if name not in self._columns:
             raise Corrupt(f"{self.path}: the column {name!r} is missing")
-        dtype, shape, offset, nbytes = self._place(name)
+        dtype, shape, offset, nbytes = self._places[name] = self._place(name)
         out = np.frombuffer(self._map, dtype=dtype, count=math.prod(shape), offset=offset).reshape(shape)
         self._verified.setdefault(name, np.zeros(-(-nbytes // CHUNK), dtype=np.bool_))
         if verify:
@@ -221,7 +222,7 @@ class Segment:
     def touch(self, name: str, start: int, stop: int) -> None:
         """Verify the bytes ``start..stop`` of a column, each MiB once; raises ``Corrupt`` naming the place."""
         done = self._verified[name]
-        _, _, offset, nbytes = self._place(name)
+        _, _, offset, nbytes = self._places[name]  # checked when the column was taken: searches touch it each time
         first, last = start // CHUNK, -(-min(stop, nbytes) // CHUNK)
         if done[first:last].all():
             return
