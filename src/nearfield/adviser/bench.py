@@ -113,8 +113,8 @@ class Bench:
 
     def _group(self, plans: list[Plan], strict: bool) -> dict[str, Row]:
         """Plans with the same Maps; where those learn from queries, once for each fold of them."""
-        folds = self.task.folds if learns_from_queries(plans[0]) else []
-        found = [self._fold(plans, fold, strict) for fold in folds or [Fold(None, slice(0, self.task.m))]]
+        folds = self.task.folds_for(learns_from_queries(plans[0]))
+        found = [self._fold(plans, fold, strict) for fold in folds]
         return {text: joined([each[text] for each in found]) for text in found[0] if all(text in f for f in found)}
 
     def _fold(self, plans: list[Plan], fold: Fold, strict: bool) -> dict[str, Row]:

@@ -104,6 +104,10 @@ class Task:
         """How many rows a query meets at full size: all but itself."""
         return self.n - int((self.own[: self.m] >= 0).any())
 
+    def folds_for(self, learns: bool) -> list[Fold]:
+        """How queries are shared out: by folds where something learns from them, else all are measured with."""
+        return (self.folds if learns else []) or [Fold(None, slice(0, self.m))]
+
     def further(self, count: int) -> F32:
         """At most so many ready rows that are not in the sample."""
         return _take(self.batch, np.sort(self.spare[:count]), self.metric, self.on_zero)[1]
@@ -242,8 +246,6 @@ def _judged_rows(qrels: Judgements | None, asked: F32 | None, n: int) -> I64:
         return np.zeros(0, dtype=np.int64)
     if asked is None:
         raise BadInput("qrels: judgements need the queries that they judge; pass queries=")
-    if not isinstance(qrels, dict) or not all(isinstance(j, dict) for j in qrels.values()) or not qrels:
-        raise BadInput("qrels: expected {query row: {document row: grade}}, got another form or nothing")
     for query, grades in qrels.items():
         if not 0 <= int(query) < len(asked):
             raise BadInput(f"qrels: expected query rows from 0 to {len(asked) - 1}, got {query}")
@@ -272,10 +274,6 @@ def _pairs(pairs: Any, task: Task, draw: np.random.Generator) -> Pairs | None:
         scores = np.asarray(pairs[2], dtype=np.float64)
     else:
         table = np.asarray(pairs, dtype=np.float64)
-        if table.ndim != 2 or table.shape[1] != 3:
-            raise BadInput(f"pairs: expected (row, row, score) a line, got shape {table.shape}")
-        if not ((table[:, :2] >= 0) & (table[:, :2] < task.n) & (table[:, :2] % 1 == 0)).all():
-            raise BadInput(f"pairs: expected row numbers from 0 to {task.n - 1}")
         table = table[np.sort(draw.choice(len(table), PAIRS, replace=False))] if len(table) > PAIRS else table
         a, b = (_rows_of(task, table[:, c].astype(np.int64)) for c in (0, 1))
         scores = table[:, 2]

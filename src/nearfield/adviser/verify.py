@@ -248,7 +248,7 @@ def verify(task: Task, plan: Plan, truth: I64, said: Said | None = None) -> dict
 
 def fold_of(task: Task, plan: Plan) -> Fold:
     """The first of the folds where the plan learns from queries: the others would need a fit each."""
-    return task.folds[0] if learns_from_queries(plan) and task.folds else Fold(None, slice(0, task.m))
+    return task.folds_for(learns_from_queries(plan))[0]
 
 
 def figures(task: Task, found: I64, truth: I64, at: slice) -> dict[str, Estimate]:

@@ -26,7 +26,6 @@ from nearfield.numerics import gains, productcodes, rotations, spectra
 from nearfield.numerics.gains import GainRange
 from nearfield.numerics.productcodes import Indices
 
-_BLOCK_ROWS = 1024
 _FLOOR = 1e-3  # of the largest variance: weaker directions are not stretched less, or turning back would magnify
 
 
@@ -95,7 +94,7 @@ class OPQ(Codec):
             rotation = np.eye(turned.shape[1], dtype=np.float32)
             for _ in range(self.rounds):
                 rotation, codebooks = _refined(turned, rotation, codebooks)
-            codebooks = productcodes.refine(_turned_parts(turned, rotation, self.parts), codebooks, rounds=5)
+            codebooks = productcodes.refine(productcodes.split(turned @ rotation, self.parts), codebooks, rounds=5)
             down, up = down @ rotation, up @ rotation
         else:
             del turned  # as large as the rows
@@ -160,18 +159,9 @@ def _side_by_side(indices: U8, codebooks: F32) -> F32:
     return productcodes.join(productcodes.centroids_of(indices, codebooks), parts * width)
 
 
-def _turned_parts(x: F32, rotation: F32, parts: int) -> F32:
-    """Rows ``[n, d]`` turned and cut: ``[parts, n, width]``; in blocks, so that they are copied once only."""
-    out = np.empty((parts, len(x), rotation.shape[1] // parts), np.float32)
-    for start in range(0, len(x), _BLOCK_ROWS):
-        block = x[start : start + _BLOCK_ROWS] @ rotation
-        out[:, start : start + len(block)] = productcodes.split(block, parts)
-    return out
-
-
 def _refined(x: F32, rotation: F32, codebooks: F32) -> tuple[F32, F32]:
     """One round of Lloyd in each part, then the rotation that brings rows nearest to their centroids."""
-    turned = _turned_parts(x, rotation, len(codebooks))
+    turned = productcodes.split(x @ rotation, len(codebooks))
     codebooks = productcodes.refine(turned, codebooks, rounds=1)
     target = _side_by_side(productcodes.assign(turned, codebooks), codebooks)
     left, _, right = np.linalg.svd(x.T.astype(np.float64) @ target.astype(np.float64), full_matrices=False)

@@ -128,7 +128,7 @@ class CodecScorer:
             norms = np.sqrt(np.einsum("ij,ij->i", q, q))
             q = np.asarray(q / np.where(norms > 0, norms, 1)[:, None], dtype=np.float32)
         folded = self.codec.fold(q) if self.format is not None else None
-        if folded is not None and folded.weights is not None and self.format != self._row and self._row is not None:
+        if folded is not None and folded.weights is not None and self._row is not None and self.layout == Layout.LUT4:
             folded.nibble_tables = _tables_of(folded.weights, self._row.levels or tuple(range(16)))
             folded.weights = None
         if folded is not None and self.metric == "l2":
