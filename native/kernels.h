@@ -18,6 +18,7 @@ constexpr int kPad = 32;       // query coefficients are padded with zeros to a 
 constexpr int kEntry = 32767;   // table entries have 15 bits, of which the first pass adds 7
 constexpr int kEven = 16384;    // a power of two: whole numbers of 0 to 4 leave nothing in the lower 8, and stay whole
 constexpr int kCoarseBits = 7;  // two entries of so many bits are added in a byte; a wide column has a table for more
+constexpr int kRun = 256;       // columns whose sums of two entries of so many bits fit in 16 bits
 constexpr int kWideShare = 2;   // at most one in so many columns is wide
 
 struct Constant {
@@ -62,6 +63,7 @@ struct TableQuery {
   float step, bias;
   int shift;
   int64_t wide_columns;
+  bool joined;        // whether the sums of the entries' upper parts, those of wide columns too, fit in 16 bits
   uint32_t slack;     // acc lies in [sum, sum + slack] with sum as table_sums gives it
 };
 

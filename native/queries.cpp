@@ -55,7 +55,7 @@ double expected_cost(double wide, double slack, double sigma, double best) {
 
 // Chooses how many lower bits the first pass leaves out, and which columns are too wide for that.
 void choose_split(int64_t columns, double best, TableQuery& q) {
-  q.shift = 8, q.wide_columns = 0;
+  q.shift = 8, q.wide_columns = 0, q.joined = false;
   if (q.even || !columns) return;
   int64_t of_bits[17] = {};  // how many columns have a largest entry of so many bits
   for (int64_t p = 0; p < columns; p++) of_bits[std::bit_width(q.largest[p])]++;
@@ -68,8 +68,12 @@ void choose_split(int64_t columns, double best, TableQuery& q) {
     const double cost = expected_cost(double(wide) / double(columns), slack, sigma, best);
     if (cost < least) least = cost, q.shift = int(shift);
   }
-  for (int64_t p = 0; p < columns; p++)
+  int64_t most = 0;
+  for (int64_t p = 0; p < columns; p++) {
+    most += 2 * (q.largest[p] >> q.shift);
     if (int(std::bit_width(q.largest[p])) > q.shift + kCoarseBits) q.wide_at[q.wide_columns++] = int32_t(p);
+  }
+  q.joined = q.wide_columns && columns <= kRun && most < 65536;
 }
 
 }  // namespace

@@ -13,6 +13,7 @@ namespace {
 
 constexpr int64_t kTileBytes = 24 * 1024;    // opened rows that stay in the first-level cache
 constexpr int64_t kChunkBytes = 128 * 1024;  // blocks that stay in the second-level cache
+constexpr int64_t kFirst = 4;                // blocks of the first chunk
 constexpr int64_t kTogether = 12;            // queries scored against a tile in one call
 constexpr int64_t kKeepBytes = 64 << 20;     // candidates kept for all queries of a group and all threads
 
@@ -143,15 +144,17 @@ bool any_negative(const float* block) {
   return any != 0;
 }
 
-// A sum below which no score reaches bound, where a score is (sum * step + bias + inside) * factor + outside. Computed in
-// double with room for every rounding of the float steps, so it may only let too many rows through.
-uint32_t least_sum(const TableQuery& q, const Offsets& o, double factor, double bound) {
-  const double step = q.step, bias = q.bias, inside = o.inside, outside = o.outside;
-  if (!(step > 0.0)) return 0;
-  const double sizes = std::abs(inside) + std::abs(bias) + (std::abs(outside) + std::abs(bound)) / factor;
-  const double least = ((bound - outside) / factor - inside - bias - 1e-6 * sizes) / step;
-  const double sum = least * (least > 0 ? 1.0 - 1e-6 : 1.0) - 1.0 - double(q.slack);
-  return sum >= 2147483647.0 ? 0x7fffffffu : sum > 0.0 ? uint32_t(sum) : 0u;
+// Sums below which no score reaches bound, where a score is (sum * step + bias + inside) / inverse + outside. Computed in
+// double with room for every rounding of the float steps, so they may only let too many rows through.
+void least_sums(const TableQuery& q, const Offsets& o, const double* inverse, int count, double bound, uint32_t* out) {
+  const double step = q.step, bias = q.bias, inside = o.inside, outside = o.outside, room = 1e-6;
+  const double slope = (bound - outside - room * (std::abs(outside) + std::abs(bound))) / step;
+  const double start = (inside + bias + room * (std::abs(inside) + std::abs(bias))) / step;
+  for (int i = 0; i < count; i++) {
+    const double least = slope * inverse[i] - start;
+    const double sum = least - room * std::abs(least) - 1.0 - double(q.slack);
+    out[i] = !(step > 0.0) || !(sum > 0.0) ? 0u : sum >= 2147483647.0 ? 0x7fffffffu : uint32_t(sum);
+  }
 }
 
 // What the rows of some blocks bring to their scores, read once for all queries. Where that is nothing, or a positive
@@ -163,6 +166,9 @@ class BlockTerms {
     const Format& f = *w.format;
     const bool summed = !f.shift.kind && (w.metric == kDot || (w.metric == kCosine && !w.terms));
     by_sum_ = summed && (!f.scale.kind || (f.scale.kind == kByte && f.scale.low > 0.0f && f.scale.step >= 0.0f));
+    for (int i = 0; i < kFactors; i++)
+      inverse_[i] = f.scale.kind ? 1.0 / (double(f.scale.low) + double(f.scale.step) * (kRange * i + kRange - 1)) : 1.0;
+    most_ = f.scale.kind ? 1.0 / double(f.scale.low) : 1.0;
   }
 
   void start(int64_t first, int64_t count) {
@@ -179,7 +185,11 @@ class BlockTerms {
     const RowTerms all = at(0);
     if (!by_sum_) return w_.isa->table_masks(sums, count, &q, &all, &o, bound, signs_, masks);
     uint32_t least[kFactors];
-    for (int i = 0; i < kFactors; i++) least[i] = least_sum(q, o, factor(i, bound > o.outside), bound);
+    // The largest factor lets a positive value reach a score, the least of all a negative one.
+    if (bound > o.outside)
+      least_sums(q, o, inverse_, kFactors, bound, least);
+    else
+      least_sums(q, o, &most_, 1, bound, least), std::fill(least + 1, least + kFactors, least[0]);
     for (int64_t b = 0; b < count; b++) least_[size_t(b)] = least[factor_[size_t(b)]];
     w_.isa->sum_masks(sums, count, least_.data(), masks);
   }
@@ -201,7 +211,7 @@ class BlockTerms {
   }
 
  private:
-  static constexpr int kFactors = 8, kRange = 256 / kFactors;  // ranges of a block's largest factor that are told apart
+  static constexpr int kFactors = 16, kRange = 256 / kFactors;  // ranges of a block's largest factor that are told apart
 
   const uint8_t* block(int64_t b) const { return w_.codes + (first_ + b) * w_.format->width * kBlock; }
 
@@ -210,13 +220,6 @@ class BlockTerms {
     uint8_t most = 0;
     for (int r = 0; r < kBlock; r++) most = std::max(most, bytes[r]);
     return uint8_t(most / kRange);
-  }
-
-  // The end of a range that lets a value reach a score: the upper one of a positive score, the least of all of others.
-  double factor(int range, bool positive) const {
-    const Constant& c = w_.format->scale;
-    if (!c.kind) return 1.0;
-    return double(c.low) + (positive ? double(c.step) * (kRange * range + kRange - 1) : 0.0);
   }
 
   void read(int64_t b) {
@@ -228,14 +231,14 @@ class BlockTerms {
       const int64_t row = (first_ + b) * kBlock;
       std::copy_n(w_.terms + row, std::min<int64_t>(kBlock, w_.n - row), terms);
     }
-    signs_ |= f.scale.kind && any_negative(scale);
-    signs_ |= w_.metric == kCosine && w_.terms && any_negative(terms);
+    if (!by_sum_) signs_ |= (f.scale.kind && any_negative(scale)) || (w_.metric == kCosine && w_.terms && any_negative(terms));
     have_[size_t(b)] = 1;
   }
 
   const Work& w_;
   int64_t first_ = 0;
   bool by_sum_, signs_ = false;
+  double inverse_[kFactors], most_;  // one by the largest factor of each range, and by the least of all
   std::vector<uint8_t> have_, factor_;
   std::vector<uint32_t> least_;
   std::vector<float> scale_, shift_, terms_;
@@ -281,8 +284,9 @@ void scan_tables(const Work& w, const TableQueries& q, int64_t first, int64_t m,
   uint32_t* const outs[2] = {sums[0].data(), sums[1].data()};
   std::vector<uint32_t> masks(static_cast<size_t>(step));
   BlockTerms terms(w, step);
-  for (int64_t block = from; block < to; block += step) {
-    const int64_t count = std::min(step, to - block);
+  // The first chunks are short: until k rows are known, every row passes.
+  for (int64_t block = from, count = std::min(kFirst, step); block < to; block += count, count = std::min(2 * count, step)) {
+    count = std::min(count, to - block);
     bool any = false;
     for (int64_t b = 0; b < count && !any; b++) any = allowed_block(w, block + b) != 0;
     if (!any) continue;

@@ -252,22 +252,20 @@ def scan(
     ``hamming`` is scored like ``dot``: fold minus the distance. Raises BadInput for shapes that do not fit.
     """
     codes = _codes(codes)
-    _checked(fmt)
+    which = _isa()
+    native = _checked(fmt) if which < 0 else _native_format(fmt)
     n = _shape(fmt, codes, n)
     if k < 1:
         raise BadParameter(f"k: expected at least 1, got {k}")
     q, m = _queries(fmt, folded)
     terms = _metric(metric, terms, n)
-    which = _isa()
     if which < 0:
         return reference.scan(fmt, codes, q, metric, k, n, terms, None if allow is None else _mask(allow, n), m)
     bits = None if allow is None else _bitmap(allow, n)
     workers = _workers(threads, codes.size * m)
     coefficients = (q.weights, q.nibble_tables, q.byte_tables, q.inside, q.slope, q.outside, q.squares)
     flat = codes.reshape(-1)
-    return _native.scan(
-        which, _native_format(fmt), flat, n, m, *coefficients, _METRICS[metric], terms, bits, k, workers
-    )
+    return _native.scan(which, native, flat, n, m, *coefficients, _METRICS[metric], terms, bits, k, workers)
 
 
 def score_rows(
@@ -286,7 +284,8 @@ def score_rows(
     bit for bit. ``terms`` ``[n]`` as there. Raises BadInput for a row number outside the codes.
     """
     codes = _codes(codes)
-    _checked(fmt)
+    which = _isa()
+    native = _checked(fmt) if which < 0 else _native_format(fmt)
     if codes.ndim != 2 or codes.shape[1] != fmt.width:
         raise BadInput(f"codes: expected [n, {fmt.width}], got shape {codes.shape}")
     n = codes.shape[0]
@@ -296,16 +295,13 @@ def score_rows(
         rows = np.ascontiguousarray(rows, dtype=np.int64)
         if rows.ndim != 1 or (rows.size and (int(rows.min()) < 0 or int(rows.max()) >= n)):
             raise BadInput(f"rows: expected row numbers from 0 to {n - 1} in one dimension")
-    which = _isa()
     if which < 0:
         return reference.score_rows(fmt, codes, q, metric, rows, terms, m)
     count = n if rows is None else len(rows)
     workers = _workers(threads, count * fmt.width * m)
     coefficients = (q.weights, q.nibble_tables, q.byte_tables, q.inside, q.slope, q.outside, q.squares)
     flat = codes.reshape(-1)
-    return _native.score_rows(
-        which, _native_format(fmt), flat, n, m, *coefficients, _METRICS[metric], terms, rows, workers
-    )
+    return _native.score_rows(which, native, flat, n, m, *coefficients, _METRICS[metric], terms, rows, workers)
 
 
 def pack(codes: U8, width: int) -> U8:

@@ -33,13 +33,20 @@ def nearest(q: F32, x: F32, k: int, *, others: bool = False) -> tuple[I64, F32]:
             rows = np.arange(len(block))
             scores[rows, start + rows] = np.inf
         found = np.argpartition(scores, k - 1, axis=1)[:, :k] if k < len(x) else np.argsort(scores, axis=1)
-        values = np.take_along_axis(scores, found, axis=1)
+        values = _distances(block, x, found)
         order = np.lexsort((found, values), axis=1)
         ids[start : start + step] = np.take_along_axis(found, order, axis=1)
-        lengths = np.einsum("ij,ij->i", block, block)
-        values = np.take_along_axis(values, order, axis=1) + lengths[:, None]
-        far[start : start + step] = np.sqrt(np.maximum(values, 0))
+        far[start : start + step] = np.take_along_axis(values, order, axis=1)
     return ids, far
+
+
+def _distances(q: F32, x: F32, ids: I64) -> F32:
+    """Distances from each query to its rows; by differences, since products cancel where rows are near or equal."""
+    out = np.empty(ids.shape, dtype=np.float32)
+    for j, column in enumerate(ids.T):
+        gap = q - x[column]
+        out[:, j] = np.sqrt(np.einsum("ij,ij->i", gap, gap))
+    return out
 
 
 def fuzzy_weights(distances: F32, *, rounds: int = 32) -> F32:
