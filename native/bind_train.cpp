@@ -1,6 +1,7 @@
 #include <nanobind/stl/pair.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "bind.h"
 #include "train.h"
@@ -24,6 +25,22 @@ auto assign_bound(int isa, In<float, 2> x, In<float, 2> centroids, int threads) 
            distances);
   }
   return std::make_pair(std::move(ids_out), std::move(distances_out));
+}
+
+auto plus_plus_bound(int isa, In<float, 2> x, int64_t first, In<double, 1> draws) {
+  const int64_t n = int64_t(x.shape(0)), d = int64_t(x.shape(1)), k = int64_t(draws.shape(0)) + 1;
+  expect(first >= 0 && first < n, "plus_plus: the first is not one of the rows");
+  const Kernels& kernels = isa_at(isa);
+  std::vector<int64_t> found(static_cast<size_t>(k));
+  int64_t count = 0;
+  {
+    nb::gil_scoped_release release;
+    count = plus_plus(kernels, x.data(), n, d, k, first, draws.data(), found.data());
+  }
+  int64_t* ids = fresh<int64_t>(size_t(count));
+  auto out = owned(ids, size_t(count));
+  std::copy_n(found.data(), count, ids);
+  return out;
 }
 
 auto part_tables_bound(int isa, In<float, 2> q, In<float, 3> codebooks, int threads) {
@@ -58,6 +75,7 @@ auto hamming_bound(int isa, In<uint8_t, 2> q, In<uint8_t, 2> codes, int threads)
 void bind_train(nb::module_& m) {
   using namespace nb::literals;
   m.def("assign", assign_bound, "isa"_a, "x"_a, "centroids"_a, "threads"_a);
+  m.def("plus_plus", plus_plus_bound, "isa"_a, "x"_a, "first"_a, "draws"_a);
   m.def("part_tables", part_tables_bound, "isa"_a, "q"_a, "codebooks"_a, "threads"_a);
   m.def("hamming", hamming_bound, "isa"_a, "q"_a, "codes"_a, "threads"_a);
 }

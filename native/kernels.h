@@ -124,6 +124,8 @@ struct Kernels {
                  int64_t groups, int32_t* best);
   void (*panel_dots)(const float* x, int64_t d, const float* panels, int64_t groups, float* out);
   void (*squared)(const float* x, const float* y, int64_t d, float* out);
+  // Lowers best[n] to the squared distances of rows, given as columns[d][n], from one row; n is a multiple of kPanel.
+  void (*lower_gaps)(const float* columns, int64_t n, int64_t d, const float* row, float* best);
   void (*hamming)(const uint8_t* q, const uint8_t* codes, int64_t n, int64_t width, int32_t* out);
 };
 

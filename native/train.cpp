@@ -36,6 +36,25 @@ void assign(const Kernels& isa, const float* x, int64_t n, int64_t d, const floa
   });
 }
 
+int64_t plus_plus(const Kernels& isa, const float* x, int64_t n, int64_t d, int64_t k, int64_t first, const double* draws,
+                  int64_t* ids) {
+  const int64_t padded = (n + kPanel - 1) / kPanel * kPanel;
+  std::vector<float> columns(size_t(padded * d), 0.0f), best(size_t(padded), std::numeric_limits<float>::infinity());
+  std::vector<double> total(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t j = 0; j < d; j++) columns[size_t(j * padded + i)] = x[i * d + j];
+  ids[0] = first;
+  for (int64_t c = 1; c < k; c++) {
+    isa.lower_gaps(columns.data(), padded, d, x + ids[c - 1] * d, best.data());
+    double sum = 0.0;
+    for (int64_t i = 0; i < n; i++) total[size_t(i)] = sum += double(best[size_t(i)]);
+    if (!(sum > 0.0)) return c;
+    const auto at = std::upper_bound(total.begin(), total.end(), draws[c - 1] * sum);
+    ids[c] = std::min<int64_t>(at - total.begin(), n - 1);
+  }
+  return k;
+}
+
 void part_tables(const Kernels& isa, const float* q, int64_t m, const float* codebooks, int64_t parts,
                  int64_t c, int64_t sub, int threads, float* out) {
   const int64_t groups = (c + kPanel - 1) / kPanel;

@@ -487,3 +487,16 @@ def test_the_pool_survives_a_fork() -> None:
         got = kernels.scan(fmt, codes, folded, "dot", 5, threads=3)
         os._exit(0 if np.array_equal(got[0], want[0]) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("isa", NATIVE)
+@pytest.mark.parametrize(("n", "d", "k"), [(1, 3, 4), (40, 2, 16), (3000, 5, 256)])
+def test_a_start_of_kmeans_is_the_twins(n: int, d: int, k: int, isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On whole numbers, where no sum is rounded: the same rows, duplicates among them never drawn again."""
+    rng = np.random.default_rng([n, d])
+    x = rng.integers(-9, 9, (n, d)).astype(np.float32)
+    monkeypatch.setenv("NEARFIELD_ISA", isa)
+    got = kernels.plus_plus(x, k, np.random.default_rng(0))
+    monkeypatch.setenv("NEARFIELD_ISA", "numpy")
+    np.testing.assert_array_equal(got, kernels.plus_plus(x, k, np.random.default_rng(0)))
+    assert len(np.unique(x[got], axis=0)) == len(got) == min(k, len(np.unique(x, axis=0)))

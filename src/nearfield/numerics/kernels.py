@@ -97,9 +97,8 @@ def _constant(c: Constant | None) -> tuple[int, int, float, float]:
     return (0, 0, 0.0, 1.0) if c is None else (_KINDS[c.kind], c.offset, c.low, c.step)
 
 
-@lru_cache(maxsize=256)
-def _checked(fmt: RowFormat) -> RowFormat:
-    """Check that the codes and constants lie inside the row; cached, formats are few."""
+def _check(fmt: RowFormat) -> None:
+    """Check that the codes and constants lie inside the row."""
     sizes = {"u8": 1, "f16": 2, "f32": 4}
     bytes_each = {"f32": 4, "f16": 2, "bf16": 2}.get(fmt.element, 1)
     needed = fmt.dim * bytes_each
@@ -114,12 +113,14 @@ def _checked(fmt: RowFormat) -> RowFormat:
             raise BadParameter(f"row format: {name} at byte {c.offset} leaves the row of {fmt.width} bytes")
     if fmt.levels is not None and (len(fmt.levels) != 16 or not all(-128 <= v <= 127 for v in fmt.levels)):
         raise BadParameter(f"row format: levels are 16 signed bytes, got {fmt.levels}")
-    return fmt
 
 
 @lru_cache(maxsize=256)
-def _native_format(fmt: RowFormat) -> Any:
-    _checked(fmt)
+def _native_format(fmt: RowFormat) -> _native.Format | None:
+    """Check a format and hand it over, once; None where there is nothing native."""
+    _check(fmt)
+    if not _compiled():
+        return None
     return _native.Format(
         _LAYOUTS.get(fmt.layout, 4),
         _ELEMENTS[fmt.element],
@@ -253,13 +254,13 @@ def scan(
     """
     codes = _codes(codes)
     which = _isa()
-    native = _checked(fmt) if which < 0 else _native_format(fmt)
+    native = _native_format(fmt)
     n = _shape(fmt, codes, n)
     if k < 1:
         raise BadParameter(f"k: expected at least 1, got {k}")
     q, m = _queries(fmt, folded)
     terms = _metric(metric, terms, n)
-    if which < 0:
+    if native is None or which < 0:
         return reference.scan(fmt, codes, q, metric, k, n, terms, None if allow is None else _mask(allow, n), m)
     bits = None if allow is None else _bitmap(allow, n)
     workers = _workers(threads, codes.size * m)
@@ -285,7 +286,7 @@ def score_rows(
     """
     codes = _codes(codes)
     which = _isa()
-    native = _checked(fmt) if which < 0 else _native_format(fmt)
+    native = _native_format(fmt)
     if codes.ndim != 2 or codes.shape[1] != fmt.width:
         raise BadInput(f"codes: expected [n, {fmt.width}], got shape {codes.shape}")
     n = codes.shape[0]
@@ -295,7 +296,7 @@ def score_rows(
         rows = np.ascontiguousarray(rows, dtype=np.int64)
         if rows.ndim != 1 or (rows.size and (int(rows.min()) < 0 or int(rows.max()) >= n)):
             raise BadInput(f"rows: expected row numbers from 0 to {n - 1} in one dimension")
-    if which < 0:
+    if native is None or which < 0:
         return reference.score_rows(fmt, codes, q, metric, rows, terms, m)
     count = n if rows is None else len(rows)
     workers = _workers(threads, count * fmt.width * m)
@@ -357,6 +358,22 @@ def assign(x: F32, centroids: F32, *, threads: int | None = None) -> tuple[NDArr
     if which < 0:
         return reference.assign(x, centroids)
     return _native.assign(which, x, centroids, _workers(threads, x.size * len(centroids)))
+
+
+def plus_plus(x: F32, k: int, rng: np.random.Generator) -> I64:
+    """Return the numbers of ``k`` rows of ``x`` ``[n, d]``, each drawn as k-means++ draws a start.
+
+    Each next row is drawn in proportion to its squared distance from the nearest one before; fewer than
+    ``k`` are returned where no row differs from them all.
+    """
+    x = _f32(x, "x")
+    if x.ndim != 2 or not len(x) or k < 1:
+        raise BadInput(f"plus_plus: expected x [n, d] of at least one row and k of at least 1, got {x.shape}, {k}")
+    first, draws = int(rng.integers(len(x))), rng.random(k - 1)
+    which = _isa()
+    if which < 0:
+        return reference.plus_plus(x, first, draws)
+    return _native.plus_plus(which, x, first, draws)
 
 
 def part_tables(q: F32, codebooks: F32, *, threads: int | None = None) -> F32:

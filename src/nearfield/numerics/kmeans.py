@@ -37,17 +37,16 @@ def kmeans(
     rng: np.random.Generator,
     rounds: int = 20,
     init: Init = "k-means++",
-    trials: int = 1,
     threads: int | None = None,
 ) -> F32:
-    """Centroids ``[k, d]`` of rows ``[n, d]``; ``trials`` candidates for each k-means++ step."""
+    """Centroids ``[k, d]`` of rows ``[n, d]``, from a k-means++ start or from random rows."""
     x = np.ascontiguousarray(x, dtype=np.float32)
     if init == "rows":
         return lloyd(x, _random_rows(x, k, rng), rounds=rounds, threads=threads)
     most = max(_SEED_ROWS, _SEED_PER_CENTROID * k)
     seeds = x if len(x) <= most else x[np.sort(rng.choice(len(x), most, replace=False))]
-    start = _plus_plus(seeds, k, rng, trials)
-    return lloyd(x, start, rounds=rounds, threads=threads)
+    start = kernels.plus_plus(seeds, k, rng)
+    return lloyd(x, seeds[np.resize(start, k)], rounds=rounds, threads=threads)
 
 
 def lloyd(x: F32, centroids: F32, *, rounds: int, threads: int | None = None) -> F32:
@@ -113,27 +112,3 @@ def _farthest(x: F32, own: F32, count: int) -> NDArray[np.int64]:
 def _random_rows(x: F32, k: int, rng: np.random.Generator) -> F32:
     chosen = rng.permutation(len(x))
     return x[np.resize(chosen, k)]
-
-
-def _plus_plus(x: F32, k: int, rng: np.random.Generator, trials: int) -> F32:
-    """Each next centroid is a row drawn in proportion to its squared distance from those chosen."""
-    wide = x.astype(np.float64)
-    squares = np.einsum("ij,ij->i", wide, wide)
-
-    def gaps(rows: NDArray[np.int64]) -> F64:
-        found = squares - 2 * (wide[rows] @ wide.T) + squares[rows][:, None]
-        found[found < 1e-12 * (squares + squares[rows][:, None])] = 0
-        return np.asarray(found)
-
-    chosen = [int(rng.integers(len(x)))]
-    best = gaps(np.array(chosen))[0]
-    while len(chosen) < k:
-        total = np.cumsum(best)
-        if total[-1] <= 0:  # every row is a centroid already: repeat some
-            return np.asarray(x[np.resize(np.array(chosen), k)])
-        drawn = np.searchsorted(total, rng.random(trials) * total[-1], side="right")
-        found = np.minimum(best, gaps(np.minimum(drawn, len(x) - 1)))
-        pick = int(np.argmin(found.sum(axis=1)))
-        chosen.append(int(min(drawn[pick], len(x) - 1)))
-        best = found[pick]
-    return np.asarray(x[chosen])

@@ -236,6 +236,20 @@ def assign(x: F32, centroids: F32) -> tuple[NDArray[np.int32], F32]:
     return ids, np.einsum("nd,nd->n", rest, rest)
 
 
+def plus_plus(x: F32, first: int, draws: NDArray[np.float64]) -> I64:
+    """Return the rows that k-means++ draws by these numbers in [0, 1), until no row differs from them all."""
+    ids = [first]
+    best = np.full(len(x), np.inf)
+    for draw in draws:
+        gap = x - x[ids[-1]]
+        best = np.minimum(best, np.einsum("nd,nd->n", gap, gap))
+        total = np.cumsum(best)
+        if not total[-1] > 0:
+            break
+        ids.append(min(int(np.searchsorted(total, draw * total[-1], side="right")), len(x) - 1))
+    return np.array(ids, np.int64)
+
+
 def part_tables(q: F32, codebooks: F32) -> F32:
     """Dot products of each part of each query with that part's centroids, ``[m, parts, c]``."""
     parts, _, sub = codebooks.shape
