@@ -19,7 +19,8 @@ import nearfield
 from nearfield.core.errors import BadInput, DataWarning, NearfieldError
 from nearfield.core.protocols import METRICS, Progress
 
-_BREAKS = dict.fromkeys(map(ord, "\t\n\v\f\r\x85\u2028\u2029"), " ")  # they would break a line of results
+# They would break a line of results, or tell a terminal to do something: text out of a file may hold any of them.
+_CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029], " ")
 _METRIC = click.option(
     "--metric", type=click.Choice(METRICS), default="cosine", show_default=True, help="What is near."
 )
@@ -33,8 +34,13 @@ _ENCODER = click.option("--encoder", default=None, help="Encoder for texts (defa
 _KEY = click.option("--key", default=None, help="Name of the array, data set or column inside the file.")
 
 
-# A call of a method in plan text, which is left as it is, or an option as Python writes it: name=, name='value'.
-_OPTION = re.compile(r"""\w+\((?:[^()]|\([^()]*\))*\)|(?<![\w.])([a-z]\w*)=("[^"]*"|'[^']*'|[\w.]*\w)?""")
+# What is quoted and a call of a method in plan text, which are left as they are; an option as Python writes it, which
+# stands as a word of its own: name=, name='value'; or its name before a colon, which says what the message is about.
+_OPTION = (
+    r"""(?<!\w)(?:'[^'\n]*'|"[^"\n]*")(?!\w)|\w+\((?:[^()]|\([^()]*\))*\)"""
+    r"""|(?<![^\s(])([a-z]\w*)=("[^"]*"|'[^']*'|\.\.\.|-?\w+(?:\.\d+)?)?(?=[\s,;)]|\.?(?:\s|$))"""
+    r"""|\A([a-z]\w*)(?=: )"""
+)
 _NAMES = {"rng": "seed", "latency_us": "latency", "bytes": "bytes_", "all": "all_", "verify": "no_verify"}
 
 
@@ -49,14 +55,19 @@ class Verb(click.Command):
             try:
                 return super().invoke(ctx)
             except NearfieldError as error:
-                raise click.ClickException(self.in_flags(" ".join(str(error).split()))) from error
+                raise click.ClickException(self.in_flags(one_line(error))) from error
+            except KeyboardInterrupt:
+                raise click.Abort from None  # from KeyboardInterrupt click would make one, and print an empty line
 
     def in_flags(self, text: str) -> str:
-        """The text with this verb's options as flags: ``on_zero='keep'`` becomes ``--on-zero keep``."""
-        return _OPTION.sub(self._flag, text)
+        """The text with this verb's options as flags: ``on_zero='keep'`` becomes ``--on-zero keep``.
+
+        What the user typed, such as the path ``seed=7/a.npy``, stays as it is.
+        """
+        return re.sub("|".join([*_typed(), _OPTION]), self._flag, text)
 
     def _flag(self, found: re.Match[str]) -> str:
-        name, value = found[1], (found[2] or "").strip("\"'")
+        name, value = found[1] or found[3], (found[2] or "").strip("\"'")
         option = next((p for p in self.params if p.name == _NAMES.get(name, name)), None)
         if not isinstance(option, click.Option):
             return found[0]
@@ -72,7 +83,21 @@ class Verb(click.Command):
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        click.echo(f"nearfield: warning: {self.in_flags(' '.join(str(message).split()))}", err=True)
+        click.echo(f"nearfield: warning: {self.in_flags(one_line(message))}", err=True)
+
+
+def _typed() -> list[str]:
+    """What the user typed, as patterns: parts of paths that look like an option, and what a message may begin with."""
+    context = click.get_current_context(silent=True)
+    values = [] if context is None else list(context.params.values())
+    words = [w for v in values for w in (v if isinstance(v, tuple) else [v]) if isinstance(w, str)]
+    parts = sorted({part for word in words for part in word.split(os.sep) if "=" in part}, key=len, reverse=True)
+    return [*map(re.escape, parts), *(rf"\A{re.escape(word)}(?=: )" for word in words)]
+
+
+def one_line(what: object) -> str:
+    """Text out of a file or a message on one line that does nothing else to a terminal."""
+    return " ".join(str(what).split()).translate(_CONTROLS)
 
 
 class Verbs(click.Group):
@@ -188,7 +213,7 @@ def _times(text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        return float(text.rstrip("xX"))
+        return float(text[:-1] if text[-1:] in "xX" else text)
     except ValueError:
         raise BadInput(f"--smaller: expected a number such as 8 or 8x, got {text!r}") from None
 
@@ -209,7 +234,7 @@ def compress(corpus: str, out: str, **given: Any) -> None:
     plan = nearfield.Plan(given["plan"])
     for name in (corpus, given["queries"]):
         if name and os.path.realpath(name) == os.path.realpath(out):
-            raise BadInput(f"compress: {out} is read from; write to another file")
+            raise BadInput(f"compress: {out!r} is read from; write to another file")
     x, ids, texts, encoder = _read(corpus, given["key"], given["encoder"])
     queries = _read(given["queries"], None, encoder, what="queries")[0] if given["queries"] else None
     packed = plan.fit(
@@ -273,8 +298,8 @@ def search(file: str, text: str | None, **given: Any) -> None:
         for hit in found_hits:
             lead = f"{number}\t" if len(hits) > 1 else ""
             click.echo(
-                f"{lead}{str(hit.id).translate(_BREAKS)}\t{hit.score:.4f}"
-                + (f"\t{' '.join(hit.text.split())}" if hit.text else "")
+                f"{lead}{str(hit.id).translate(_CONTROLS)}\t{hit.score:.4f}"
+                + (f"\t{one_line(hit.text)}" if hit.text else "")
             )
 
 
@@ -331,7 +356,7 @@ def info(file: str | None, as_json: bool) -> None:
         click.echo(json.dumps(told))
         return
     for key, value in told.items():
-        click.echo(f"{key}: {value if not isinstance(value, dict) else json.dumps(value)}")
+        click.echo(f"{key}: {one_line(json.dumps(value) if isinstance(value, dict) else value)}")
 
 
 @cli.command()
@@ -407,14 +432,14 @@ def guarded(run: Callable[[], Any]) -> int:
         result = run()
         return result if isinstance(result, int) else 0
     except NearfieldError as error:
-        click.echo(f"nearfield: {' '.join(str(error).split())}", err=True)
+        click.echo(f"nearfield: {one_line(error)}", err=True)
         return 2
     except click.ClickException as error:
         hint = " (see --help)" if isinstance(error, click.UsageError) else ""
-        click.echo(f"nearfield: {error.format_message()}{hint}", err=True)
+        click.echo(f"nearfield: {one_line(error.format_message())}{hint}", err=True)
         return 2
     except (KeyboardInterrupt, click.Abort):
-        click.echo("nearfield: stopped", err=True)
+        click.echo("\n" * sys.stderr.isatty() + "nearfield: stopped", err=True)  # a terminal shows ^C on the line
         return 130
     except BrokenPipeError:
         # The reader went away (| head): leave quietly, and keep the interpreter from complaining at exit.
@@ -429,7 +454,8 @@ def guarded(run: Callable[[], Any]) -> int:
         click.echo("nearfield: not enough memory; try a smaller --sample, or a file rather than an array", err=True)
         return 2
     except OSError as error:
-        click.echo(f"nearfield: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True)
+        told = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+        click.echo(f"nearfield: {one_line(told)}", err=True)
         return 2
 
 

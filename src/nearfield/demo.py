@@ -6,6 +6,7 @@ import ast
 import sysconfig
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,15 +72,36 @@ def _unique(names: list[str]) -> list[str]:
     return out
 
 
+@contextmanager
+def _folder(path: str | Path) -> Iterator[Path]:
+    """The folder, made where it is not there; one that was made is taken away where it stays empty."""
+    target = Path(path)
+    made = not target.exists()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "there is a file of that name" if target.exists() else error.strerror
+        raise BadInput(f"out: expected a folder that is there or can be made, got {str(path)!r}: {why}") from None
+    try:
+        yield target
+    finally:
+        if made:
+            with suppress(OSError):  # it holds something
+                target.rmdir()
+
+
 def run(out: str | Path, say: Callable[[str], None], *, keep: float = 0.98, limit: int | None = None) -> dict[str, Any]:
     """Encode, advise, compress, search: everything a newcomer wants to see, in one go."""
+    with _folder(out) as target:
+        return _run(target, say, keep, limit)
+
+
+def _run(target: Path, say: Callable[[str], None], keep: float, limit: int | None) -> dict[str, Any]:
     import time
 
     import nearfield as nf
     from nearfield.core import rooms
 
-    target = Path(out)
-    target.mkdir(parents=True, exist_ok=True)
     names, texts = passages()
     names, texts = names[:limit], texts[:limit]
     start = time.perf_counter()

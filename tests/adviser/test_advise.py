@@ -250,3 +250,32 @@ def test_what_learns_much_is_fitted_on_further_rows():
     rows = bench._fit_sample(codec, task.x, bench._input())
     assert len(rows) == min(codec.rows_wanted(), len(bench.fit_rows) + len(task.spare)) > len(bench.fit_rows)
     assert bench._fit_sample(nf.Plan("int8()").codec_for("dot"), task.x, bench._input()) is task.x
+
+
+@pytest.mark.parametrize(("m", "k"), [(1, 1), (2, 1), (5, 1), (2, 10)])
+def test_keep_is_kept_where_few_queries_tell_little(m: int, k: int) -> None:
+    """The sample calls many plans perfect: plans are verified, each twice as large, until one keeps what was asked."""
+    rng = np.random.default_rng([m, k])
+    x, q = (rng.standard_normal((n, 32)).astype(np.float32) for n in (6000, m))
+    advice = nf.advise(x, queries=q, keep=0.98, k=k, sample=1500)
+    assert advice.verified[f"recall@{k}"].value >= 0.98
+
+
+def test_equal_rows_are_no_errors() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((5, 8)).astype(np.float32)[rng.integers(0, 5, 500)]
+    for plan in ("raw", "int8"):
+        assert nf.advise(x, plans=[plan]).verified["recall@10"].value == 1.0
+
+
+def test_labels_need_rows_that_are_not_judged() -> None:
+    x = blobs(100)
+    qrels = {0: {row: row % 2 for row in range(100)}}
+    with pytest.raises(BadInput, match="leave out labels"):
+        nf.advise(x, queries=x[:3], qrels=qrels, labels=[0, 1] * 50, plans=["raw"])
+
+
+@pytest.mark.parametrize("labels", [[[1], [1, 2]] * 750, "a" * 1500, [None] * 1500, [float("nan")] * 1500, 3])
+def test_labels_that_are_none_are_refused(labels: object) -> None:
+    with pytest.raises(BadInput, match="labels"):
+        nf.advise(blobs(), labels=labels, plans=["raw"])

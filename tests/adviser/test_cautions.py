@@ -53,3 +53,12 @@ def test_small_collections_and_few_rows_are_told():
     assert "nothing here needs compressing" in words(rows())
     assert "too few rows to fit pq" in words(rows(300), plans=["pq(parts=4)"])
     assert "too few rows to fit pca" in words(rows(60, 16), plans=["pca(dim=4) | int8()"])
+
+
+def test_a_row_far_longer_than_the_rest_is_named():
+    x = rows(600)
+    x[37] *= 1e4
+    told = " ".join(nf.advise(x, metric="dot", plans=["raw"]).warnings)
+    assert "row 37 is" in told
+    assert "times as long" in told
+    assert "times as long" not in " ".join(nf.advise(rows(600), metric="dot", plans=["raw"]).warnings)

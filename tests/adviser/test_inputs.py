@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,8 @@ import numpy as np
 import pytest
 
 import nearfield as nf
-from nearfield.adviser.inputs import judgements, pair_rows, sound_judgements
-from nearfield.core.errors import BadInput, BadRows, DataWarning
+from nearfield.adviser.inputs import judgements, label_rows, pair_rows, sound_judgements
+from nearfield.core.errors import BadInput, BadRows, DataWarning, NearfieldError
 
 RNG = np.random.default_rng(4)
 X = RNG.normal(size=(400, 12)).astype(np.float32)
@@ -33,6 +36,8 @@ def advise(x: Any = X, **given: Any) -> Any:
         ("0\t1\t0\n1\t1\t0\n", "above 0"),
         ("0\t1\t-1\n", "above 0"),
         ("q7\td8\t1\n", "such as query 'q7' with document 'd8'; check the ids"),
+        ("0," + "1" * (csv.field_size_limit() + 9) + ",1\n", "line 1: expected a few short fields"),
+        ("9" * 5000 + "\t1\t1\n", "check the ids"),
     ],
 )
 def test_judgements_that_cannot_be_used_are_refused(text: str, words: str, tmp_path: Path) -> None:
@@ -59,6 +64,8 @@ def test_judgements_of_what_is_not_there_are_left_out_with_a_word(tmp_path: Path
         ({0: {1: "2"}}, "got '2'"),
         ({0: {1: None}}, "got None"),
         ({0: {1: 10**400}}, "at most 100"),
+        ({0: {1: 10**5000}}, "at most 100 as grade, got a number of thousands of digits"),
+        ({10**5000: {1: 1}}, "row number of a query, got a number of thousands of digits"),
         ({0: {1: 0, 2: 0}}, "above 0"),
         ({0: {}}, "above 0"),
         ({"q1": {1: 1}}, "row number of a query, got 'q1'"),
@@ -115,6 +122,9 @@ def test_odd_pairs_are_refused(pairs: Any, words: str) -> None:
         ("p.tsv", "i\tj\tscore\n", "expected scored pairs"),
         ("p.tsv", "0\t1\t2\n0\t2\tnan\n", "line 2"),
         ("p.jsonl", '{"i": 0, "j": 1}\n', "line 1"),
+        ("p.jsonl", '{"i": 0, "j": 1, "score": ' + "9" * 400 + "}\n", "line 1: expected two row numbers"),
+        ("p.jsonl", '{"i": 0, "j": 1, "score": ' + "9" * 5000 + "}\n", "line 1: expected a JSON object"),
+        ("p.csv", "0,1,2\n0," + "1" * (csv.field_size_limit() + 9) + ",2\n", "line 2: expected a few short fields"),
     ],
 )
 def test_odd_files_of_pairs_are_refused(name: str, text: str, words: str, tmp_path: Path) -> None:
@@ -123,6 +133,110 @@ def test_odd_files_of_pairs_are_refused(name: str, text: str, words: str, tmp_pa
         pair_rows(tmp_path / name)
     assert f"{name}: " in str(caught.value)
     assert words in str(caught.value)
+
+
+HUGE = b"(1152921504606846976,)"
+
+
+def huge(folder: Path) -> Path:
+    """An .npy file whose header claims 2 ** 60 rows."""
+    np.save(folder / "h.npy", np.arange(10**6))
+    whole = (folder / "h.npy").read_bytes()[:400]
+    (folder / "h.npy").write_bytes(whole.replace(b"(1000000,), }" + b" " * (len(HUGE) - 10), HUGE + b", }"))
+    assert HUGE in (folder / "h.npy").read_bytes()
+    return folder / "h.npy"
+
+
+def test_an_array_is_held_against_the_bytes_that_are_there(tmp_path: Path) -> None:
+    with pytest.raises(NearfieldError, match=r"h\.npy': the header says 1152921504606846976 x 1 values"):
+        label_rows(huge(tmp_path))
+    np.save(tmp_path / "f.npy", np.asfortranarray([[0, 1, 0.5], [1, 2, 0.25]]))
+    np.testing.assert_array_equal(pair_rows(tmp_path / "f.npy"), [[0, 1, 0.5], [1, 2, 0.25]])
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.array([1.0, np.nan, np.inf]), "expected finite labels, got NaN or infinity in row 1, 2"),
+        (np.array([1j]), "got complex128"),
+        (np.array(["2020-01-01"], dtype="M8[D]"), r"got datetime64[D]"),
+        (np.array([b"a"]), "got |S1"),
+        (np.zeros(2, dtype=[("a", int)]), "structured"),
+        (np.zeros((2, 1)), "expected 1 dimension and no empty one, got shape (2, 1)"),
+        (np.zeros(0), "got shape (0,)"),
+        (np.array([1 << 30], np.uint32).view("<U1"), "characters that do not exist"),
+    ],
+)
+def test_odd_arrays_of_labels_are_refused(labels: Any, words: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "l.npy", labels)
+    with pytest.raises(NearfieldError, match=r"l\.npy'?: ") as caught:
+        label_rows(tmp_path / "l.npy")
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("labels", [[3, 1, 3], [True, False, True], ["b", "a", "b"], [0.5, 0.25, 0.5]])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_labels_of_an_array_become_classes(labels: list[Any], order: str, tmp_path: Path) -> None:
+    array = np.array(labels)
+    np.save(tmp_path / "l.npy", array.astype(array.dtype.newbyteorder(order)))
+    assert label_rows(tmp_path / "l.npy").tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"label": ' + "9" * 5000 + "}", "line 2: expected a JSON object"),
+        ('{"label": null}', "got None"),
+        ('{"label": [1]}', "got [1]"),
+        ('{"label": NaN}', "got nan"),
+        ('{"class": 1}', "got the fields 'class'"),
+    ],
+)
+def test_odd_lines_of_labels_are_refused(line: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "l.jsonl").write_text('{"label": "a"}\n' + line + "\n")
+    with pytest.raises(BadInput, match=r"l\.jsonl: line 2: ") as caught:
+        label_rows(tmp_path / "l.jsonl")
+    assert words in str(caught.value)
+
+
+def test_one_long_label_takes_no_room_in_the_other_rows(tmp_path: Path) -> None:
+    with open(tmp_path / "l.jsonl", "w") as file:
+        file.write('{"label": "' + "b" * 1_000_000 + '"}\n')
+        file.writelines('{"label": "a"}\n' for _ in range(100))
+    tracemalloc.start()
+    classes = label_rows(tmp_path / "l.jsonl")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert classes.tolist() == [0] + [1] * 100
+    assert peak < 40e6  # as wide text they would take 400 MB
+
+
+def test_a_damaged_gz_file_is_refused(tmp_path: Path) -> None:
+    whole = bytearray(gzip.compress(b"\n".join(b"label %d" % (i * 7919) for i in range(5000))))
+    whole[200:260] = b"\xff" * 60
+    (tmp_path / "l.gz").write_bytes(whole)
+    with pytest.raises(BadInput, match=r"l\.gz: expected text in UTF-8, got what cannot be read"):
+        label_rows(tmp_path / "l.gz")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    mark = "\ufeff"
+    (tmp_path / "q.tsv").write_text(mark + "query-id\tcorpus-id\tscore\na\tx\t1\n", encoding="utf-8")
+    assert judgements(tmp_path / "q.tsv", ["a"], ["x"]) == {0: {0: 1.0}}
+    (tmp_path / "p.tsv").write_text(mark + "0\t1\t2\n0\t2\t3\n", encoding="utf-8")
+    assert len(pair_rows(tmp_path / "p.tsv")) == 2
+    (tmp_path / "l.txt").write_text(mark + "a\nb\na\n", encoding="utf-8")
+    assert label_rows(tmp_path / "l.txt").tolist() == [0, 1, 0]
+
+
+def test_masked_arrays_are_refused() -> None:
+    masked = np.ma.masked_less(X, 0)
+    with pytest.raises(BadInput, match="vectors: expected a value in every place, got a masked array"):
+        nf.Plan("int8()").fit(masked)
+    packed = nf.Plan("int8()").fit(X)
+    for queries in (masked[:2], masked[0]):
+        with pytest.raises(BadInput, match="queries: expected a value in every place"):
+            packed.search(queries)
 
 
 def test_an_array_of_words_is_no_table_of_pairs(tmp_path: Path) -> None:

@@ -84,9 +84,9 @@ def test_files_beside_the_vectors(tmp_path):
     (tmp_path / "beir" / "qrels" / "test.tsv").write_text("0\t1\t1\n")
     assert judgements(tmp_path / "beir") == {0: {1: 1.0}}
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
-    assert label_rows(tmp_path / "labels.txt").tolist() == ["cat", "dog"]
+    assert label_rows(tmp_path / "labels.txt").tolist() == [0, 1]
     (tmp_path / "labels.jsonl").write_text('{"label": 3}\n{"label": 4}\n')
-    assert label_rows(tmp_path / "labels.jsonl").tolist() == ["3", "4"]
+    assert label_rows(tmp_path / "labels.jsonl").tolist() == [0, 1]
     (tmp_path / "pairs.tsv").write_text("i\tj\tscore\n0\t1\t4.5\n2\t3\t1\n")
     assert pair_rows(tmp_path / "pairs.tsv").tolist() == [[0, 1, 4.5], [2, 3, 1]]
     np.save(tmp_path / "pairs.npy", np.ones((4, 3)))

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 import nearfield
 from nearfield import cli
+from nearfield.core.errors import NotWritten
 from nearfield.store.segments import SegmentWriter
 
 RNG = np.random.default_rng(11)
@@ -382,3 +383,110 @@ def test_bench_hands_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("sys.argv", ["nearfield"])
     assert json.loads(run("bench", "scan", "--quick", "--json")[1])[1:] == ["scan", "--quick", "--json"]
     assert json.loads(run("bench")[1])[1:] == []
+
+
+def last_line(*arguments: Any) -> str:
+    code, out, err = run(*arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    return err.removeprefix("nearfield: ").rstrip("\n")
+
+
+def test_what_the_user_typed_is_not_taken_for_an_option(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(corpus.parent)
+    assert last_line("compress", "seed=7/b.npy", "o.nf", "--plan", "int8()").startswith("'seed=7/b.npy': no such file")
+    np.save("seed=7", np.eye(3, dtype=np.float32))
+    Path("a seed=7 b").mkdir()
+    Path("seed=7.nf").write_bytes(b"none of ours")
+    Path("a seed=7 b/l").write_text("a\n\xff\n", encoding="latin-1")
+    assert last_line("compress", "seed=7.npy", "seed=7.npy", "--plan", "int8()").startswith("compress: 'seed=7.npy'")
+    assert last_line("search", "seed=7.nf", "x").startswith("seed=7.nf: not a nearfield file")
+    assert last_line("advise", corpus, "--labels", "a seed=7 b/l").startswith("a seed=7 b/l: expected text in UTF-8")
+    assert last_line("advise", corpus, "--labels", "keep").startswith("keep: no such file")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--latency", "0"], "--latency: expected microseconds"),
+        (["--keep", "2"], "--keep: expected a share"),
+        (["--bytes", "0"], "--bytes: expected at least 1 byte"),
+        (["--smaller", "0"], "--smaller: expected a factor"),
+        (["--smaller", "8xx"], "--smaller: expected a number such as 8 or 8x, got '8xx'"),
+        (["--smaller", ""], "--smaller: expected a number"),
+        (["-k", "0"], "-k: expected a whole number"),
+        (["--sample", "3"], "--sample: expected a whole number"),
+    ],
+)
+def test_an_option_is_named_as_its_flag(given: list[str], words: str, corpus: Path) -> None:
+    assert last_line("advise", corpus, *given).startswith(words)
+
+
+def test_only_a_word_of_its_own_becomes_a_flag() -> None:
+    advise = cli.cli.commands["advise"]
+    assert isinstance(advise, cli.Verb)
+    for text in (
+        "'seed=7'",
+        '"a seed=7 b"',
+        "seed=7/b.npy",
+        "a/seed=7",
+        "seed=7.npy",
+        "x: metric: dot",
+        "metric=dot: x",
+    ):
+        assert advise.in_flags(text) == text
+    assert (
+        advise.in_flags("the query's keep=0.5, (verify=False), key=...")
+        == "the query's --keep 0.5, (--no-verify), --key ..."
+    )
+    assert advise.in_flags("rng: expected 0; pass seed=3.") == "--seed: expected 0; pass --seed 3."
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    odd = ["warm\x1b[2J socks\x07", "tax\x9b2J \x7flaw"]
+    nearfield.Plan("float16()").fit(texts=odd, ids=["a\x1b[2J", "b\x90"]).save(tmp_path / "t.nf")
+    code, out, _ = run("search", tmp_path / "t.nf", "socks")
+    assert code == 0
+    assert [line.split("\t")[0] for line in out.splitlines()] == ["a [2J", "b "]
+    assert [line.split("\t")[2] for line in out.splitlines()] == ["warm [2J socks ", "tax 2J  law"]
+    found = json.loads(run("search", tmp_path / "t.nf", "socks", "--json")[1])
+    assert [hit["text"] for hit in found] == odd
+    (tmp_path / "q.jsonl").write_text(json.dumps({"\x1b[2J": 1}) + "\n")
+    assert "\x1b" not in last_line("advise", tmp_path / "\x1b[2J.npy")
+
+
+@pytest.mark.parametrize(("name", "value"), [("NEARFIELD_ISA", "foo"), ("NEARFIELD_THREADS", "0")])
+def test_a_wrong_setting_is_not_the_files_fault(
+    name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nearfield.Plan("float16()").fit(texts=["warm socks", "tax law"]).save(tmp_path / "t.nf")
+    monkeypatch.setenv(name, value)
+    told = last_line("search", tmp_path / "t.nf", "socks")
+    assert told.startswith(f"{name}: ")
+    assert "t.nf" not in told
+
+
+def test_the_demo_names_a_folder_that_it_cannot_make(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").write_bytes(b"here")
+    told = last_line("demo", "--out", tmp_path / "a.npy")
+    assert told.startswith("--out: expected a folder that is there or can be made, got ")
+    assert told.endswith("a.npy': there is a file of that name")
+    assert "Not a directory" in last_line("demo", "--out", tmp_path / "a.npy/b")
+
+
+def test_the_demo_leaves_no_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise NotWritten("the disk is full")
+
+    monkeypatch.setattr(nearfield.Packed, "save", full)
+    (tmp_path / "there").mkdir()
+    for name, left in (("made", False), ("there", True)):
+        assert run("demo", "--out", tmp_path / name, "--limit", 120)[0] == 2
+        assert (tmp_path / name).exists() == left
+
+
+def test_ctrl_c_is_told_in_one_line(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nearfield, "advise", stop)
+    assert run("advise", corpus) == (130, "", "nearfield: stopped\n")

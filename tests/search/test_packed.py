@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import nearfield as nf
-from nearfield.core.errors import BadInput, Corrupt, DataWarning, Unknown, Unsupported
+from nearfield.core.errors import BadInput, Corrupt, DataWarning, NearfieldError, Unknown, Unsupported
 from nearfield.search.encoding import as_encoder
 
 RNG = np.random.default_rng(5)
@@ -298,3 +299,46 @@ def test_a_failed_stream_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(BadInput):
         nf.Plan("float16()").fit(x, out=tmp_path / "s.nf")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", [None, 3, b"a.nf", "a\0b", "a" * 5000], ids=["None", "3", "bytes", "NUL", "long"])
+def test_what_is_no_path_is_told_in_one_line(path: Any) -> None:
+    packed = nf.Plan("int8()").fit(np.eye(4, dtype=np.float32))
+    for use in (nf.load, packed.save):
+        with pytest.raises(NearfieldError) as caught:
+            use(path)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("queries", [[[1, 2], [3]], [1, [2, 3]], [[[1, 2], [3]]]])
+def test_ragged_queries_are_refused(queries: Any) -> None:
+    with pytest.raises(BadInput, match="queries: expected rows of one width"):
+        nf.Plan("int8()").fit(np.eye(2, dtype=np.float32)).search(queries)
+
+
+def test_a_value_beyond_float16_is_named() -> None:
+    x = np.eye(8, dtype=np.float32)
+    x[5, 2] = 70_000
+    with pytest.raises(BadInput, match=r"got one of 70000; scale all rows, or use raw\(\)"):
+        nf.Plan("float16()").fit(x, metric="dot")
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "words"),
+    [
+        (MemoryError(), BadInput, "a.nf: opening it needs more memory than there is"),
+        (OSError(24, "Too many open files"), OSError, "Too many open files"),
+        (KeyError("x"), Corrupt, "the contents do not"),
+    ],
+)
+def test_the_machines_faults_are_not_the_files(
+    fault: Exception, kind: type[Exception], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise fault
+
+    nf.Plan("int8()").fit(np.eye(4, dtype=np.float32)).save(tmp_path / "a.nf")
+    monkeypatch.setattr("nearfield.search.file.rehearse", fail)
+    with pytest.raises(kind, match=words) as caught:
+        nf.load(tmp_path / "a.nf")
+    assert ("checksums hold" in str(caught.value)) == (kind is Corrupt)

@@ -22,7 +22,7 @@ from nearfield.core.arrays import as_batch, named_in_full
 from nearfield.core.protocols import Metric, Progress
 from nearfield.search.plan import Plan
 
-TRIES = 4  # plans verified at most, where the first misses what was asked
+TRIES = 5  # plans verified at most, where the first misses what was asked
 
 
 def advise(
@@ -199,7 +199,7 @@ def _verified(
     words: list[str] = []
     best: tuple[float, Row, dict[str, Estimate]] | None = None
     queue = list(tries)
-    for _ in range(TRIES):
+    for tried in range(1, TRIES + 1):
         row = queue.pop(0)
         found = verify(task, Plan(row.plan), truth, _said(progress, "verify"))
         if "Spearman" in row.quality:
@@ -210,10 +210,7 @@ def _verified(
         goal = (wish.keep or 0.0) * (full[task.primary].value if task.primary in full else 1.0)
         if wish.keep is None or task.primary == "Spearman" or got >= goal:
             return row, found, words
-        # what this plan lost against its prediction, the others will lose too
-        queue = [r for r in queue if value(r, task.primary) > value(row, task.primary)]
-        lost = _odds(value(row, task.primary)) - _odds(got)
-        queue = [r for r in queue if _odds(value(r, task.primary)) - lost >= _odds(goal)] or queue[-1:]
+        queue = _larger(queue, row, task.primary, got, goal, last=tried == TRIES - 1)
         tail = "a larger plan was tried" if queue else "no larger plan within the limits promises more"
         words.append(
             f"{row.plan} was predicted to reach {task.primary} {value(row, task.primary):.4f} and reaches {got:.4f} on "
@@ -224,6 +221,19 @@ def _verified(
     if best is None:
         raise RuntimeError("no plan was verified")
     return best[1], best[2], words
+
+
+def _larger(queue: list[Row], row: Row, measure: str, got: float, goal: float, *, last: bool) -> list[Row]:
+    """The plans still worth a try after ``row`` fell short: what it lost against its prediction, others lose too.
+
+    Where the sample cannot tell plans apart, as with few queries, the next one is twice as large; the largest is last.
+    """
+    told = value(row, measure)
+    larger = [r for r in queue if value(r, measure) >= told and r.bytes_per_row > row.bytes_per_row]
+    lost = _odds(told) - _odds(got)
+    able = [r for r in larger if value(r, measure) > told and _odds(value(r, measure)) - lost >= _odds(goal)]
+    twice = [r for r in larger if r.bytes_per_row >= 2 * row.bytes_per_row]
+    return larger[-1:] if last else able or twice or larger[-1:]
 
 
 def _odds(share: float) -> float:

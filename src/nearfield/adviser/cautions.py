@@ -17,6 +17,7 @@ from nearfield.search.plan import Plan
 TINY_BYTES = 16 << 20
 SHIFTED = 0.005  # the energy coefficient from which a shift is worth a word
 NEAR = 0.999
+LONG = 100  # times the middle length: one step for all values leaves the others few levels
 ROWS_PER_CENTROID = 39  # the rule of thumb of faiss
 
 
@@ -82,7 +83,13 @@ def _energy(
 
 
 def _norms(task: Task, survey: Survey) -> Iterator[str]:
-    """Cosine drops the rows' lengths: a share of what is near under dot is lost where they vary."""
+    """Cosine drops the rows' lengths: a share of what is near under dot is lost where they vary. Others keep them."""
+    if task.metric in ("dot", "l2") and survey.longest > LONG:
+        yield (
+            f"row {survey.longest_row} is {survey.longest:.0f} times as long as the middle row: codes whose steps "
+            "all rows share (int8, pq, rvq) lose the others to it; check it, or scale rows one by one (normalize, "
+            "lvq, int8(scale='row'))"
+        )
     if task.metric != "cosine" or survey.norm_spread < 0.1:
         return
     given = np.asarray(task.batch.take(task.rows), dtype=np.float32)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,12 @@ from numpy.typing import NDArray
 from nearfield.adviser.quality import Judgements
 from nearfield.core.arrays import some
 from nearfield.core.errors import BadInput, DataWarning
+from nearfield.store import io_base as base
+from nearfield.store import io_npy
 
 _HIGHEST = 100  # a document of grade g gains 2 ** g - 1
 _HEADS = {"query-id", "query_id", "qid", "query"}
+_DIGITS = 18  # of the longest row number: int() refuses thousands of digits, and no row has such a number
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -26,20 +31,31 @@ def _lines(path: Path) -> Iterator[str]:
 
     opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rt", encoding="utf-8") as file:
+        with opened(path, "rt", encoding="utf-8-sig") as file:
             for line in file:
                 if line.strip():
                     yield line.rstrip("\r\n")
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file") from None
-    except (UnicodeDecodeError, EOFError, OSError) as error:
-        raise BadInput(f"{path}: cannot be read as text ({error})") from None
+    except (UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
+        raise BadInput(f"{path}: expected text in UTF-8, got what cannot be read ({error}); fetch it again") from None
 
 
-def _fields(line: str) -> list[str]:
+def _fields(line: str, where: str) -> list[str]:
     if "\t" in line:
         return line.split("\t")
-    return next(csv.reader([line])) if "," in line else line.split()
+    try:
+        return next(csv.reader([line])) if "," in line else line.split()
+    except csv.Error as error:
+        raise BadInput(f"{where}: expected a few short fields, got {_told(line)} ({error}); repair the line") from None
+
+
+def _told(value: Any) -> str:
+    """A value as it is shown in an error: short, and even where it is a number of thousands of digits."""
+    try:
+        return base.shown(value)
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def _qrels_file(path: Path) -> Path:
@@ -66,14 +82,15 @@ def judgements(
     strange: list[tuple[str, str]] = []
     count = 0
     for i, line in enumerate(_lines(file)):
-        fields = [f.strip() for f in _fields(line)]
+        where = f"{file}: line {i + 1}"
+        fields = [f.strip() for f in _fields(line, where)]
         if i == 0 and fields[0].lower() in _HEADS:
             continue
         if len(fields) not in (3, 4):
-            raise BadInput(f"{file}: line {i + 1}: expected query, document, grade, got {len(fields)} fields")
+            raise BadInput(f"{where}: expected query, document, grade, got {len(fields)} fields")
         count += 1
         query, row = _row(fields[0], queries), _row(fields[-2], rows)
-        grade = _grade(_number(fields[-1]), f"{file}: line {i + 1}")
+        grade = _grade(_number(fields[-1]), where)
         if query is not None and row is not None:
             out.setdefault(query, {})[row] = grade
         else:
@@ -115,8 +132,9 @@ def _some_relevant(judged: Judgements, where: str) -> Judgements:
 
 
 def _whole(value: Any, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise BadInput(f"qrels: expected the row number of a {what}, got {value!r} ({type(value).__name__})")
+    known = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not known or not -(10**_DIGITS) < value < 10**_DIGITS:
+        raise BadInput(f"qrels: expected the row number of a {what}, got {_told(value)} ({type(value).__name__})")
     return int(value)
 
 
@@ -124,7 +142,7 @@ def _grade(value: Any, where: str) -> float:
     """A grade, 0 where it is below: both trec_eval and ir-measures take it for not relevant."""
     known = isinstance(value, (int, float, np.integer, np.floating, np.bool_))
     if not known or not -np.inf < value <= _HIGHEST:
-        raise BadInput(f"{where}: expected a finite number of at most {_HIGHEST} as grade, got {value!r}")
+        raise BadInput(f"{where}: expected a finite number of at most {_HIGHEST} as grade, got {_told(value)}")
     return float(max(value, 0))
 
 
@@ -142,18 +160,34 @@ def _numbers(ids: Sequence[Any] | None) -> dict[str, int] | None:
 def _row(name: str, numbers: dict[str, int] | None) -> int | None:
     if numbers is not None:
         return numbers.get(name)
-    return int(name) if name.isdecimal() else None
+    return int(name) if name.isdecimal() and len(name) <= _DIGITS else None
 
 
-def label_rows(path: str | os.PathLike[str]) -> NDArray[Any]:
-    """Read one label a row: ``.npy`` of one dimension, JSON lines with "label", or a label a line."""
+def label_rows(path: str | os.PathLike[str]) -> NDArray[np.int64]:
+    """Read one label a row, as class numbers: ``.npy`` of one dimension, JSON lines with "label", or a label a line."""
     file = Path(path)
     if file.suffix == ".npy":
-        return _npy(file, 1)
-    labels = [_label(file, i, line) for i, line in enumerate(_lines(file))]
-    if not labels:
+        return _npy_classes(file)
+    classes = classes_of(_label(file, i, line) for i, line in enumerate(_lines(file)))
+    if not classes.size:
         raise BadInput(f"{file}: expected one label a line, got an empty file")
-    return np.array(labels)
+    return classes
+
+
+def classes_of(labels: Iterable[Any]) -> NDArray[np.int64]:
+    """Number labels as they come; an array of the texts would take the length of the longest for each of them."""
+    known: dict[Any, int] = {}
+    return np.array([known.setdefault(label, len(known)) for label in labels], dtype=np.int64)
+
+
+def _npy_classes(file: Path) -> NDArray[np.int64]:
+    labels = _npy(file, 1)
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise BadInput(f"{file}: expected finite labels, got NaN or infinity in row {some(_not_finite(labels))}")
+    try:
+        return classes_of(labels.tolist())
+    except (ValueError, SystemError):  # code points beyond Unicode
+        raise BadInput(f"{file}: expected str, got characters that do not exist; save it again") from None
 
 
 def _label(file: Path, i: int, line: str) -> str:
@@ -161,8 +195,12 @@ def _label(file: Path, i: int, line: str) -> str:
         return line.strip()
     record = _json(file, i, line)
     if "label" not in record:
-        raise BadInput(f'{file}: line {i + 1}: expected a field "label", got {", ".join(record)}')
-    return str(record["label"])
+        keys = _told(", ".join(record))
+        raise BadInput(f'{file}: line {i + 1}: expected a field "label", got the fields {keys}')
+    label = record["label"]
+    if not isinstance(label, (str, int, float)) or (isinstance(label, float) and not math.isfinite(label)):
+        raise BadInput(f"{file}: line {i + 1}: expected a label that is text or a finite number, got {_told(label)}")
+    return str(label)
 
 
 def pair_rows(path: str | os.PathLike[str]) -> NDArray[np.float64]:
@@ -172,19 +210,20 @@ def pair_rows(path: str | os.PathLike[str]) -> NDArray[np.float64]:
         return _table(_npy(file, 2), str(file))
     out = []
     for i, line in enumerate(_lines(file)):
+        where = f"{file}: line {i + 1}"
         if line.lstrip().startswith("{"):
             record = _json(file, i, line)
             fields = [record.get(key) for key in ("i", "j", "score")]
         else:
-            fields = list(_fields(line))
+            fields = list(_fields(line, where))
         try:
             out.append([float(f) for f in fields])  # type: ignore[arg-type]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             if i == 0 and not line.lstrip().startswith("{"):
                 continue  # a header
-            raise BadInput(f"{file}: line {i + 1}: expected two row numbers and a score, got {line[:60]!r}") from None
+            raise BadInput(f"{where}: expected two row numbers and a score, got {_told(line)}") from None
         if len(out[-1]) != 3 or not np.isfinite(out[-1]).all():
-            raise BadInput(f"{file}: line {i + 1}: expected two row numbers and a score, got {line[:60]!r}")
+            raise BadInput(f"{where}: expected two row numbers and a score, got {_told(line)}")
     if not out:
         raise BadInput(f"{file}: expected scored pairs, got none")
     return np.array(out)
@@ -238,20 +277,24 @@ def _scores(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 def _json(file: Path, i: int, line: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # no JSON, nested too deep, or a whole number of thousands of digits
         record = None
     if not isinstance(record, dict):
-        raise BadInput(f"{file}: line {i + 1}: expected a JSON object, got {line[:60]!r}")
+        raise BadInput(f"{file}: line {i + 1}: expected a JSON object with numbers of sane length, got {_told(line)}")
     return record
 
 
 def _npy(file: Path, dims: int) -> NDArray[Any]:
-    try:
-        array = np.load(file, allow_pickle=False, mmap_mode="r")
-    except FileNotFoundError:
-        raise BadInput(f"{file}: no such file") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise BadInput(f"{file}: cannot be read ({error})") from None
-    if not isinstance(array, np.ndarray) or array.ndim != dims:
-        raise BadInput(f"{file}: expected an array of {dims} dimension{'s' * (dims > 1)}")
-    return np.asarray(array)
+    """An array of plain values, read after its header was held against the bytes that are there."""
+    name = base.check_path(file)
+    with base.positioned(name) as opened:
+        header = io_npy.parse_header(name, opened.bytes_at(0, io_npy.MAX_HEADER + 12))
+        shape = header.shape
+        if len(shape) != dims or min(shape) < 1:
+            raise BadInput(f"{file}: expected {dims} dimension{'s' * (dims > 1)} and no empty one, got shape {shape}")
+        if header.dtype.kind not in "iubUf" or not header.dtype.itemsize:
+            raise BadInput(f"{file}: expected real numbers, bools or str, got {header.dtype}; convert them")
+        base.check_bytes(name, shape[0], math.prod(shape[1:]), header.dtype.itemsize, opened.size - header.offset)
+        raw = np.empty(opened.size - header.offset, dtype=np.uint8)
+        opened.read_at(header.offset, raw)
+    return raw.view(header.dtype).reshape(shape, order="F" if header.fortran else "C")

@@ -22,6 +22,8 @@ class Survey:
 
     duplicates: int  # rows that are bit for bit the same as an earlier one
     norm_spread: float  # standard deviation of the rows' lengths, over their mean
+    longest: float  # the longest row's length over the middle one's
+    longest_row: int
 
 
 def survey(task: Task, said: Callable[[int, int], None] | None = None) -> Survey:
@@ -38,7 +40,9 @@ def survey(task: Task, said: Callable[[int, int], None] | None = None) -> Survey
     norms = np.concatenate(lengths)
     mean = float(norms.mean())
     spread = float(norms.std()) / mean if mean > 0 else 0.0
-    return Survey(task.n - int(np.unique(hashes[:start]).size), spread)
+    row, middle = int(norms.argmax()), float(np.median(norms))
+    longest = float(norms[row]) / middle if middle > 0 else 1.0
+    return Survey(task.n - int(np.unique(hashes[:start]).size), spread, longest, row)
 
 
 def _checked(task: Task, block: NDArray[Any], start: int) -> F32:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.adviser.inputs import classes_of
 from nearfield.adviser.quality import Judgements
 from nearfield.core import arrays
 from nearfield.core.errors import BadInput
@@ -155,16 +156,18 @@ def make_task(
     asked = as_queries(queries, metric, d, on_zero) if queries is not None else None
     if asked is not None and not len(asked):
         raise BadInput("queries: expected at least one, got none")
+    origin = arrays.far_origin(batch, metric)
+    if origin is not None:  # as Plan.fit does
+        batch = arrays.Moved(batch, origin)
+        asked = None if asked is None else asked - origin
     judged = _judged_rows(qrels, asked, n)
     size = min(sample, n, max(SAMPLE_ROWS, SAMPLE_BYTES // (4 * d)))
     hold = asked is None or classes is not None
-    held_count = max(1, min(QUERIES, size // 10)) if hold else 0
     seen = arrays.sample_rows(n, min(sample, max(size, FIT_BYTES // (4 * d))), draw)
     order = draw.permutation(len(seen))
     picked = np.sort(seen[order[:size]])
-    held = np.sort(draw.choice(picked, size=held_count, replace=False)) if hold else np.zeros(0, np.int64)
+    held = _held_out(picked, judged, max(1, min(QUERIES, size // 10)), draw) if hold else np.zeros(0, np.int64)
     wanted_rows = np.union1d(np.setdiff1d(picked, held), judged).astype(np.int64)
-    held = np.setdiff1d(held, judged).astype(np.int64)
     given, ready, rows = _take(batch, wanted_rows, metric, on_zero)
     if len(rows) <= k:
         raise BadInput(f"advise: expected more than k={k} rows that are not zero, got {len(rows)}")
@@ -184,8 +187,16 @@ def make_task(
             task.q = np.concatenate([task.q, held_x])
             task.own = np.concatenate([task.own, held])
         task.labels = Labels(classes, start, classes[held])
-    task.pairs = _pairs(pairs, task, draw)
+    task.pairs = _pairs(pairs, task, draw, origin)
     return task
+
+
+def _held_out(picked: I64, judged: I64, count: int, draw: np.random.Generator) -> I64:
+    """Rows of the sample to ask for instead of to find; judged rows are there to be found."""
+    able = np.setdiff1d(picked, judged)
+    if not able.size:
+        raise BadInput("labels: expected rows that no query's judgements name, to hold out, got none; leave out labels")
+    return np.sort(draw.choice(able, size=min(count, able.size), replace=False)).astype(np.int64)
 
 
 def _check_settings(metric: str, k: int, sample: int, on_zero: str) -> None:
@@ -258,19 +269,31 @@ def _judged_rows(qrels: Judgements | None, asked: F32 | None, n: int) -> I64:
 def _classes(labels: Any, n: int) -> NDArray[np.int64] | None:
     if labels is None:
         return None
-    values = np.asarray(labels)
-    if values.shape != (n,):
-        raise BadInput(f"labels: expected one for each of {n} rows, got shape {values.shape}")
-    if values.dtype.kind == "O":
-        values = values.astype(str)
-    return np.unique(values, return_inverse=True)[1].astype(np.int64)
+    if not hasattr(labels, "__len__") or isinstance(labels, (str, bytes, dict)) or np.ma.isMaskedArray(labels):
+        raise BadInput(f"labels: expected a list or an array, got {type(labels).__name__}")
+    if len(labels) != n or np.ndim(labels if hasattr(labels, "ndim") else 0) > 1:
+        shape = getattr(labels, "shape", len(labels))
+        raise BadInput(f"labels: expected one for each of {n} rows, got {shape}")
+    try:
+        return classes_of(_plain(labels))
+    except TypeError:
+        raise BadInput("labels: expected numbers or texts, got something else, such as a list") from None
 
 
-def _pairs(pairs: Any, task: Task, draw: np.random.Generator) -> Pairs | None:
+def _plain(labels: Any) -> list[Any]:
+    values = list(labels.tolist() if hasattr(labels, "tolist") else labels)
+    for i, label in enumerate(values):
+        if label is None or label != label:
+            raise BadInput(f"labels: expected a label for every row, got {label!r} in row {i}")
+    return values
+
+
+def _pairs(pairs: Any, task: Task, draw: np.random.Generator, origin: F32 | None) -> Pairs | None:
     if pairs is None:
         return None
     if isinstance(pairs, tuple) and len(pairs) == 3 and np.ndim(pairs[0]) == 2:
         a, b = (as_queries(v, task.metric, task.d, task.on_zero) for v in pairs[:2])
+        a, b = (a, b) if origin is None else (a - origin, b - origin)
         scores = np.asarray(pairs[2], dtype=np.float64)
     else:
         table = np.asarray(pairs, dtype=np.float64)
@@ -278,7 +301,8 @@ def _pairs(pairs: Any, task: Task, draw: np.random.Generator) -> Pairs | None:
         a, b = (_rows_of(task, table[:, c].astype(np.int64)) for c in (0, 1))
         scores = table[:, 2]
     if len(a) != len(b) or scores.shape != (len(a),) or len(a) < 4 or not np.isfinite(scores).all():
-        raise BadInput(f"pairs: expected at least 4 pairs, each with a finite score, got {len(a)} and {scores.size}")
+        got = f"{len(a)} and {len(b)} vectors, {scores.size} scores"
+        raise BadInput(f"pairs: expected at least 4 pairs, each with a finite score, got {got}")
     return Pairs(a[:PAIRS], b[:PAIRS], scores[:PAIRS])
 
 

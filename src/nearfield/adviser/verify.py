@@ -14,7 +14,7 @@ from nearfield.adviser.quality import Estimate, mean_interval, ndcg_values, reca
 from nearfield.adviser.sweep import learns_from_queries
 from nearfield.adviser.task import Fold, Task
 from nearfield.core import arrays
-from nearfield.core.codecs import Codec, score_floats
+from nearfield.core.codecs import Codec, row_terms, score_floats
 from nearfield.core.protocols import F32, I64, U8, Batch, Metric, Prepared, Rows
 from nearfield.numerics import kernels
 from nearfield.search.fit import Fitted, first_scorer, fit_steps, interleaved
@@ -90,13 +90,9 @@ def exact_truth(task: Task, depth: int, said: Said | None = None) -> I64:
     start = 0
     for block in task.batch.blocks(arrays.block_rows(task.d, BLOCK_BYTES)):
         x = arrays.ready(block, task.metric, start, "vectors", task.on_zero)
-        count = min(depth + 1, len(x))
-        parts = []
-        for i in range(0, len(task.q), QUERY_BLOCK):
-            scores = score_floats(task.q[i : i + QUERY_BLOCK], x, inner)
-            parts.append(kernels.topk(scores, count))
-        rows = np.concatenate([p[0] for p in parts]) + start
-        best.add(rows, np.concatenate([p[1] for p in parts]), np.zeros(rows.shape, np.float32), depth + 1)
+        terms = row_terms(x, "l2") if inner == "l2" else None
+        rows, scores = kernels.scan_floats(task.q, x, inner, min(depth + 1, len(x)), terms=terms)
+        best.add(rows + start, scores, np.zeros(rows.shape, np.float32), depth + 1)
         start += len(x)
         if said:
             said(start, task.n)

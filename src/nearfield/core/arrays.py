@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from nearfield.core.protocols import F32, Batch, Metric
 
 BLOCK_BYTES = 16 << 20  # the working set of one block of float32 rows
 _KINDS = "fiu"
+_MIDDLE_ROWS = 1000
+_FAR = 64  # squared length of the mean over the mean squared distance from it: below, six digits of distances are left
+_LONGEST = 4e18  # lengths whose squares, four of them added, float32 can hold
 _SMALLEST, _LARGEST = 1.1e-30, 0.9e30  # squares of values that float32 squares without loss
 
 
@@ -54,6 +58,45 @@ class ArraySource:
         return np.asarray(self.array[rows])
 
 
+@dataclass
+class Moved:
+    """Rows of a batch as float32, seen from another origin."""
+
+    batch: Batch
+    origin: F32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.batch.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.origin.dtype
+
+    def blocks(self, rows: int = 0) -> Iterator[NDArray[Any]]:
+        for block in self.batch.blocks(rows or block_rows(self.shape[1])):
+            yield _as_f32(block) - self.origin
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        return _as_f32(self.batch.take(rows)) - self.origin
+
+
+def far_origin(batch: Batch, metric: Metric) -> F32 | None:
+    """The middle of float rows that lie far from zero for their spread, where distances may be taken from there.
+
+    A squared distance is what is left of products as large as the squared lengths: the longer rows are beside the
+    distances between them, the fewer digits are left. l2 does not change when everything is moved.
+    """
+    n = batch.shape[0]
+    if metric != "l2" or batch.dtype.kind != "f" or n < 2:
+        return None
+    some_rows = _as_f32(batch.take(sample_rows(n, _MIDDLE_ROWS, np.random.default_rng(0)))).astype(np.float64)
+    middle = some_rows.mean(axis=0)
+    spread = np.square(some_rows - middle).sum(axis=1).mean()
+    far = np.isfinite(middle).all() and 0 < _FAR * spread < middle @ middle
+    return middle.astype(np.float32) if far else None
+
+
 def as_batch(x: Any, name: str = "vectors") -> Batch:
     """Take an array, a nested list or a source as a batch of dense rows, checking only its form.
 
@@ -67,6 +110,8 @@ def as_batch(x: Any, name: str = "vectors") -> Batch:
         return x
     if isinstance(x, (str, bytes)) or x is None:
         raise BadInput(f"{name}: expected a 2-D array of numbers, got {type(x).__name__}")
+    if isinstance(x, np.ma.MaskedArray):
+        raise BadInput(f"{name}: expected a value in every place, got a masked array; fill it, or drop the masked rows")
     try:
         array = np.asarray(x)
     except (ValueError, TypeError) as error:
@@ -96,6 +141,25 @@ def to_f32(block: NDArray[Any], start: int = 0, name: str = "vectors") -> F32:
     if block.dtype.kind == "f" and not seems_finite(out):
         refuse_nonfinite(out, start, name)
     return out
+
+
+def _measurable(block: NDArray[Any], start: int, name: str) -> F32:
+    """A float32 block whose distances and products float32 can hold."""
+    out = to_f32(block, start, name)
+    long = np.zeros(0, np.int64) if block.dtype.kind != "f" or seems_finite(out) else _too_long(out)
+    if long.size:
+        raise _not_held(long + start, name)
+    return out
+
+
+def _too_long(block: F32) -> NDArray[np.int64]:
+    return np.flatnonzero(np.sqrt(np.einsum("ij,ij->i", block, block, dtype=np.float64)) > _LONGEST)
+
+
+def _not_held(rows: NDArray[Any], name: str) -> BadRows:
+    return BadRows(
+        f"{name}: expected lengths of at most {_LONGEST:g}, got longer ones in row {some(rows)}; scale all rows"
+    )
 
 
 def _as_f32(block: NDArray[Any]) -> F32:
@@ -148,14 +212,22 @@ def refuse_bad_rows(batch: Batch, metric: Metric, on_zero: str) -> None:
     start = 0
     odd: list[NDArray[np.int64]] = []
     zero: list[NDArray[np.int64]] = []
+    long: list[NDArray[np.int64]] = []
     for block in batch.blocks(block_rows(batch.shape[1])):
         x = _as_f32(block)
         odd.append(np.flatnonzero(~np.isfinite(x).all(axis=1)) + start)
         zero.append(np.flatnonzero(~x.any(axis=1)) + start)
+        long.append(_too_long(x) + start)
         start += len(x)
-    for found, error in ((odd, _not_finite), (zero, _no_direction)):
+    cosine = metric == "cosine"
+    faults = (
+        (odd, _not_finite, True),
+        (zero, _no_direction, cosine and on_zero != "keep"),
+        (long, _not_held, not cosine),
+    )
+    for found, error, counts in faults:
         rows = np.concatenate([np.zeros(0, np.int64), *found])
-        if rows.size and (found is odd or (metric == "cosine" and on_zero != "keep")):
+        if rows.size and counts:
             raise error(rows, "vectors")
 
 
@@ -210,7 +282,7 @@ def ready(block: NDArray[Any], metric: Metric, start: int = 0, name: str = "vect
     if metric == "hamming":
         bits = np.unpackbits(packed_bits(block, name), axis=1, bitorder="little")
         return bits.astype(np.float32)
-    return unit_rows(_as_f32(block), start, name, on_zero) if metric == "cosine" else to_f32(block, start, name)
+    return unit_rows(_as_f32(block), start, name, on_zero) if metric == "cosine" else _measurable(block, start, name)
 
 
 def check_on_zero(on_zero: Any) -> None:

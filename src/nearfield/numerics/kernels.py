@@ -228,8 +228,7 @@ def _shape(fmt: RowFormat, codes: U8, n: int | None) -> int:
 
 
 def _workers(threads: int | None, size: int) -> int:
-    wanted = thread_count(threads)
-    return wanted if threads is not None or size > _SMALL else 1
+    return 1 if threads is None and size <= _SMALL else thread_count(threads)
 
 
 def scan(
@@ -267,6 +266,17 @@ def scan(
     coefficients = (q.weights, q.nibble_tables, q.byte_tables, q.inside, q.slope, q.outside, q.squares)
     flat = codes.reshape(-1)
     return _native.scan(which, native, flat, n, m, *coefficients, _METRICS[metric], terms, bits, k, workers)
+
+
+def scan_floats(q: F32, x: F32, metric: Metric, k: int, *, terms: F32 | None = None) -> tuple[I64, F32]:
+    """Return the best ``k`` float32 rows ``[n, d]`` for each query: :func:`scan` of rows as they are.
+
+    A score does not depend on where a row stands, as it may with BLAS: equal rows have equal scores.
+    """
+    x = _f32(x, "x")
+    folded = Folded(weights=q, squares=np.einsum("ij,ij->i", q, q) if metric == "l2" else None)
+    width = 4 * x.shape[1]
+    return scan(RowFormat(Layout.F32, width, x.shape[1]), x.view(np.uint8), folded, metric, k, terms=terms)
 
 
 def score_rows(

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.core.errors import Corrupt, MissingExtra, NearfieldError
+from nearfield.core.errors import BadInput, Corrupt, MissingExtra, NearfieldError
 from nearfield.core.method import Method
 from nearfield.core.protocols import Batch, Progress
 from nearfield.numerics import kernels
 from nearfield.search.fit import Fitted, encode_columns, interleaved
 from nearfield.search.packed import Packed
 from nearfield.search.plan import Plan
-from nearfield.search.sound import check_columns, check_meta, check_zeros, rehearse
+from nearfield.search.sound import check_columns, check_meta, check_origin, check_zeros, rehearse
+from nearfield.store.io_base import check_path, shown
 from nearfield.store.segments import Segment, SegmentWriter
 
 KIND = "packed"
@@ -23,10 +24,20 @@ KIND = "packed"
 
 def save(packed: Packed, path: str | os.PathLike[str]) -> None:
     """Write a Packed to ``path``."""
-    with SegmentWriter(path, KIND) as writer:
+    with _writer(path) as writer:
         for name, column in packed.columns.items():
             writer.add(name, column)
         writer.finish(_add_state(writer, packed.fitted))
+
+
+def _writer(path: str | os.PathLike[str]) -> SegmentWriter:
+    try:
+        return SegmentWriter(path, KIND)
+    except NearfieldError:
+        raise
+    except (TypeError, ValueError, OSError) as error:  # no text, one with NUL, a name that is too long
+        why = getattr(error, "strerror", None) or error
+        raise BadInput(f"expected the path of a .nf file to write, got {shown(path)}: {why}") from None
 
 
 def save_streamed(
@@ -39,7 +50,7 @@ def save_streamed(
     progress: Progress | None,
 ) -> Packed:
     """Encode straight into a file, then open it; memory holds one block at a time."""
-    with SegmentWriter(path, KIND) as writer:
+    with _writer(path) as writer:
         encode_columns(fitted, batch, writer, on_zero=on_zero, progress=progress)
         for name, column in extra.items():
             writer.add(name, column)
@@ -52,15 +63,19 @@ def load(path: str | os.PathLike[str]) -> Packed:
 
     Raises ``Corrupt`` naming the file and the place where it is damaged.
     """
-    segment = Segment(path, KIND)
+    segment = Segment(check_path(path), KIND)
+    kernels.info()  # refuses settings of the environment that are wrong: below they would look like faults of the file
     try:
         return _open(segment)
     except MissingExtra:
         raise
+    except MemoryError:
+        raise BadInput(f"{path}: opening it needs more memory than there is; free some, or write it again") from None
     except Exception as error:  # what a file says may make a method fail in any way: the fault is the file's
-        if isinstance(error, Corrupt) and str(segment.path) in str(error):
-            raise
-        what = str(error) if isinstance(error, NearfieldError) else f"what the plan learned cannot be used ({error!r})"
+        told = isinstance(error, NearfieldError)
+        if isinstance(error, OSError) and (not told or str(segment.path) in str(error)):
+            raise  # Corrupt that names the file, or the machine's own fault: a disk that fails, too many open files
+        what = str(error) if told else f"what the plan learned cannot be used ({error!r})"
         raise Corrupt(f"{path}: the checksums hold but the contents do not: {what}; write the file again") from None
 
 
@@ -93,6 +108,8 @@ def _add_state(writer: SegmentWriter, fitted: Fitted) -> dict[str, Any]:
                 scalars[label][key] = value
     if fitted.zero_rows.size:
         writer.add("zeros", fitted.zero_rows)
+    if fitted.origin is not None:
+        writer.add("state.origin", fitted.origin)
     return {
         "plan": str(fitted.plan),
         "metric": fitted.metric,
@@ -125,4 +142,7 @@ def _restore(segment: Segment) -> Fitted:
     if "zeros" in segment:
         check_zeros(segment.column("zeros"), n)
         fitted.zero_rows = segment.column("zeros")
+    if "state.origin" in segment:
+        check_origin(segment.column("state.origin"), d)
+        fitted.origin = segment.column("state.origin")
     return fitted

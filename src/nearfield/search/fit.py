@@ -30,7 +30,10 @@ FIT_BYTES = 256 << 20
 
 @dataclass
 class Fitted:
-    """A Plan after fitting: everything that searching needs but the encoded columns."""
+    """A Plan after fitting: everything that searching needs but the encoded columns.
+
+    Rows and queries are taken from ``origin``, where there is one, before anything else is done with them.
+    """
 
     plan: Plan
     metric: Metric
@@ -42,6 +45,7 @@ class Fitted:
     zero_rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     encoder: str | None = None
     space: dict[str, Any] = field(default_factory=dict)
+    origin: F32 | None = None
 
     @property
     def as_given(self) -> bool:
@@ -80,9 +84,14 @@ def fit_plan(
     batch = arrays.as_batch(x)
     encoder = None if encoder is None else encoder_of(encoder, batch.shape[1])
     extra = row_columns(batch.shape[0], ids, texts)
+    name, space = describe_space(encoder, batch, metric)
+    origin = arrays.far_origin(batch, metric)
+    if origin is not None:
+        batch = arrays.Moved(batch, origin)
+        queries = None if queries is None else as_queries(queries, metric, batch.shape[1]) - origin
     with arrays.named_in_full(batch, metric, on_zero):
         fitted = fit_steps(plan, batch, metric=metric, queries=queries, rng=rng, on_zero=on_zero)
-        fitted.encoder, fitted.space = describe_space(encoder, batch, metric)
+        fitted.encoder, fitted.space, fitted.origin = name, space, origin
         return _encoded(fitted, batch, extra, out, on_zero=on_zero, progress=progress)
 
 
@@ -125,7 +134,7 @@ def row_columns(n: int, ids: Sequence[Any] | None, texts: Sequence[str] | None) 
     """Ids and texts as columns, checked: one a row, ids of one type and each once."""
     out: dict[str, NDArray[Any]] = {}
     for name, values in (("ids", ids), ("texts", texts)):
-        if values is not None and not hasattr(values, "__len__"):
+        if values is not None and (not hasattr(values, "__len__") or isinstance(values, (str, bytes, dict))):
             raise BadInput(f"{name}: expected a list or an array, got {type(values).__name__}")
         if values is not None and len(values) != n:
             raise BadInput(f"{name}: expected one for each of {n} rows, got {len(values)}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.core.arrays import as_batch, block_rows, check_on_zero
+from nearfield.core.arrays import Moved, as_batch, block_rows, check_on_zero
 from nearfield.core.errors import BadInput, Corrupt, Unsupported
 from nearfield.core.hits import Hits
 from nearfield.core.indexes import check_search
@@ -88,7 +88,8 @@ class Packed:
         """Bytes of matrices, codebooks and levels, shared by all rows."""
         f = self.fitted
         codecs = sum(c.shared_bytes for c in (f.codec, *f.rescore_codecs))
-        return codecs + sum(m.state_bytes() for m in f.maps)
+        origin = 0 if f.origin is None else f.origin.nbytes
+        return codecs + origin + sum(m.state_bytes() for m in f.maps)
 
     @property
     def nbytes(self) -> int:
@@ -152,6 +153,8 @@ class Packed:
             raise BadInput(f"budget: expected a whole number of rows, at least 1, got {budget!r}")
         vectors = self._vectors(queries, encoder)
         q = as_queries(vectors, self.metric, self.dim, on_zero)
+        if self.fitted.origin is not None:
+            q = q - self.fitted.origin
         self._verify("codes", "codes.terms")
         zeros = self.fitted.zero_rows
         admit = self._without(allow, zeros)
@@ -169,9 +172,11 @@ class Packed:
             queries = [queries]
         if isinstance(queries, (list, tuple)) and queries and all(isinstance(q, str) for q in queries):
             return encode_texts(self._text_encoder(encoder), list(queries), queries=True)
-        if isinstance(queries, (list, np.ndarray)) and np.ndim(queries) == 1 and len(queries):
-            return np.asarray(queries)[None, :]
-        return queries
+        try:
+            one = isinstance(queries, (list, np.ndarray)) and np.ndim(queries) == 1 and len(queries) > 0
+        except ValueError:  # a ragged list, which as_queries refuses
+            return queries
+        return np.asanyarray(queries)[None, :] if one else queries
 
     def _text_encoder(self, encoder: Any) -> Any:
         name = self.fitted.encoder
@@ -254,6 +259,8 @@ class Packed:
         if given.shape[1] * (8 if self.metric == "hamming" else 1) != self.dim:
             raise BadInput(f"vectors: expected width {self.dim}, as the rows, got {given.shape[1]}")
         f = self.fitted
+        if f.origin is not None:
+            given = Moved(given, f.origin)
         blocks = given.blocks(block_rows(self.dim)) if f.as_given else mapped_blocks(given, f.maps, f.metric, on_zero)
         return np.concatenate([np.zeros((0, f.codec.bytes_per_row), np.uint8), *map(f.codec.encode, blocks)])
 
@@ -262,7 +269,9 @@ class Packed:
         wanted = np.arange(len(self)) if rows is None else self._numbers(rows)
         step = block_rows(self.dim)
         parts = [self.fitted.codec.decode(self.codes(wanted[i : i + step])) for i in range(0, wanted.size, step)]
-        return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
+        whole = np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
+        origin = self.fitted.origin
+        return whole if origin is None or self.fitted.maps else whole + origin
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one ``.nf`` file, whole or not at all."""

@@ -68,6 +68,12 @@ def check_zeros(zeros: NDArray[Any], n: int) -> None:
         raise Corrupt(f"the column 'zeros' should hold row numbers from 0 to {n - 1}, ascending")
 
 
+def check_origin(origin: NDArray[Any], d: int) -> None:
+    """Raise ``Corrupt`` unless it is a point in the space of the rows."""
+    if origin.dtype.str != "<f4" or origin.shape != (d,) or not np.isfinite(origin).all():
+        raise Corrupt(f"'state.origin' should be finite <f4 of {d}, got {origin.dtype.str} of {origin.shape}")
+
+
 def rehearse(fitted: Fitted) -> None:
     """Search and decode two made-up rows: raises, in whatever way, where the parts of the plan do not fit together."""
     few = dataclasses.replace(fitted, n=2, zero_rows=np.zeros(0, np.int64))
