@@ -142,7 +142,7 @@ def _read(path: str, key: str | None, encoder: str | None, *, what: str = "vecto
 @click.option("--queries", help="Sample queries: vectors, or texts where the corpus is texts.")
 @click.option("--qrels", help="Relevance judgements (BEIR or TREC layout); needs --queries.")
 @click.option("--labels", help="One label a row: k-nearest-neighbour accuracy is measured.")
-@click.option("--pairs", help="Scored pairs of rows (i, j, score): Spearman's rank correlation is measured.")
+@click.option("--pairs", help="Scored pairs of rows (i, j, score) or of texts: Spearman's correlation is measured.")
 @click.option("--keep", type=float, help="Share of float32's quality to keep, such as 0.98.")
 @click.option("--bytes", "bytes_", type=float, help="Most bytes a row.")
 @click.option("--smaller", help="How many times smaller than float32, such as 8x.")
@@ -187,7 +187,7 @@ def advise(corpus: str, **given: Any) -> None:
         latency_us=given["latency"],
         qrels=judgements(given["qrels"], query_ids, row_ids) if given["qrels"] else None,
         labels=label_rows(given["labels"]) if given["labels"] else None,
-        pairs=pair_rows(given["pairs"]) if given["pairs"] else None,
+        pairs=pair_rows(given["pairs"], encoder) if given["pairs"] else None,
         plans=list(given["plans"]) or None,
         all=given["all_"],
         sample=given["sample"],

@@ -12,7 +12,7 @@ from nearfield.adviser.lists import FAR, Curve, places, reorder
 from nearfield.adviser.predict import predict
 from nearfield.adviser.quality import Estimate, mean_interval, ndcg_values, spearman, vote_values
 from nearfield.adviser.rows import Row
-from nearfield.core.errors import BadInput, DataWarning
+from nearfield.core.errors import BadInput, DataWarning, NearfieldError
 
 
 def test_intervals_cover_the_truth():
@@ -93,11 +93,11 @@ def test_files_beside_the_vectors(tmp_path):
     assert pair_rows(tmp_path / "pairs.npy").shape == (4, 3)
 
 
-@pytest.mark.parametrize("text", ["", "a\tb\n", "0\t0\tmany\n"])
+@pytest.mark.parametrize("text", ["", "a\tb\n", "0\t0\t1\n0\t1\tmany\n"])
 def test_bad_files_are_refused(tmp_path, text):
     file = tmp_path / "bad.tsv"
     file.write_text(text)
-    with pytest.raises(BadInput, match=r"bad\.tsv"):
+    with pytest.raises(NearfieldError, match=r"bad\.tsv"):
         judgements(file)
     with pytest.raises(BadInput):
         pair_rows(tmp_path / "missing.tsv")

@@ -345,13 +345,13 @@ def test_labels(tmp_path):
     got = read("s.npy", np.array(["b", "ä", "b"]))
     assert (got.codes.tolist(), got.names) == ([0, 1, 0], ["b", "ä"])
     for name, content, match in [
-        ("a.npy", np.zeros(3), "integers or strings"),
+        ("a.npy", np.array([0.5, np.nan]), "finite labels"),
         ("b.npy", np.zeros((3, 2), dtype=int), "1-D"),
-        ("c.npy", np.array([[1], "a"], dtype=object), "integers or strings"),
+        ("c.npy", np.array([[1], "a"], dtype=object), "numbers or strings"),
         ("d.txt", "a\n\nb\n", "line 2: expected a label"),
         ("e.csv", "a,b\n1,2\n", r"choose with key"),
         ("f.jsonl", '{"x": 1}', "line 1: expected the key 'label', got the keys 'x'"),
-        ("g.jsonl", '{"label": 1.5}', "line 1: expected a label"),
+        ("g.jsonl", '{"label": [1.5]}', "line 1: expected a label"),
         ("h.foo", "1", "got '.foo'"),
     ]:
         with pytest.raises(BadInput, match=match):

@@ -131,7 +131,7 @@ def test_pickles_are_never_run(tmp_path):
     refused(tmp_path, "x.npy", saved(bomb, allow_pickle=True), BadInput, "never loaded")
     refused(tmp_path, "x.npz", zipped(saved(bomb, allow_pickle=True)), BadInput, "never loaded")
     refused(tmp_path, "x.npz", zipped(pickle.dumps(Bomb())), Corrupt, "npy")
-    refused(tmp_path, "x.npy", saved(bomb, allow_pickle=True), BadInput, "integers or strings", read=read_labels)
+    refused(tmp_path, "x.npy", saved(bomb, allow_pickle=True), BadInput, "numbers or strings", read=read_labels)
     for name in ("x.pkl", "x.pt"):
         refused(tmp_path, name, pickle.dumps(Bomb()), BadInput, "never loaded")
 

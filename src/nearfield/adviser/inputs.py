@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import math
 import os
 import warnings
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +14,13 @@ from numpy.typing import NDArray
 from nearfield.adviser.quality import Judgements
 from nearfield.core.arrays import some
 from nearfield.core.errors import BadInput, DataWarning
+from nearfield.search.encoding import as_encoder, encode_texts
+from nearfield.store import io
 from nearfield.store import io_base as base
-from nearfield.store import io_npy
 
 _HIGHEST = 100  # a document of grade g gains 2 ** g - 1
 _HEADS = {"query-id", "query_id", "qid", "query"}
 _DIGITS = 18  # of the longest row number: int() refuses thousands of digits, and no row has such a number
-
-
-def _lines(path: Path) -> Iterator[str]:
-    import gzip
-
-    opened = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8-sig") as file:
-            for line in file:
-                if line.strip():
-                    yield line.rstrip("\r\n")
-    except FileNotFoundError:
-        raise BadInput(f"{path}: no such file") from None
-    except (UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
-        raise BadInput(f"{path}: expected text in UTF-8, got what cannot be read ({error}); fetch it again") from None
-
-
-def _fields(line: str, where: str) -> list[str]:
-    if "\t" in line:
-        return line.split("\t")
-    try:
-        return next(csv.reader([line])) if "," in line else line.split()
-    except csv.Error as error:
-        raise BadInput(f"{where}: expected a few short fields, got {_told(line)} ({error}); repair the line") from None
 
 
 def _told(value: Any) -> str:
@@ -80,25 +53,15 @@ def judgements(
     queries, rows = _numbers(query_ids), _numbers(row_ids)
     out: Judgements = {}
     strange: list[tuple[str, str]] = []
-    count = 0
-    for i, line in enumerate(_lines(file)):
-        where = f"{file}: line {i + 1}"
-        fields = [f.strip() for f in _fields(line, where)]
-        if i == 0 and fields[0].lower() in _HEADS:
-            continue
-        if len(fields) not in (3, 4):
-            raise BadInput(f"{where}: expected query, document, grade, got {len(fields)} fields")
-        count += 1
-        query, row = _row(fields[0], queries), _row(fields[-2], rows)
-        grade = _grade(_number(fields[-1]), where)
+    given = [(q, d, grade) for q, grades in io.read_qrels(file).items() for d, grade in grades.items()]
+    for name, document, grade in given:
+        query, row = _row(name, queries), _row(document, rows)
         if query is not None and row is not None:
-            out.setdefault(query, {})[row] = grade
+            out.setdefault(query, {})[row] = _grade(grade, f"{file}: query {_told(name)}")
         else:
-            strange.append((fields[0], fields[-2]))
-    if not count:
-        raise BadInput(f"{file}: expected judgements (query, document, grade), got none")
+            strange.append((name, document))
     if strange:
-        _tell_strange(file, strange, count)
+        _tell_strange(file, strange, len(given))
     return _some_relevant(out, str(file))
 
 
@@ -146,13 +109,6 @@ def _grade(value: Any, where: str) -> float:
     return float(max(value, 0))
 
 
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
 def _numbers(ids: Sequence[Any] | None) -> dict[str, int] | None:
     return None if ids is None else {str(name): i for i, name in enumerate(ids)}
 
@@ -164,69 +120,22 @@ def _row(name: str, numbers: dict[str, int] | None) -> int | None:
 
 
 def label_rows(path: str | os.PathLike[str]) -> NDArray[np.int64]:
-    """Read one label a row, as class numbers: ``.npy`` of one dimension, JSON lines with "label", or a label a line."""
-    file = Path(path)
-    if file.suffix == ".npy":
-        return _npy_classes(file)
-    classes = classes_of(_label(file, i, line) for i, line in enumerate(_lines(file)))
-    if not classes.size:
-        raise BadInput(f"{file}: expected one label a line, got an empty file")
-    return classes
+    """Read one label a row, as class numbers: any file of labels that the store reads."""
+    return io.read_labels(path).codes
 
 
-def classes_of(labels: Iterable[Any]) -> NDArray[np.int64]:
-    """Number labels as they come; an array of the texts would take the length of the longest for each of them."""
-    known: dict[Any, int] = {}
-    return np.array([known.setdefault(label, len(known)) for label in labels], dtype=np.int64)
-
-
-def _npy_classes(file: Path) -> NDArray[np.int64]:
-    labels = _npy(file, 1)
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        raise BadInput(f"{file}: expected finite labels, got NaN or infinity in row {some(_not_finite(labels))}")
-    try:
-        return classes_of(labels.tolist())
-    except (ValueError, SystemError):  # code points beyond Unicode
-        raise BadInput(f"{file}: expected str, got characters that do not exist; save it again") from None
-
-
-def _label(file: Path, i: int, line: str) -> str:
-    if not line.lstrip().startswith("{"):
-        return line.strip()
-    record = _json(file, i, line)
-    if "label" not in record:
-        keys = _told(", ".join(record))
-        raise BadInput(f'{file}: line {i + 1}: expected a field "label", got the fields {keys}')
-    label = record["label"]
-    if not isinstance(label, (str, int, float)) or (isinstance(label, float) and not math.isfinite(label)):
-        raise BadInput(f"{file}: line {i + 1}: expected a label that is text or a finite number, got {_told(label)}")
-    return str(label)
-
-
-def pair_rows(path: str | os.PathLike[str]) -> NDArray[np.float64]:
-    """Read scored pairs of rows ``[p, 3]``: ``.npy``, JSON lines {i, j, score}, or i, j, score a line."""
-    file = Path(path)
-    if file.suffix == ".npy":
-        return _table(_npy(file, 2), str(file))
-    out = []
-    for i, line in enumerate(_lines(file)):
-        where = f"{file}: line {i + 1}"
-        if line.lstrip().startswith("{"):
-            record = _json(file, i, line)
-            fields = [record.get(key) for key in ("i", "j", "score")]
-        else:
-            fields = list(_fields(line, where))
-        try:
-            out.append([float(f) for f in fields])  # type: ignore[arg-type]
-        except (TypeError, ValueError, OverflowError):
-            if i == 0 and not line.lstrip().startswith("{"):
-                continue  # a header
-            raise BadInput(f"{where}: expected two row numbers and a score, got {_told(line)}") from None
-        if len(out[-1]) != 3 or not np.isfinite(out[-1]).all():
-            raise BadInput(f"{where}: expected two row numbers and a score, got {_told(line)}")
-    if not out:
-        raise BadInput(f"{file}: expected scored pairs, got none")
-    return np.array(out)
+def pair_rows(path: str | os.PathLike[str], encoder: Any = None) -> Any:
+    """Read scored pairs: of rows as ``[p, 3]``; of texts as vectors, vectors and scores, by the encoder."""
+    if str(path).lower().endswith(".npy"):
+        source = io.read_vectors(path)
+        return _table(source.take(np.arange(source.shape[0])), str(path))
+    pairs = io.read_pairs(path)
+    if pairs.i is not None and pairs.j is not None:
+        return np.stack([pairs.i, pairs.j, pairs.scores], axis=1)
+    if encoder is None:
+        raise BadInput(f"{path}: expected pairs of row numbers beside vectors, got texts; name their encoder")
+    a, b = (encode_texts(as_encoder(encoder), texts or []) for texts in (pairs.left, pairs.right))
+    return a, b, pairs.scores
 
 
 def sound_pairs(pairs: Any, n: int) -> Any:
@@ -272,29 +181,3 @@ def _scores(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     if scores.size > 1 and (scores == scores.flat[0]).all():
         raise BadInput(f"pairs: expected scores that differ, got {scores.flat[0]:g} for every pair: there is no order")
     return scores
-
-
-def _json(file: Path, i: int, line: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):  # no JSON, nested too deep, or a whole number of thousands of digits
-        record = None
-    if not isinstance(record, dict):
-        raise BadInput(f"{file}: line {i + 1}: expected a JSON object with numbers of sane length, got {_told(line)}")
-    return record
-
-
-def _npy(file: Path, dims: int) -> NDArray[Any]:
-    """An array of plain values, read after its header was held against the bytes that are there."""
-    name = base.check_path(file)
-    with base.positioned(name) as opened:
-        header = io_npy.parse_header(name, opened.bytes_at(0, io_npy.MAX_HEADER + 12))
-        shape = header.shape
-        if len(shape) != dims or min(shape) < 1:
-            raise BadInput(f"{file}: expected {dims} dimension{'s' * (dims > 1)} and no empty one, got shape {shape}")
-        if header.dtype.kind not in "iubUf" or not header.dtype.itemsize:
-            raise BadInput(f"{file}: expected real numbers, bools or str, got {header.dtype}; convert them")
-        base.check_bytes(name, shape[0], math.prod(shape[1:]), header.dtype.itemsize, opened.size - header.offset)
-        raw = np.empty(opened.size - header.offset, dtype=np.uint8)
-        opened.read_at(header.offset, raw)
-    return raw.view(header.dtype).reshape(shape, order="F" if header.fortran else "C")

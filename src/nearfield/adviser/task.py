@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.adviser.inputs import classes_of
 from nearfield.adviser.quality import Judgements
 from nearfield.core import arrays
 from nearfield.core.errors import BadInput
@@ -274,8 +273,9 @@ def _classes(labels: Any, n: int) -> NDArray[np.int64] | None:
     if len(labels) != n or np.ndim(labels if hasattr(labels, "ndim") else 0) > 1:
         shape = getattr(labels, "shape", len(labels))
         raise BadInput(f"labels: expected one for each of {n} rows, got {shape}")
+    known: dict[Any, int] = {}  # not an array of text: one long label would widen all of them
     try:
-        return classes_of(_plain(labels))
+        return np.array([known.setdefault(label, len(known)) for label in _plain(labels)], dtype=np.int64)
     except TypeError:
         raise BadInput("labels: expected numbers or texts, got something else, such as a list") from None
 

@@ -49,8 +49,8 @@ class BFloat16(Codec):
         halves = to_bfloat16(x)
         infinite = (halves & np.uint16(0x7F80)) == 0x7F80
         if infinite.any():
-            row = int(np.flatnonzero(infinite.any(axis=1))[0])
-            raise BadInput(f"bfloat16: expected values within +-3.38e38, got a larger one in row {row} of the block")
+            worst = float(np.abs(x).max())
+            raise BadInput(f"bfloat16: expected values within +-3.38e38, got one of {worst:g}; scale all rows")
         return halves.view(np.uint8).reshape(len(halves), 2 * self.dim_)
 
     def decode(self, codes: U8) -> F32:

@@ -152,7 +152,7 @@ def read_pairs(path: PathLike, *, max_ratio: float = MAX_RATIO) -> Pairs:
 def read_labels(
     path: PathLike, *, key: str | None = None, limit: int | None = None, max_ratio: float = MAX_RATIO
 ) -> Labels:
-    """Read a label a row: .npy (integers or strings), .txt, .csv, .tsv or .jsonl; ``key`` names the column or key.
+    """Read a label a row: .npy (numbers or strings), .txt, .csv, .tsv or .jsonl; ``key`` names the column or key.
 
     Raises ``BadInput`` with the line number for blank labels, missing keys and other types.
     """

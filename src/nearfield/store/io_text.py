@@ -396,9 +396,9 @@ def _coded(path: str, values: list[str]) -> Labels:
 def _npy_labels(path: str, limit: int | None) -> list[str]:
     with base.positioned(path) as file:
         header = io_npy.parse_header(path, file.bytes_at(0, io_npy.MAX_HEADER + 12))
-        if header.dtype.kind not in "iubU" or header.dtype.itemsize == 0:
+        if header.dtype.kind not in "iubUf" or header.dtype.itemsize == 0:
             raise base.bad(
-                path, f"expected labels that are integers or strings, got {base.shown(str(header.dtype))}; convert them"
+                path, f"expected labels that are numbers or strings, got {base.shown(str(header.dtype))}; convert them"
             )
         shape = header.shape[:1] if len(header.shape) == 2 and header.shape[1] == 1 else header.shape
         if len(shape) != 1:
@@ -408,9 +408,13 @@ def _npy_labels(path: str, limit: int | None) -> list[str]:
         count = shape[0] if limit is None else min(limit, shape[0])
         raw = np.empty(count * header.dtype.itemsize, dtype=np.uint8)
         file.read_at(header.offset, raw)
+    values = raw.view(header.dtype)
+    if header.dtype.kind == "f" and not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise base.bad(path, f"expected finite labels, got {values[row]} in row {row}; repair them")
     try:
-        return [str(v) for v in raw.view(header.dtype).tolist()]
-    except ValueError:  # code points beyond Unicode
+        return [str(v) for v in values.tolist()]
+    except (ValueError, SystemError):  # code points beyond Unicode
         raise base.corrupt(path, "expected strings, got code points that do not exist; save it again") from None
 
 
@@ -458,8 +462,8 @@ def _json_labels(path: str, key: str | None, max_ratio: float) -> Iterator[tuple
                     f"line {number}: expected the key {name or 'label'!r}, got the keys {keys}; choose with key=...",
                 )
             value = value[name]
-        if not isinstance(value, (str, int)):
+        if not isinstance(value, (str, int)) and not (isinstance(value, float) and math.isfinite(value)):
             raise base.bad(
-                path, f"line {number}: expected a label that is a string or an integer, got {base.shown(value, 40)}"
+                path, f"line {number}: expected a label that is a string or a number, got {base.shown(value, 40)}"
             )
         yield number, _clean(path, number, str(value), "the label")
