@@ -26,6 +26,7 @@ class Map(Method):
 
     takes: ClassVar[Kind] = "dense"
     gives: ClassVar[Kind] = "dense"
+    euclidean: ClassVar[bool] = False  # whether its results are near by l2 under whatever metric the input is
 
     def fit(self, x: F32, target: F32 | None = None, *, metric: Metric = "dot", rng: np.random.Generator) -> Self:
         """Learn from rows ``[n, d]``."""

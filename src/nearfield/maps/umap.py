@@ -38,9 +38,10 @@ class UMAP(Map):
     """Lays out ``rows`` sampled rows in ``dim`` dimensions, and places others among their ``k`` nearest of them.
 
     ``min_dist`` is how close points may lie; ``epochs=None`` lets UMAP choose. Distances are Euclidean,
-    which for rows of unit length order as cosine does.
+    which for rows of unit length order as cosine does; codes of a layout are scored by l2 under every metric.
     """
 
+    euclidean: ClassVar[bool] = True
     skips: ClassVar[dict[str, str]] = {"repeatable": "UMAP promises no equal layouts over machines and threads"}
 
     dim: Annotated[int, Range(1)] = 2

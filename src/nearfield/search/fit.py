@@ -56,6 +56,8 @@ class Fitted:
         """The metric under which one codec's rows are scored."""
         if first and self.as_given:
             return self.metric
+        if first and any(m.euclidean for m in self.maps):
+            return "l2"
         if self.metric == "hamming":  # bits as 0/1 floats: the squared distance is the Hamming distance
             return "l2"
         return "dot" if self.metric == "cosine" else self.metric
