@@ -19,7 +19,6 @@ from nearfield.store import io
 from nearfield.store import io_base as base
 
 _HIGHEST = 100  # a document of grade g gains 2 ** g - 1
-_HEADS = {"query-id", "query_id", "qid", "query"}
 _DIGITS = 18  # of the longest row number: int() refuses thousands of digits, and no row has such a number
 
 

@@ -144,9 +144,12 @@ def to_f32(block: NDArray[Any], start: int = 0, name: str = "vectors") -> F32:
 
 
 def _measurable(block: NDArray[Any], start: int, name: str) -> F32:
-    """A float32 block whose distances and products float32 can hold."""
-    out = to_f32(block, start, name)
-    long = np.zeros(0, np.int64) if block.dtype.kind != "f" or seems_finite(out) else _too_long(out)
+    """A finite float32 block whose distances and products float32 can hold."""
+    out = _as_f32(block)
+    if block.dtype.kind != "f" or seems_finite(out):
+        return out
+    refuse_nonfinite(out, start, name)
+    long = _too_long(out)
     if long.size:
         raise _not_held(long + start, name)
     return out
