@@ -36,6 +36,7 @@ ROOM_WORDS = {
     "codecs": "Vectors to bytes, and scores from those bytes. A plan has one.",
     "indexes": "Find the best rows. A plan has one; `flat` where none is named.",
     "encoders": "Texts to vectors. They stand outside of plans: `fit(encoder=)`, `--encoder`.",
+    "fusers": "Several ranked lists of one query become one: `search(fuse=)` of a collection, `--fuse`.",
     "steps": "What stands behind the index in a plan.",
 }
 

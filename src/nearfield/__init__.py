@@ -18,6 +18,15 @@ __version__ = "0.1.0"
 
 # name -> the module that holds it; imported at first use, so that `import nearfield` costs nothing
 _LAZY = {
+    "Words": "nearfield.search.words",
+    "convert": "nearfield.search.words_convert",
+    "concat": "nearfield.search.words_views",
+    "open": "nearfield.opening",
+    "Collection": "nearfield.collection.collection",
+    "dense": "nearfield.store.fields",
+    "sparse": "nearfield.store.fields",
+    "ragged": "nearfield.store.fields",
+    "key": "nearfield.store.filters",
     "Plan": "nearfield.search.plan",
     "Packed": "nearfield.search.packed",
     "load": "nearfield.search.file",
@@ -37,14 +46,26 @@ if TYPE_CHECKING:
     from nearfield.about import methods as methods
     from nearfield.about import papers as papers
     from nearfield.adviser.advise import advise as advise
+    from nearfield.collection.collection import Collection as Collection
     from nearfield.core.errors import NearfieldError as NearfieldError
     from nearfield.core.hits import Hits as Hits
     from nearfield.core.report import Report as Report
+    from nearfield.opening import open as open
     from nearfield.search.file import load as load
     from nearfield.search.packed import Packed as Packed
     from nearfield.search.plan import Plan as Plan
+    from nearfield.search.words import Words as Words
+    from nearfield.search.words_convert import convert as convert
+    from nearfield.search.words_views import concat as concat
+    from nearfield.store.fields import dense as dense
+    from nearfield.store.fields import ragged as ragged
+    from nearfield.store.fields import sparse as sparse
+    from nearfield.store.filters import key as key
 
-__all__ = ["Hits", "NearfieldError", "Packed", "Plan", "Report", "advise", "info", "load", "methods", "papers"]
+__all__ = [
+    "Collection", "Hits", "NearfieldError", "Packed", "Plan", "Report", "Words", "advise", "concat", "convert",
+    "dense", "info", "key", "load", "methods", "open", "papers", "ragged", "sparse",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

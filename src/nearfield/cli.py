@@ -7,97 +7,28 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
-import warnings
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
 import nearfield
-from nearfield.core.errors import BadInput, DataWarning, NearfieldError
-from nearfield.core.protocols import METRICS, Progress
-
-# They would break a line of results, or tell a terminal to do something: text out of a file may hold any of them.
-_CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029], " ")
-_METRIC = click.option(
-    "--metric", type=click.Choice(METRICS), default="cosine", show_default=True, help="What is near."
+from nearfield import cli_collection
+from nearfield.cli_base import (
+    AS_JSON,
+    CONTROLS,
+    ENCODER,
+    KEY,
+    METRIC,
+    ON_ZERO,
+    SEED,
+    Verb,
+    one_line,
+    progress_bar,
+    verb,
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
-_SEED = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed gives the same bytes."
-)
-_ZERO = click.option("--on-zero", type=click.Choice(["raise", "keep"]), default="raise", show_default=True,
-                     help="Zero vectors under cosine: refuse, or keep with score 0.")  # fmt: skip
-_ENCODER = click.option("--encoder", default=None, help="Encoder for texts (default: the one built in).")
-_KEY = click.option("--key", default=None, help="Name of the array, data set or column inside the file.")
-
-
-# What is quoted and a call of a method in plan text, which are left as they are; an option as Python writes it, which
-# stands as a word of its own: name=, name='value'; or its name before a colon, which says what the message is about.
-_OPTION = (
-    r"""(?<!\w)(?:'[^'\n]*'|"[^"\n]*")(?!\w)|\w+\((?:[^()]|\([^()]*\))*\)"""
-    r"""|(?<![^\s(])([a-z]\w*)=("[^"]*"|'[^']*'|\.\.\.|-?\w+(?:\.\d+)?)?(?=[\s,;)]|\.?(?:\s|$))"""
-    r"""|\A([a-z]\w*)(?=: )"""
-)
-_NAMES = {"rng": "seed", "latency_us": "latency", "bytes": "bytes_", "all": "all_", "verify": "no_verify"}
-
-
-class Verb(click.Command):
-    """A verb: what the library says about its options is told as the flags that the user can type."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run it; an error is one line, and so is a warning about the data."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", DataWarning)
-            warnings.showwarning = self._show
-            try:
-                return super().invoke(ctx)
-            except NearfieldError as error:
-                raise click.ClickException(self.in_flags(one_line(error))) from error
-            except KeyboardInterrupt:
-                raise click.Abort from None  # from KeyboardInterrupt click would make one, and print an empty line
-
-    def in_flags(self, text: str) -> str:
-        """The text with this verb's options as flags: ``on_zero='keep'`` becomes ``--on-zero keep``.
-
-        What the user typed, such as the path ``seed=7/a.npy``, stays as it is.
-        """
-        return re.sub("|".join([*_typed(), _OPTION]), self._flag, text)
-
-    def _flag(self, found: re.Match[str]) -> str:
-        name, value = found[1] or found[3], (found[2] or "").strip("\"'")
-        option = next((p for p in self.params if p.name == _NAMES.get(name, name)), None)
-        if not isinstance(option, click.Option):
-            return found[0]
-        flag = max(option.opts, key=len)
-        return flag if option.is_flag or not value else f"{flag} {value}"
-
-    def _show(
-        self,
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
-        click.echo(f"nearfield: warning: {self.in_flags(one_line(message))}", err=True)
-
-
-def _typed() -> list[str]:
-    """What the user typed, as patterns: parts of paths that look like an option, and what a message may begin with."""
-    context = click.get_current_context(silent=True)
-    values = [] if context is None else list(context.params.values())
-    words = [w for v in values for w in (v if isinstance(v, tuple) else [v]) if isinstance(w, str)]
-    parts = sorted({part for word in words for part in word.split(os.sep) if "=" in part}, key=len, reverse=True)
-    return [*map(re.escape, parts), *(rf"\A{re.escape(word)}(?=: )" for word in words)]
-
-
-def one_line(what: object) -> str:
-    """Text out of a file or a message on one line that does nothing else to a terminal."""
-    return " ".join(str(what).split()).translate(_CONTROLS)
+from nearfield.core.errors import BadInput, NearfieldError
 
 
 class Verbs(click.Group):
@@ -110,18 +41,6 @@ class Verbs(click.Group):
 @click.version_option(nearfield.__version__, prog_name="nearfield")
 def cli() -> None:
     """nearfield: measure the trade-off on your own vectors, pick the smallest plan, search with it."""
-
-
-def progress_bar() -> Progress | None:
-    """Progress on stderr for a terminal; nothing elsewhere."""
-    if not sys.stderr.isatty():
-        return None
-
-    def show(what: str, done: int, total: int) -> None:
-        end = "\n" if done >= total else ""
-        click.echo(f"\r{what}: {done}/{total}\033[K{end}", err=True, nl=False)
-
-    return show
 
 
 def _read(path: str, key: str | None, encoder: str | None, *, what: str = "vectors") -> tuple[Any, Any, Any, Any]:
@@ -147,7 +66,7 @@ def _read(path: str, key: str | None, encoder: str | None, *, what: str = "vecto
 @click.option("--bytes", "bytes_", type=float, help="Most bytes a row.")
 @click.option("--smaller", help="How many times smaller than float32, such as 8x.")
 @click.option("--latency", type=float, help="Most microseconds a query.")
-@_METRIC
+@METRIC
 @click.option("-k", default=10, show_default=True, help="Neighbours: recall@k.")
 @click.option(
     "--sample",
@@ -159,11 +78,11 @@ def _read(path: str, key: str | None, encoder: str | None, *, what: str = "vecto
 @click.option("--all", "all_", is_flag=True, help="Sweep the slow reducers too.")
 @click.option("--no-verify", is_flag=True, help="Do not check the chosen plan on every row.")
 @click.option("--plot", type=click.Path(dir_okay=False), help="Write the picture (.png or .svg); extra: plot.")
-@_KEY
-@_ENCODER
-@_ZERO
-@_SEED
-@_JSON
+@KEY
+@ENCODER
+@ON_ZERO
+@SEED
+@AS_JSON
 def advise(corpus: str, **given: Any) -> None:
     """Measure plans on CORPUS and pick the smallest that keeps the quality asked for."""
     if given["plot"]:
@@ -196,17 +115,9 @@ def advise(corpus: str, **given: Any) -> None:
         verify=not given["no_verify"],
         progress=progress_bar(),
     )
-    click.echo(advice.to_json() if given["as_json"] else _verb().in_flags(str(advice)))
+    click.echo(advice.to_json() if given["as_json"] else verb().in_flags(str(advice)))
     if given["plot"]:
         advice.plot(given["plot"])
-
-
-def _verb() -> Verb:
-    """The verb that runs."""
-    command = click.get_current_context().command
-    if not isinstance(command, Verb):
-        raise TypeError(f"{command.name} is not a verb")
-    return command
 
 
 def _times(text: str | None) -> float | None:
@@ -223,12 +134,12 @@ def _times(text: str | None) -> float | None:
 @click.argument("out", type=click.Path(dir_okay=False))
 @click.option("--plan", required=True, help="The plan, as advise prints it.")
 @click.option("--queries", help="Sample queries, for plans that use them (leanvec).")
-@_METRIC
-@_KEY
-@_ENCODER
-@_ZERO
-@_SEED
-@_JSON
+@METRIC
+@KEY
+@ENCODER
+@ON_ZERO
+@SEED
+@AS_JSON
 def compress(corpus: str, out: str, **given: Any) -> None:
     """Apply a plan to every row of CORPUS and write one .nf file."""
     plan = nearfield.Plan(given["plan"])
@@ -274,17 +185,30 @@ def compress(corpus: str, out: str, **given: Any) -> None:
 @click.option("--queries", help="Query vectors (or texts), any format that advise reads.")
 @click.option("-k", default=10, show_default=True, help="How many rows for each query.")
 @click.option("--budget", type=int, default=None, help="Rows that the first stage may score for a query.")
-@_KEY
-@_ENCODER
-@_ZERO
-@_JSON
+@click.option("--where", default=None, help='A filter on metadata (collections), such as "year > 2020".')
+@click.option("--fuse", default=None, help="How rankings are fused (collections): rrf, weighted, combsum ...")
+@click.option("--field", default=None, help="The vector field (collections), where there are several.")
+@click.option("--explain", is_flag=True, help="Tell on stderr which way was taken (collections).")
+@KEY
+@ENCODER
+@ON_ZERO
+@AS_JSON
 def search(file: str, text: str | None, **given: Any) -> None:
-    """Search FILE with TEXT, or with --queries; prints id, score and text of the best rows.
+    """Search FILE, a .nf file or a collection's folder, with TEXT or --queries; prints id, score and text.
 
-    With --json one array on stdout: the hits of TEXT, or with --queries an array of hits for each query.
+    Of a .nf file with --json one array on stdout: the hits of TEXT, or with --queries an array of hits for each query.
+    Of a collection a line of JSON for each hit; TEXT is ranked by its words and, where an encoder is recorded, by its
+    meaning.
     """
     if (text is None) == (given["queries"] is None):
         raise BadInput('search: expected either a text, such as "warm socks", or --queries, and not both')
+    if cli_collection.is_collection(file):
+        queries_there = None if text is not None else _query_source(given)
+        cli_collection.search_rows(file, text, queries_there, given)
+        return
+    for name in ("where", "fuse", "field", "explain"):
+        if given[name]:
+            raise BadInput(f"{name}: expected a collection's folder, as a .nf file holds no metadata, got {file!r}")
     packed = nearfield.load(file)
     queries: Any = [text] if text is not None else _query_source(given)
     hits = packed.search(
@@ -298,7 +222,7 @@ def search(file: str, text: str | None, **given: Any) -> None:
         for hit in found_hits:
             lead = f"{number}\t" if len(hits) > 1 else ""
             click.echo(
-                f"{lead}{str(hit.id).translate(_CONTROLS)}\t{hit.score:.4f}"
+                f"{lead}{str(hit.id).translate(CONTROLS)}\t{hit.score:.4f}"
                 + (f"\t{one_line(hit.text)}" if hit.text else "")
             )
 
@@ -313,8 +237,8 @@ def _query_source(given: dict[str, Any]) -> Any:
 @cli.command()
 @click.argument("texts")
 @click.argument("out", type=click.Path(dir_okay=False))
-@_ENCODER
-@_JSON
+@ENCODER
+@AS_JSON
 def encode(texts: str, out: str, encoder: str | None, as_json: bool) -> None:
     """Encode TEXTS (JSON lines, or a text a line) into OUT, a .npy file of float32."""
     from nearfield.search.encoding import as_encoder, encode_texts
@@ -331,9 +255,12 @@ def encode(texts: str, out: str, encoder: str | None, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("file", required=False)
-@_JSON
+@AS_JSON
 def info(file: str | None, as_json: bool) -> None:
-    """Tell what this installation holds, or what a .nf FILE holds."""
+    """Tell what this installation holds, or what a .nf FILE or a collection's folder holds."""
+    if file is not None and cli_collection.is_collection(file):
+        cli_collection.describe(file, as_json)
+        return
     if file is None:
         told = nearfield.info()
     else:
@@ -361,7 +288,7 @@ def info(file: str | None, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("room", required=False)
-@_JSON
+@AS_JSON
 def methods(room: str | None, as_json: bool) -> None:
     """List every method: its room, status, papers and what it is."""
     found = nearfield.methods(room)
@@ -375,7 +302,7 @@ def methods(room: str | None, as_json: bool) -> None:
 
 @cli.command()
 @click.option("--served", is_flag=True, help="Only papers that a method serves.")
-@_JSON
+@AS_JSON
 def papers(served: bool, as_json: bool) -> None:
     """List all papers, the methods that serve each, and what their claims tests measured."""
     found = [p for p in nearfield.papers() if p["methods"] or p["claims"] or not served]
@@ -392,7 +319,7 @@ def papers(served: bool, as_json: bool) -> None:
 @cli.command()
 @click.argument("suites", nargs=-1)
 @click.option("--quick", is_flag=True, help="Few rows, to see that everything works; nothing is kept.")
-@_JSON
+@AS_JSON
 def bench(suites: tuple[str, ...], quick: bool, as_json: bool) -> None:
     """Run benchmark SUITES (all when none is named) of a checkout against peers."""
     import runpy
@@ -410,7 +337,7 @@ def bench(suites: tuple[str, ...], quick: bool, as_json: bool) -> None:
 @cli.command()
 @click.option("--out", default="nearfield-demo", show_default=True, help="Folder for the file and the picture.")
 @click.option("--limit", type=click.IntRange(min=100), default=None, help="Only so many passages.")
-@_JSON
+@AS_JSON
 def demo(out: str, limit: int | None, as_json: bool) -> None:
     """Show the main job on the docstrings of the standard library."""
     from nearfield.demo import run
@@ -418,6 +345,10 @@ def demo(out: str, limit: int | None, as_json: bool) -> None:
     told = run(out, lambda line: click.echo(line, err=as_json), limit=limit)
     if as_json:
         click.echo(json.dumps(told, ensure_ascii=False))
+
+
+for _made in cli_collection.VERBS:
+    cli.add_command(_made)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -54,6 +54,26 @@ class NotWritten(NearfieldError, OSError):
     """A file could not be written; names it, says why and what to do."""
 
 
+class StorageFull(NotWritten):
+    """The disk is full; what was there before is intact."""
+
+
+class Locked(NearfieldError, TimeoutError):
+    """Another writer holds the lock; ``pid``, ``host`` and ``since`` tell which."""
+
+    def __init__(self, message: str, pid: int = 0, host: str = "", since: str = "") -> None:
+        super().__init__(message)
+        self.pid, self.host, self.since = pid, host, since
+
+
+class ReadOnly(NearfieldError, PermissionError):
+    """A write where only reading was asked for, or is possible; says why."""
+
+
+class Cancelled(NearfieldError, TimeoutError):
+    """A search was stopped before it was done: by its timeout, or because it was asked to."""
+
+
 class DataWarning(UserWarning):
     """Something in the user's data is odd, and is used all the same; the command line tells it in one line."""
 
@@ -72,3 +92,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
     guess = "did you mean " + " or ".join(repr(c) for c in close) + "? " if close else ""
     return f"{guess}known: {', '.join(names)}"
+
+
+class BadFilter(BadInput):
+    """A filter that cannot be read, or that compares what does not compare; says where and what was expected."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,77 @@ class Hit:
     score: float
     text: str | None = None
     row: int = -1
+
+
+def distances(scores: F32, metric: Metric) -> F32 | None:
+    """Scores as distances, smaller is nearer, where the metric has one.
+
+    >>> distances(np.array([-4.0], dtype=np.float32), "l2").tolist()
+    [2.0]
+    """
+    if metric == "l2":
+        return np.asarray(np.sqrt(np.maximum(-scores, 0)), dtype=np.float32)
+    if metric == "cosine":
+        return np.asarray(1 - scores, dtype=np.float32)
+    return np.asarray(-scores, dtype=np.float32) if metric == "hamming" else None
+
+
+class HitList(list[Any]):
+    """The hits of one query, best first: a list of them, with ``ids`` and ``scores`` of all at once.
+
+    ``explain`` tells how they were found, where that was asked for.
+    """
+
+    def __init__(self, hits: Iterable[Any] = (), *, explain: dict[str, Any] | None = None) -> None:
+        super().__init__(hits)
+        self.explain = explain
+
+    @property
+    def ids(self) -> list[Any]:
+        """The id of each hit."""
+        return [hit.id for hit in self]
+
+    @property
+    def scores(self) -> F32:
+        """The score of each hit, float32 ``[j]``; larger is nearer."""
+        return np.array([hit.score for hit in self], dtype=np.float32)
+
+    @property
+    def distances(self) -> F32 | None:
+        """The distance of each hit, float32 ``[j]``, smaller is nearer; None where the scores are no distances."""
+        found = [hit.distance for hit in self]
+        return None if any(d is None for d in found) else np.array(found, dtype=np.float32)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Plain dictionaries, ready for JSON but for timestamps."""
+        return [hit.to_dict() for hit in self]
+
+    def to_pandas(self) -> Any:
+        """A pandas frame: id, score, text and a column for each key of the metadata."""
+        from nearfield.core.optional import require
+
+        pandas = require("pandas", extra="pandas")
+        return pandas.DataFrame([{**d.pop("meta", {}), **d} for d in self.to_dicts()])
+
+
+class HitLists(list[HitList]):
+    """The hits of several queries: a list for each."""
+
+    @property
+    def ids(self) -> Any:
+        """The ids ``[m, k]`` as an object array, None where fewer than ``k`` rows match."""
+        out = np.full((len(self), max(map(len, self), default=0)), None, dtype=object)
+        for i, hits in enumerate(self):
+            out[i, : len(hits)] = hits.ids
+        return out
+
+    @property
+    def scores(self) -> F32:
+        """The scores, float32 ``[m, k]``, -inf where fewer than ``k`` rows match."""
+        out = np.full((len(self), max(map(len, self), default=0)), -np.inf, dtype=np.float32)
+        for i, hits in enumerate(self):
+            out[i, : len(hits)] = hits.scores
+        return out
 
 
 @dataclass
@@ -56,11 +127,7 @@ class Hits:
     @property
     def distance(self) -> F32 | None:
         """The distance, smaller is nearer, where the metric has one: l2, cosine (1 - score), Hamming."""
-        if self.metric == "l2":
-            return np.asarray(np.sqrt(np.maximum(-self.scores, 0)), dtype=np.float32)
-        if self.metric == "cosine":
-            return np.asarray(1 - self.scores, dtype=np.float32)
-        return np.asarray(-self.scores, dtype=np.float32) if self.metric == "hamming" else None
+        return distances(self.scores, self.metric)
 
     def __len__(self) -> int:
         return int(self.rows.shape[0])

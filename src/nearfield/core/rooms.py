@@ -20,7 +20,7 @@ from typing import Any
 from nearfield.core.errors import BadPlan, Unknown, did_you_mean
 from nearfield.core.method import Method
 
-ROOMS = ("maps", "codecs", "indexes", "encoders")
+ROOMS = ("maps", "codecs", "indexes", "encoders", "fusers")
 _PACKAGE = Path(__file__).resolve().parents[1]
 _FIELDS = ("paper", "needs", "status", "slow")
 

@@ -27,7 +27,7 @@ def save(packed: Packed, path: str | os.PathLike[str]) -> None:
     with _writer(path) as writer:
         for name, column in packed.columns.items():
             writer.add(name, column)
-        writer.finish(_add_state(writer, packed.fitted))
+        writer.finish(add_state(writer, packed.fitted))
 
 
 def _writer(path: str | os.PathLike[str]) -> SegmentWriter:
@@ -54,7 +54,7 @@ def save_streamed(
         encode_columns(fitted, batch, writer, on_zero=on_zero, progress=progress)
         for name, column in extra.items():
             writer.add(name, column)
-        writer.finish(_add_state(writer, fitted))
+        writer.finish(add_state(writer, fitted))
     return load(path)
 
 
@@ -80,7 +80,7 @@ def load(path: str | os.PathLike[str]) -> Packed:
 
 
 def _open(segment: Segment) -> Packed:
-    fitted = _restore(segment)
+    fitted = restore_state(segment)
     names = [c for c in segment.names() if not c.startswith("state.")]
     columns = {name: segment.column(name, verify=False) for name in names}
     if interleaved(fitted.codec) and columns["codes"].ndim == 2:  # so nibbles of levels were first written
@@ -97,7 +97,8 @@ def _methods(fitted: Fitted) -> list[tuple[str, Method]]:
     return out
 
 
-def _add_state(writer: SegmentWriter, fitted: Fitted) -> dict[str, Any]:
+def add_state(writer: SegmentWriter, fitted: Fitted) -> dict[str, Any]:
+    """Write what the steps of a Plan learned; returns the rest, for the footer."""
     scalars: dict[str, dict[str, Any]] = {}
     for label, method in _methods(fitted):
         scalars[label] = {}
@@ -121,7 +122,8 @@ def _add_state(writer: SegmentWriter, fitted: Fitted) -> dict[str, Any]:
     }
 
 
-def _restore(segment: Segment) -> Fitted:
+def restore_state(segment: Segment) -> Fitted:
+    """The inverse of ``add_state``."""
     meta = segment.meta
     check_meta(meta)
     plan, n, d = Plan(meta["plan"]), meta["n"], meta["d"]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.store import io_base as base
-from nearfield.store import io_npy, io_records, io_text, io_words
+from nearfield.store import io_csv, io_npy, io_records, io_safetensors, io_text, io_words
 from nearfield.store.atomic import AtomicFile
 from nearfield.store.io_base import MAX_RATIO, PathLike, Source
 from nearfield.store.io_text import Labels, Pairs, Texts
@@ -27,13 +27,17 @@ __all__ = [
 ]  # fmt: skip
 
 PARQUET = (".parquet", ".pq")
+IPC = (".arrow", ".feather")
 HDF5 = (".hdf5", ".h5")
+CSV = (".csv", ".tsv")
 WORDS = (".vec", ".txt", ".glove")
-SUFFIXES = (".npy", ".npz", *PARQUET, *io_records.VECS, *io_records.BINS, *HDF5, *WORDS, ".bin")
+SUFFIXES = (
+    ".npy", ".npz", ".safetensors", *PARQUET, *IPC, *io_records.VECS, *io_records.BINS, *HDF5, *CSV, *WORDS, ".bin",
+)  # fmt: skip
+TEXT = (*WORDS, *CSV)
 _HINTS = {
-    ".jsonl": "JSON lines hold texts: read_texts reads them", ".ndjson": "JSON lines hold texts: "
-    "read_texts reads them",
-    ".csv": "save the numbers with numpy.save", ".tsv": "save the numbers with numpy.save",
+    ".jsonl": "JSON lines hold rows: read_rows reads them whole, read_texts their texts",
+    ".ndjson": "JSON lines hold rows: read_rows reads them whole, read_texts their texts",
     ".pkl": "pickles are never loaded; save with numpy.save", ".pickle": "pickles are never loaded; save "
     "with numpy.save",
     ".pt": "pickles are never loaded; save with numpy.save(path, tensor.numpy())",
@@ -50,14 +54,14 @@ def read_vectors(
 ) -> Source:
     """Open a file of vectors as rows that are read a block at a time.
 
-    Use it for anything too large for memory, or in a format of other tools: ``.npy``, ``.npz``, Parquet
-    (extra ``arrow``), fvecs, bvecs, ivecs, the bin files of big-ann-benchmarks (fbin, f16bin, u8bin,
-    i8bin, ibin), HDF5 of ann-benchmarks (extra ``hdf5``), word2vec, GloVe and fastText text (.vec, .txt,
-    also .gz) and word2vec binary (.bin), the words being ``ids``.
+    Use it for anything too large for memory, or in a format of other tools: ``.npy``, ``.npz``, ``.safetensors``,
+    Parquet and Arrow IPC (extra ``arrow``), fvecs, bvecs, ivecs, the bin files of big-ann-benchmarks (fbin, f16bin,
+    u8bin, i8bin, ibin), HDF5 of ann-benchmarks (extra ``hdf5``), numbers in CSV and TSV (also .gz), word2vec, GloVe
+    and fastText text (.vec, .txt, also .gz) and word2vec binary (.bin), the words being ``ids``.
 
-    ``key`` names an array of an .npz or a dataset of an HDF5 file (default ``train``), ``column`` a
-    Parquet column, ``limit`` keeps the first rows only, ``max_ratio`` is how many times its packed size
-    an array over 256 MiB may unpack to. Values are not looked at: NaN is found when rows are used.
+    ``key`` names an array of an .npz, a tensor of a .safetensors or a dataset of an HDF5 file (default ``train``),
+    ``column`` a Parquet or Arrow column, ``limit`` keeps the first rows only, ``max_ratio`` is how many times its
+    packed size an array over 256 MiB may unpack to. Values are not looked at: NaN is found when rows are used.
 
     Raises ``BadInput`` for what is no table of vectors, ``Corrupt`` for damaged files, ``MissingExtra``.
 
@@ -71,7 +75,7 @@ def read_vectors(
     name, most = base.check_path(path), base.check_limit(limit)
     suffix = io_text.suffix_of(name)
     packed = name.lower().endswith(".gz")
-    if suffix not in SUFFIXES or (packed and suffix not in WORDS):
+    if suffix not in SUFFIXES or (packed and suffix not in TEXT):
         shown = f"{suffix}.gz" if packed else suffix or "no suffix"
         hint = (
             "unpack it first (gunzip)" if packed and suffix in SUFFIXES else _HINTS.get(suffix, "convert or rename it")
@@ -83,10 +87,12 @@ def read_vectors(
 
 def _check_options(name: str, suffix: str, key: str | None, column: str | None) -> None:
     """An option that a format has no use for is a mistake, not something to pass over."""
-    if key is not None and suffix not in (".npz", *HDF5):
-        raise base.bad(name, f"key={key!r} names an array in .npz or HDF5, got a {suffix} file; leave it out")
-    if column is not None and suffix not in PARQUET:
-        raise base.bad(name, f"column={column!r} names a Parquet column, got a {suffix} file; leave it out")
+    if key is not None and suffix not in (".npz", ".safetensors", *HDF5):
+        raise base.bad(
+            name, f"key={key!r} names an array in .npz, .safetensors or HDF5, got a {suffix} file; leave it out"
+        )
+    if column is not None and suffix not in (*PARQUET, *IPC):
+        raise base.bad(name, f"column={column!r} names a Parquet or Arrow column, got a {suffix} file; leave it out")
 
 
 def _opener(
@@ -96,6 +102,10 @@ def _opener(
         return lambda: io_npy.read_npy(name, limit)
     if suffix == ".npz":
         return lambda: io_npy.read_npz(name, key, limit, max_ratio)
+    if suffix == ".safetensors":
+        return lambda: io_safetensors.read_safetensors(name, key, limit)
+    if suffix in CSV:
+        return lambda: io_csv.read_csv(name, limit, max_ratio)
     if suffix in io_records.VECS:
         return lambda: io_records.read_vecs(name, suffix, limit)
     if suffix in io_records.BINS:
@@ -108,6 +118,10 @@ def _opener(
         from nearfield.store import io_arrow
 
         return lambda: io_arrow.read_parquet(name, column, limit, max_ratio)
+    if suffix in IPC:
+        from nearfield.store import io_ipc
+
+        return lambda: io_ipc.read_ipc(name, column, limit, max_ratio)
     from nearfield.store import io_hdf5
 
     return lambda: io_hdf5.read_hdf5(name, key, limit, max_ratio)

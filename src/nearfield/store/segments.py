@@ -137,7 +137,7 @@ def _bytes_of(array: NDArray[Any]) -> memoryview:
 class Segment:
     """A file opened for reading: columns are mapped, and verified a MiB at a time at first touch."""
 
-    def __init__(self, path: str | os.PathLike[str], kind: str) -> None:
+    def __init__(self, path: str | os.PathLike[str], kind: str | None) -> None:
         self.path = Path(path)
         try:
             self.nbytes = self.path.stat().st_size
@@ -149,7 +149,8 @@ class Segment:
             raise BadInput(f"{self.path}: no such file") from None
         except IsADirectoryError:
             raise BadInput(f"{self.path}: expected a .nf file, got a folder") from None
-        if footer.get("kind") != kind:
+        self.kind = str(footer.get("kind"))
+        if kind is not None and self.kind != kind:
             raise BadInput(f"{self.path}: expected a file of kind {kind!r}, got {footer.get('kind')!r}")
         self.meta: dict[str, Any] = footer["meta"]
         self._columns: dict[str, Any] = footer["columns"]
@@ -249,6 +250,14 @@ class Segment:
         if gap.any():
             at = start + int(np.flatnonzero(gap)[0])
             raise Corrupt(f"{self.path}: damaged at offset {at}: expected zeros between columns, got {gap[at - start]}")
+
+
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """The kind of a file, such as ``packed`` or ``words``; blank where it is none of ours."""
+    try:
+        return Segment(path, None).kind
+    except (BadInput, Corrupt):
+        return ""
 
 
 def _are_sizes(values: Any) -> bool:

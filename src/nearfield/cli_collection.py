@@ -1,0 +1,394 @@
+"""Verbs of Collections: folders of rows that are added, searched, changed, kept sound."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from datetime import date
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+import nearfield
+from nearfield.cli_base import AS_JSON, ENCODER, METRIC, ON_ZERO, SEED, Verb, one_line, progress_bar
+from nearfield.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from nearfield.collection.collection import Collection
+    from nearfield.store.rows import RowBatch
+
+_WHERE = click.option("--where", default=None, help="A filter, such as \"year > 2020 and lang in ('de', 'fr')\".")
+_FIELD = click.option("--field", default=None, help="The vector field, where there are several.")
+_SHOWN = 60
+
+
+def is_collection(path: str) -> bool:
+    """Whether a path leads to a Collection's folder."""
+    return os.path.isdir(path)
+
+
+def _open(folder: str, *, write: bool = False, encoder: str | None = None) -> closing[Collection]:
+    """A Collection that is there."""
+    return closing(nearfield.open(folder, mode="a" if write else "r", encoder=encoder))
+
+
+def plain(value: Any) -> Any:
+    """What JSON cannot say: times as ISO text, arrays as lists."""
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value)
+
+
+def dump(value: Any) -> str:
+    """One line of JSON."""
+    return json.dumps(value, ensure_ascii=False, default=plain)
+
+
+def _ids(folder: Collection, given: Iterable[str]) -> list[Any]:
+    """Ids as the Collection has them: numbers where these are numbers."""
+    if folder.info()["ids"] != "int":
+        return list(given)
+    out = []
+    for text in given:
+        try:
+            out.append(int(text))
+        except ValueError:
+            raise BadInput(f"ids: expected whole numbers, as those that are there, got {text!r}") from None
+    return out
+
+
+@click.command(cls=Verb)
+@click.argument("folder")
+@click.argument("files", nargs=-1, required=True)
+@click.option("--id", "id_", default=None, help="Column or key of the ids (default: found by name).")
+@click.option("--text", default=None, help="Column or key of the texts.")
+@click.option("--vector", default=None, help="Column or key of the vectors.")
+@click.option("--dim", type=int, default=None, help="Width of the vectors of a new collection (default: the file's).")
+@click.option("--tokenizer", default=None, help="How a new collection cuts words: porter, unicode61, ascii, trigram.")
+@click.option("--batch", type=click.IntRange(min=1), default=10_000, show_default=True, help="Rows of one commit.")
+@click.option("--new-only", is_flag=True, help="Refuse ids that are there.")
+@METRIC
+@ENCODER
+@ON_ZERO
+@AS_JSON
+def add(folder: str, files: tuple[str, ...], as_json: bool, **given: Any) -> None:
+    """Write the rows of FILES into FOLDER, in place of those of the same ids; makes the collection if it is new.
+
+    FILES: JSON lines, CSV, Parquet, Arrow, BEIR folders, or vectors in any format that advise reads. Texts without
+    vectors are encoded.
+    """
+    from nearfield.store.exchange import read_rows
+
+    def rows() -> Iterator[RowBatch]:
+        for file in files:
+            yield from read_rows(file, id=given["id_"], text=given["text"], vector=given["vector"], rows=given["batch"])
+
+    batches = rows()
+    first = next(batches, None)
+    if first is None:
+        raise BadInput(f"add: expected rows in {', '.join(files)}, got none")
+    show, done = progress_bar(), 0
+    with closing(_for_rows(folder, first, given)) as made:
+        write = made.add if given["new_only"] else made.upsert
+        for batch in chain([first], batches):
+            write(*_taken(made, batch, given["encoder"]), texts=batch.texts, meta=batch.meta)
+            done += _length(batch)
+            if show:
+                show("rows", done, 0)
+        told = {"folder": folder, "added": done, "rows": len(made)}
+    click.echo(dump(told) if as_json else f"{folder}: {done} rows written, {told['rows']} there")
+
+
+def _length(batch: RowBatch) -> int:
+    return len(batch.ids or batch.texts or batch.meta or next(iter(batch.vectors.values()), []))
+
+
+def _for_rows(folder: str, first: RowBatch, given: dict[str, Any]) -> Collection:
+    """The Collection, made to fit the first rows where it is not there."""
+    if os.path.exists(os.path.join(folder, "catalog.db")):
+        there: Collection = nearfield.open(folder, encoder=given["encoder"], dim=given["dim"])
+        return there
+    dim, encoder = given["dim"], given["encoder"]
+    if dim is None and first.vectors:
+        value = next(iter(first.vectors.values()))
+        dim = int(value.shape[1]) if hasattr(value, "shape") else len(next(v for v in value if v is not None))
+    elif dim is None and encoder is None:
+        encoder = "static"
+    how = {"metric": given["metric"], "on_zero": given["on_zero"], "tokenizer": given["tokenizer"]}
+    made: Collection = nearfield.open(folder, dim=dim, encoder=encoder, **how)
+    return made
+
+
+def _taken(made: Collection, batch: RowBatch, encoder: str | None) -> tuple[Any, Any]:
+    """Ids and vectors: those of the file, by field where their names are those of fields."""
+    if not batch.vectors:
+        return batch.ids, None
+    fields = made.fields
+    if set(batch.vectors) <= set(fields):
+        return batch.ids, dict(batch.vectors)
+    if len(batch.vectors) == 1 and len(fields) == 1:
+        return batch.ids, next(iter(batch.vectors.values()))
+    got = ", ".join(batch.vectors)
+    raise BadInput(f"vectors: expected the fields {', '.join(fields)}, got {got}; name one by --vector")
+
+
+def search_rows(folder: str, text: str | None, queries: Any, given: dict[str, Any]) -> None:
+    """Search a Collection and print what is found; see the verb ``search``."""
+    with _open(folder, encoder=given["encoder"]) as made:
+        how = {"k": given["k"], "where": given["where"], "field": given["field"], "budget": given["budget"],
+               "fuse": given["fuse"], "explain": given["explain"], "on_zero": given["on_zero"]}  # fmt: skip
+        if queries is None:
+            found = [made.search(text=text, **how)]
+        elif isinstance(queries, list):
+            found = [made.search(q, **how) for q in queries]
+        else:
+            found = list(made.search(queries, **how))
+        for number, hits in enumerate(found):
+            _print_hits(hits, number if len(found) > 1 else None, given["as_json"])
+
+
+def _print_hits(hits: Any, number: int | None, json_: bool) -> None:
+    for hit in hits:
+        if json_:
+            lead = {} if number is None else {"query": number}
+            click.echo(dump(lead | hit.to_dict()))
+        else:
+            lead_text = "" if number is None else f"{number}\t"
+            told = [one_line(hit.id), f"{hit.score:.4f}", one_line(hit.text or dump(hit.meta))[:200]]
+            click.echo(lead_text + "\t".join(told))
+    if hits.explain is not None:
+        click.echo(dump(hits.explain), err=True)
+
+
+@click.command(cls=Verb)
+@click.argument("folder")
+@click.argument("ids", nargs=-1)
+@_WHERE
+@click.option("--limit", type=click.IntRange(min=1), default=None, help="At most so many rows.")
+@click.option("--vectors", is_flag=True, help="With their vectors.")
+@AS_JSON
+def get(folder: str, ids: tuple[str, ...], where: str | None, limit: int | None, vectors: bool, as_json: bool) -> None:
+    """Print the rows of FOLDER with these IDS, or those that --where lets through, a line of JSON each."""
+    if not ids and where is None and limit is None:
+        raise BadInput("get: expected ids, --where or --limit, got none of them")
+    with _open(folder) as made:
+        rows = made.get(_ids(made, ids), limit=limit) if ids else made.get(where=where, limit=limit)
+        for row in rows:
+            click.echo(dump(row.to_dict(vectors=vectors)))
+
+
+@click.command(cls=Verb)
+@click.argument("folder")
+@click.argument("ids", nargs=-1)
+@_WHERE
+@AS_JSON
+def rm(folder: str, ids: tuple[str, ...], where: str | None, as_json: bool) -> None:
+    """Delete the rows of FOLDER with these IDS, or those that --where lets through."""
+    if bool(ids) == (where is not None):
+        raise BadInput("rm: expected either ids or --where, and not both")
+    with _open(folder, write=True) as made:
+        count = made.delete(_ids(made, ids)) if ids else made.delete(where=where)
+        told = {"folder": folder, "deleted": count, "rows": len(made)}
+    click.echo(dump(told) if as_json else f"{folder}: {count} rows deleted, {told['rows']} left")
+
+
+@click.command(cls=Verb)
+@click.argument("folder")
+@click.argument("ids", nargs=-1)
+@_WHERE
+@click.option("--meta", required=True, help='Keys to merge, as JSON: {"lang": "de", "old": null}; null removes one.')
+@click.option("--replace", is_flag=True, help="Put these keys in place of all others.")
+@AS_JSON
+def update(folder: str, ids: tuple[str, ...], where: str | None, meta: str, replace: bool, as_json: bool) -> None:
+    """Change the metadata of rows of FOLDER, by IDS or by --where."""
+    if bool(ids) == (where is not None):
+        raise BadInput("update: expected either ids or --where, and not both")
+    try:
+        value = json.loads(meta)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise BadInput(f"meta: expected a JSON object, got {meta[:_SHOWN]!r}")
+    with _open(folder, write=True) as made:
+        chosen = {"ids": _ids(made, ids)} if ids else {"where": where}
+        count = made.update(**chosen, meta=value, replace=replace)
+    told = {"folder": folder, "updated": count}
+    click.echo(dump(told) if as_json else f"{folder}: {count} rows changed")
+
+
+@click.command(cls=Verb)
+@click.argument("folder")
+@click.option("--purge", is_flag=True, help="Leave no trace of what was deleted on the disk.")
+@AS_JSON
+def compact(folder: str, purge: bool, as_json: bool) -> None:
+    """Merge the segments of FOLDER, drop what was deleted and give the space back."""
+    with _open(folder, write=True) as made:
+        before = made.info()["bytes"]
+        made.compact(purge=purge, progress=progress_bar())
+        now = made.info()
+        told = {
+            "folder": folder,
+            "bytes_before": before,
+            **{k: now[k] for k in ("bytes", "live_bytes", "rows")},
+        }
+    shown = f"{folder}: {before:,} bytes before, {told['bytes']:,} now, {told['live_bytes']:,} of them live"
+    click.echo(dump(told) if as_json else shown)
+
+
+@click.command(cls=Verb)
+@click.argument("folder")
+@AS_JSON
+def check(folder: str, as_json: bool) -> None:
+    """Read every byte of FOLDER; a line for each thing that is wrong, and then exit code 1."""
+    with _open(folder) as made:
+        found = made.check(progress_bar())
+    if as_json:
+        click.echo(dump({"folder": folder, "sound": not found, "found": found}))
+    else:
+        click.echo("\n".join(map(one_line, found)) if found else f"{folder}: sound")
+    if found:
+        raise click.exceptions.Exit(1)
+
+
+@click.command(cls=Verb)
+@click.argument("folder")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be lost.")
+@AS_JSON
+def repair(folder: str, dry_run: bool, as_json: bool) -> None:
+    """Make a damaged FOLDER one that opens again; tells what is lost. The catalogue of before is kept."""
+    from nearfield.collection.health import repair as run
+
+    found = run(Path(folder), dry_run=dry_run)
+    if as_json:
+        click.echo(dump({"folder": folder, "dry_run": dry_run, "lost": found}))
+        return
+    click.echo("\n".join(map(one_line, found)) if found else f"{folder}: nothing to repair")
+
+
+@click.command(cls=Verb)
+@click.argument("folder")
+@click.argument("target")
+@AS_JSON
+def backup(folder: str, target: str, as_json: bool) -> None:
+    """Write a consistent copy of FOLDER into TARGET, a new folder, while others read and write."""
+    with _open(folder, write=True) as made:
+        made.backup(target, progress_bar())
+        told = {"folder": folder, "copy": target, "rows": len(made)}
+    click.echo(dump(told) if as_json else f"{target}: a copy of {told['rows']} rows")
+
+
+@click.command(cls=Verb)
+@click.argument("folder")
+@click.argument("out")
+@_WHERE
+@click.option("--no-vectors", is_flag=True, help="Leave the vectors out.")
+@AS_JSON
+def export(folder: str, out: str, where: str | None, no_vectors: bool, as_json: bool) -> None:
+    """Write the rows of FOLDER into OUT: .jsonl, .csv, .parquet or .arrow."""
+    from nearfield.store.exchange import write_rows
+
+    with _open(folder) as made:
+        count = write_rows(out, _exported(made, where, vectors=not no_vectors))
+    told = {"folder": folder, "file": out, "rows": count}
+    click.echo(dump(told) if as_json else f"{out}: {count} rows")
+
+
+def _exported(made: Collection, where: str | None, *, vectors: bool) -> Iterator[RowBatch]:
+    from nearfield.store.rows import RowBatch
+
+    show, done, total = progress_bar(), 0, made.count(where)
+    for rows in made.scroll(where=where, batch=1000):
+        columns: dict[str, Any] = {}
+        if vectors:
+            read = [row.vectors for row in rows]
+            for name in made.fields:
+                values: list[Any] = [r.get(name) for r in read]
+                whole = all(isinstance(v, np.ndarray) and v.ndim == 1 for v in values)
+                columns[name] = np.stack(values) if whole else values
+        yield RowBatch([r.id for r in rows], [r.text for r in rows], [r.meta for r in rows], columns)
+        done += len(rows)
+        if show:
+            show("export", done, total)
+
+
+@click.command(cls=Verb)
+@click.argument("folder")
+@click.option("--plan", required=True, help="The plan, as advise prints it.")
+@_FIELD
+@click.option("--originals", type=click.Choice(["keep", "float16", "drop"]), default="keep", show_default=True,
+              help="Whether the vectors are kept beside their codes.")  # fmt: skip
+@SEED
+@AS_JSON
+def recode(folder: str, plan: str, field: str | None, originals: str, seed: int, as_json: bool) -> None:
+    """Encode every row of FOLDER under a plan and search by its codes; goes on where it was stopped."""
+    with _open(folder, write=True) as made:
+        made.recode(plan, field=field, originals=originals, rng=seed, progress=progress_bar())
+        told = {"folder": folder, "plans": made.plans, "bytes": made.info()["bytes"]}
+    click.echo(dump(told) if as_json else f"{folder}: {told['plans']}, {told['bytes']:,} bytes")
+
+
+@click.command(cls=Verb)
+@click.argument("folder")
+@click.option("-k", default=10, show_default=True, help="Neighbours: recall@k.")
+@click.option("--budget", type=int, default=None, help="Rows that the first stage may score for a query.")
+@_FIELD
+@SEED
+@AS_JSON
+def recall(folder: str, k: int, budget: int | None, field: str | None, seed: int, as_json: bool) -> None:
+    """Measure live recall of FOLDER against exact search, with an interval."""
+    with _open(folder) as made:
+        report = made.recall(k, field=field, budget=budget, rng=seed)
+    click.echo(dump(report.to_dict()) if as_json else str(report))
+
+
+@click.command(cls=Verb)
+@click.argument("folder")
+@_FIELD
+@click.option("--alarm", type=float, default=0.01, show_default=True, help="How often a false alarm may be raised.")
+@click.option("--set-canaries", type=int, default=None, metavar="K", help="Remember queries with the K rows they find.")
+@SEED
+@AS_JSON
+def watch(folder: str, field: str | None, alarm: float, set_canaries: int | None, seed: int, as_json: bool) -> None:
+    """Tell whether FOLDER still answers as it did: recall, canary queries, drift of the newest rows."""
+    with _open(folder, write=set_canaries is not None) as made:
+        if set_canaries is not None:
+            count = made.set_canaries(k=set_canaries, field=field)
+            click.echo(dump({"canaries": count}) if as_json else f"{folder}: {count} canary queries")
+            return
+        found = made.watch(field=field, alarm=alarm, rng=seed)
+    if as_json:
+        click.echo(dump({name: report.to_dict() for name, report in found.items()}))
+        return
+    for report in found.values():
+        click.echo(str(report))
+
+
+def describe(folder: str, json_: bool) -> None:
+    """Tell what a Collection holds; see the verb ``info``."""
+    with _open(folder) as made:
+        told = made.info()
+    if json_:
+        click.echo(dump(told))
+        return
+    for key, value in told.items():
+        if key == "fields":
+            for name, field in value.items():
+                shown = ", ".join(f"{k} {v}" for k, v in field.items() if v not in (None, {}))
+                click.echo(f"field {name}: {one_line(shown)}")
+        elif key == "keys":
+            for name, types in value.items():
+                click.echo(f"key {one_line(name)}: {', '.join(types)}")
+        else:
+            click.echo(f"{key}: {f'{value:,}' if isinstance(value, int) and not isinstance(value, bool) else value}")
+
+
+VERBS = [add, get, rm, update, compact, check, repair, backup, export, recode, recall, watch]

@@ -1,0 +1,1 @@
+"""The Collection: rows, texts, metadata, vectors and plans in one folder, durable."""

@@ -1,0 +1,198 @@
+"""Fields under a Plan: the fitted Plan in one file, the codes of each segment in a file beside it.
+
+The codes of a segment are derived from its vectors as long as these are kept, and then made anew where they are
+missing or damaged; where the originals were dropped, the codes are all there is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nearfield.core.arrays import ArraySource
+from nearfield.core.errors import Corrupt, NearfieldError
+from nearfield.core.protocols import F32, I64
+from nearfield.search.apart import encode_apart, gather_codes, load_plan, open_codes, save_plan
+from nearfield.search.fit import Fitted
+from nearfield.search.packed import Packed
+from nearfield.store.parts import FOLDER, Entry, Part, SegmentPart
+from nearfield.store.snapshot import Snapshot
+
+PLANS = "plans"
+_LOADED: dict[tuple[str, str], Fitted] = {}
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A field's Plan: its text, the file of what it learned, and the type in which the originals are kept, or none."""
+
+    plan: str
+    file: str
+    keep: str | None
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, number: int) -> Coded | None:
+        """The Plan of a field, None where its vectors are kept as they are."""
+        found = snapshot.plans.get(str(number))
+        if found is None:
+            return None
+        file = str(found.get("file"))
+        if len(file) != 16 or not all(c in "0123456789abcdef" for c in file):
+            raise Corrupt(f"plans: expected the name of a file, got {file[:40]!r}")
+        return cls(str(found["plan"]), file, found.get("keep"))
+
+
+def dropped(snapshot: Snapshot) -> set[int]:
+    """Fields whose originals are not kept."""
+    return {n for n in snapshot.fields if (c := Coded.of(snapshot, n)) is not None and c.keep is None}
+
+
+def new_plan(folder: Path, fitted: Fitted) -> str:
+    """Write what a Plan learned into a new file; returns its name."""
+    name = secrets.token_hex(8)
+    (folder / PLANS).mkdir(exist_ok=True)
+    save_plan(folder / PLANS / f"{name}.nf", fitted)
+    return name
+
+
+def plan_file(folder: Path, name: str) -> Path:
+    """The file of what a Plan learned."""
+    return folder / PLANS / f"{name}.nf"
+
+
+def fitted_of(folder: Path, name: str) -> Fitted:
+    """What a Plan learned; read once."""
+    key = (str(folder), name)
+    if key not in _LOADED:
+        if len(_LOADED) > 64:
+            _LOADED.clear()
+        _LOADED[key] = load_plan(plan_file(folder, name))
+    return _LOADED[key]
+
+
+def codes_file(part: SegmentPart, coded_file: str, number: int) -> Path:
+    """Where the codes of a segment lie."""
+    return part.path.parent / f"{part.path.stem}.{number}.{coded_file}.nf"
+
+
+def encode_part(folder: Path, part: SegmentPart, number: int, file: str) -> None:
+    """Write the codes of a segment, unless they are there."""
+    found = part.vectors(number)
+    target = codes_file(part, file, number)
+    if found is None or target.exists():
+        return
+    part.verify_vectors(number)
+    encode_apart(target, fitted_of(folder, file), ArraySource(found.values), on_zero="keep")
+
+
+def write_codes(folder: Path, snapshot: Snapshot, made: Entry, sources: Sequence[tuple[Part, I64]]) -> None:
+    """Write the codes of a segment that was just made of some rows of these parts, for each field under a Plan."""
+    for number in snapshot.fields:
+        coded = Coded.of(snapshot, number)
+        if coded is not None:
+            write_codes_of(folder, number, coded.file, made, sources)
+
+
+def write_codes_of(folder: Path, number: int, file: str, made: Entry, sources: Sequence[tuple[Part, I64]]) -> None:
+    """The codes of one field: gathered where all parts have some, else encoded."""
+    target = folder / FOLDER / f"{made.file.partition('.')[0]}.{number}.{file}.nf"
+    if target.exists():
+        return
+    picked = [(part, _places(part, number, at)) for part, at in sources]
+    picked = [(part, places) for part, places in picked if len(places)]
+    if not picked:
+        return
+    if all(isinstance(part, SegmentPart) and has_codes(part, number, file) for part, _ in picked):
+        gather_codes(
+            target, [(packed_of(folder, p, number, file), at) for p, at in picked if isinstance(p, SegmentPart)]
+        )
+        return
+    blocks = []
+    for part, places in picked:
+        found = part.vectors(number)
+        if found is None:
+            raise Corrupt(f"{target}: the codes of a segment are missing, and its vectors were dropped")
+        blocks += list(found.blocks(places))
+    encode_apart(target, fitted_of(folder, file), ArraySource(np.concatenate(blocks)), on_zero="keep")
+
+
+def has_codes(part: SegmentPart, number: int, file: str) -> bool:
+    """Whether a segment has codes under a Plan."""
+    return codes_file(part, file, number).exists()
+
+
+def _places(part: Part, number: int, at: I64) -> I64:
+    """Where the vectors of some rows lie among all vectors of a part."""
+    having = part.having(number)
+    if len(having) == part.n:
+        return at
+    return np.flatnonzero(np.isin(having, at))
+
+
+def packed_of(folder: Path, part: SegmentPart, number: int, file: str) -> Packed:
+    """The codes of a segment, ready to be searched; derived anew where that is possible and needed."""
+    known: dict[tuple[int, str], Packed] = part.__dict__.setdefault("_packed", {})
+    if (number, file) in known:
+        return known[number, file]
+    target = codes_file(part, file, number)
+    fitted = fitted_of(folder, file)
+    found = part.vectors(number)
+    try:
+        packed = open_codes(target, fitted, len(part.having(number)))
+    except NearfieldError:
+        if found is None:
+            raise
+        packed = _again(folder, part, number, file, target, fitted)
+    known[number, file] = packed
+    return packed
+
+
+def _again(folder: Path, part: SegmentPart, number: int, file: str, target: Path, fitted: Fitted) -> Packed:
+    from nearfield.search.columns import MemorySink
+    from nearfield.search.fit import encode_columns
+
+    with contextlib.suppress(OSError):
+        target.unlink(missing_ok=True)
+        encode_part(folder, part, number, file)
+        return open_codes(target, fitted, len(part.having(number)))
+    sink = MemorySink()  # a folder that cannot be written
+    found = part.vectors(number)
+    if found is None:
+        raise Corrupt(f"{target}: the codes are missing")
+    mine = replace(fitted, n=found.count, zero_rows=np.zeros(0, np.int64))
+    encode_columns(mine, ArraySource(found.values), sink, on_zero="keep")
+    return Packed(mine, sink.columns)
+
+
+def best_coded(
+    packed: Packed, part: Part, number: int, q: Any, k: int, mask: Any, budget: int | None
+) -> tuple[I64, F32, int]:
+    """Row numbers ``[m, j]`` and scores of the best rows by their codes, and how many were scored for a query."""
+    having = part.having(number)
+    allow = None if mask is None else mask if len(having) == part.n else mask[having]
+    if allow is not None and not allow.any():
+        return np.full((len(q), 0), -1, np.int64), np.zeros((len(q), 0), np.float32), 0
+    hits = packed.search(q, k=k, budget=budget, allow=allow, on_zero="keep")
+    at = np.where(hits.rows >= 0, having[np.maximum(hits.rows, 0)], -1)
+    return np.where(at >= 0, part.rows[at], -1), hits.scores, int(hits.scored.max(initial=0))
+
+
+def decoded(folder: Path, part: SegmentPart, number: int, file: str, position: int) -> F32 | None:
+    """A vector as the codes give it back, where the original was dropped; None where the Plan cannot go back."""
+    at = _places(part, number, np.array([position], dtype=np.int64))
+    packed = packed_of(folder, part, number, file)
+    maps = packed.fitted.maps
+    if not len(at) or not all(hasattr(step, "inverse") for step in maps):
+        return None
+    values: Any = packed.decode(at)
+    for step in reversed(maps):
+        back: Any = step
+        values = back.inverse(values)
+    origin = packed.fitted.origin
+    return np.asarray(values[0] if origin is None or not maps else values[0] + origin, dtype=np.float32)

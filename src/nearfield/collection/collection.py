@@ -1,0 +1,387 @@
+"""The Collection: rows with ids, texts, metadata and vectors in one folder, durable and searched with filters."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from nearfield.collection import changing, health, measuring, reading, recoding, searches, upkeep, writing
+from nearfield.collection.encoding import Encoding
+from nearfield.collection.intake import take_rows
+from nearfield.collection.recoding import Recoding
+from nearfield.collection.results import Row, walk
+from nearfield.collection.searching import field_named
+from nearfield.collection.state import Settings, State
+from nearfield.collection.twins import Twins
+from nearfield.core.errors import BadInput, Unknown, did_you_mean
+from nearfield.core.hits import HitList, HitLists
+from nearfield.core.protocols import Metric, Progress
+from nearfield.core.report import Report
+from nearfield.store.fields import Field
+from nearfield.store.filters import parse_where
+
+
+class Collection(Twins):
+    """Rows in one folder; made by ``nearfield.open``.
+
+    Every write is one commit: when a method returns, what it did is on the disk (under ``durability="full"``), and
+    other processes see all of it or nothing. Threads may share a Collection.
+
+    >>> import tempfile, numpy as np, nearfield as nf
+    >>> c = nf.open(tempfile.mkdtemp() + "/notes", dim=2)
+    >>> c.upsert(["a", "b"], np.eye(2), texts=["warm socks", "cold tea"], meta=[{"year": 2021}, {"year": 2024}])
+    ['a', 'b']
+    >>> c.search([1.0, 0.2], k=1).ids, c.search([1.0, 0.2], k=1, where="year > 2022").ids
+    (['a'], ['b'])
+    >>> c.close()
+    """
+
+    def __init__(self, state: State, settings: Settings, encoder: Any) -> None:
+        self._state = state
+        self._settings = settings
+        self._encoding = Encoding(state, encoder)
+
+    # -- what it is --------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._state.folder
+
+    @property
+    def metric(self) -> Metric:
+        """The metric of fields that name none of their own."""
+        return self._settings.metric
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """The vector fields by name."""
+        snapshot = self._state.snapshot()
+        return {name: snapshot.fields[number] for name, number in snapshot.names.items()}
+
+    def __len__(self) -> int:
+        return len(self._state.snapshot())
+
+    def __contains__(self, name: Any) -> bool:
+        return bool(self.get([name]))
+
+    def __repr__(self) -> str:
+        if self._state.closed:
+            return f"<Collection {str(self.path)!r}: closed>"
+        fields = ", ".join(f"{name}: {field}" for name, field in self.fields.items())
+        return f"<Collection {str(self.path)!r}: {len(self):,} rows; {fields}>"
+
+    def close(self) -> None:
+        """Give locks and files back; nothing is lost without it."""
+        self._state.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def upsert(
+        self,
+        ids: Any,
+        x: Any = None,
+        *,
+        texts: Sequence[str | None] | None = None,
+        meta: Sequence[Mapping[str, Any]] | None = None,
+        field: str | None = None,
+        encoder: Any = None,
+        repeats: str = "raise",
+        progress: Progress | None = None,
+    ) -> list[Any]:
+        """Write rows, in place of those of the same ids; returns the ids once all of it is durable.
+
+        Parameters
+        ----------
+        ids: str or int, one a row, each once (``repeats="last"``: the last of equal ones wins); None makes them up.
+        x: vectors ``[n, dim]`` of the one dense field (or of ``field``), or ``{field: vectors}``; a list may hold None
+            for rows without. Sparse fields take ``{term: weight}`` a row or CSR arrays, ragged ones a list of
+            ``[t, dim]``. None: the Collection's encoder makes them from ``texts``.
+        texts: a text a row, or None.
+        meta: a dictionary a row: bool, int, float, str, datetime, lists of these, None, nested.
+        encoder: what made ``x``, where it is known; another one than the field's is refused.
+
+        Raises ``BadInput`` naming the rows for whatever is wrong with them, and then nothing is written; ``Locked``
+        where another process writes for longer than the timeout, ``StorageFull`` where the disk is full.
+        """
+        return self._write(ids, x, texts, meta, field, encoder, repeats, progress, new_only=False)
+
+    def add(
+        self,
+        ids: Any,
+        x: Any = None,
+        *,
+        texts: Sequence[str | None] | None = None,
+        meta: Sequence[Mapping[str, Any]] | None = None,
+        field: str | None = None,
+        encoder: Any = None,
+        repeats: str = "raise",
+        progress: Progress | None = None,
+    ) -> list[Any]:
+        """Write rows whose ids are new; ``BadInput`` names those that are there. Otherwise as ``upsert``."""
+        return self._write(ids, x, texts, meta, field, encoder, repeats, progress, new_only=True)
+
+    def _write(
+        self, ids: Any, x: Any, texts: Any, meta: Any, field: str | None, encoder: Any, repeats: str,
+        progress: Progress | None, *, new_only: bool,
+    ) -> list[Any]:  # fmt: skip
+        if repeats not in ("raise", "last"):
+            raise BadInput(f"repeats: expected 'raise' or 'last', got {repeats!r}")
+        fields = self.fields
+        vectors = self._by_field(x, field, fields)
+        if x is None:
+            vectors = self._encoding.of_texts(texts, fields, progress)
+        elif encoder is not None:
+            for name in vectors:
+                self._encoding.check(name, fields[name], encoder)
+        given = take_rows(ids, vectors, texts, meta, fields, on_zero=self._settings.on_zero, repeats=repeats)
+        self._encoding.watch(given, fields)
+        writing.write_rows(self._state, given, new_only=new_only)
+        upkeep.maintain(self._state)
+        return given.ids
+
+    def _by_field(self, x: Any, field: str | None, fields: dict[str, Field]) -> dict[str, Any]:
+        if isinstance(x, Mapping) and field is None and all(isinstance(k, str) for k in x):
+            for name in x:
+                self._known(name, fields)
+            return dict(x)
+        if x is None:
+            return {}
+        if field is None:
+            if not fields:
+                raise BadInput("vectors: this collection has no fields; add one, or leave the vectors out")
+            if len(fields) > 1:
+                raise BadInput(f"vectors: expected field= or {{field: vectors}}, one of {', '.join(fields)}")
+            field = next(iter(fields))
+        self._known(field, fields)
+        return {field: x}
+
+    def check_encoder(self, name: str, field: Field, encoder: Any) -> None:
+        """Refuse an encoder that did not make the vectors of a field; where none is recorded, record it."""
+        self._encoding.check(name, field, encoder)
+
+    @staticmethod
+    def _known(name: str, fields: dict[str, Field]) -> None:
+        if name not in fields:
+            raise Unknown(f"field: no field {name!r}; {did_you_mean(name, fields)}")
+
+    def update(
+        self,
+        ids: Any = None,
+        *,
+        where: Any = None,
+        meta: Any = None,
+        texts: Sequence[str | None] | None = None,
+        x: Any = None,
+        field: str | None = None,
+        replace: bool = False,
+    ) -> int:
+        """Change rows that are there, by id or by filter; returns how many.
+
+        ``meta`` (one dictionary for all, or one a row) is merged into theirs, None taking a key away; with
+        ``replace=True`` it takes its place. Texts and vectors that are given replace the old ones; others stay. Ids
+        that are not there are passed over.
+        """
+        fields = self.fields
+        vectors = self._by_field(x, field, fields)
+        count = writing.update_rows(
+            self._state, fields, self._settings.on_zero, ids=ids, where=_filter(where), meta=meta, texts=texts,
+            vectors=vectors, replace=replace,
+        )  # fmt: skip
+        upkeep.maintain(self._state)
+        return count
+
+    def delete(self, ids: Any = None, *, where: Any = None) -> int:
+        """Delete rows by id or by filter; returns how many. Readers see it at once; ``compact`` frees the space."""
+        if (ids is None) == (where is None):
+            raise BadInput("delete: expected either ids or where=, and not both")
+        count = writing.delete_rows(self._state, ids, _filter(where))
+        upkeep.maintain(self._state)
+        return count
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def get(self, ids: Any = None, *, where: Any = None, limit: int | None = None, offset: int = 0) -> list[Row]:
+        """Rows by id, in the order asked, without those that are not there; or by filter, in the order of writing."""
+        return reading.get(self._state.snapshot(), ids, _filter(where), limit, offset)
+
+    def count(self, where: Any = None) -> int:
+        """How many rows there are, or how many a filter lets through."""
+        return reading.count(self._state.snapshot(), _filter(where))
+
+    def ids(self, where: Any = None) -> list[Any]:
+        """The ids of all rows, or of those that a filter lets through, in the order of writing."""
+        return reading.ids(self._state.snapshot(), _filter(where))
+
+    def __iter__(self) -> Iterator[Row]:
+        return walk(self._state.snapshot())
+
+    def scroll(self, *, where: Any = None, batch: int = 1000, after: int | None = None) -> Iterator[list[Row]]:
+        """All rows, ``batch`` at a time, as they are now: rows that arrive meanwhile do not disturb it.
+
+        ``after`` is the ``row`` number of the last row that was seen, to go on from there another time.
+        """
+        return reading.scroll(self._state.snapshot(), _filter(where), batch, after)
+
+    def facets(self, key: str, *, where: Any = None, k: int | None = None) -> list[tuple[Any, int]]:
+        """Each value of a metadata key with the number of rows that have it, most first."""
+        return reading.facets(self._state.snapshot(), key, _filter(where), k)
+
+    def unique(self, key: str, *, where: Any = None) -> list[Any]:
+        """The different values of a metadata key, in their order."""
+        return reading.unique(self._state.snapshot(), key, _filter(where))
+
+    def bounds(self, key: str, *, where: Any = None) -> tuple[Any, Any] | None:
+        """The smallest and the largest value of a metadata key, None where no row has one."""
+        return reading.bounds(self._state.snapshot(), key, _filter(where))
+
+    def keys(self) -> dict[str, list[str]]:
+        """The metadata keys, dotted where nested, with the types of their values."""
+        return reading.keys(self._state.snapshot())
+
+    def search(
+        self,
+        q: Any = None,
+        k: int | None = 10,
+        *,
+        text: str | None = None,
+        vector: Any = None,
+        id: Any = None,
+        where: Any = None,
+        field: str | None = None,
+        fuse: Any = None,
+        weights: Sequence[float] | None = None,
+        depth: int | None = None,
+        budget: int | None = None,
+        min_score: float | None = None,
+        group_by: str | None = None,
+        diversity: float | None = None,
+        offset: int = 0,
+        on_zero: str = "raise",
+        exact: bool = False,
+        explain: bool = False,
+        timeout: float | None = None,
+        cancel: threading.Event | None = None,
+    ) -> HitList | HitLists:
+        """The ``k`` best rows: always ``min(k, matches)`` of those that ``where`` lets through.
+
+        Parameters
+        ----------
+        q: a vector ``[dim]``; vectors ``[m, dim]`` (then a list of hits for each comes back); a text, which the encoder
+            makes a vector of, or which is searched for its words where there is no encoder; or ``{field: query}``.
+        text: words to rank by BM25; with a vector, or an encoder, both rankings are fused (hybrid).
+        vector: the same as ``q``. id: search with the vector of this row, which is not found itself.
+        fuse: how rankings are fused: the name of a fuser (``rrf``, ``weighted``, ``combsum`` ...; default rrf);
+            ``weights`` one a ranking, ``depth`` how many rows of each.
+        budget: how many rows an index may score for a query.
+        min_score: only rows that score at least so much; with ``k=None`` all of them (a range search).
+        group_by: a metadata key; of each value only the best row is found.
+        diversity: from 0 to 1, how much results should differ from one another (maximal marginal relevance).
+        exact: search the vectors themselves, not by a Plan. offset: leave out so many of the best.
+        timeout: seconds; ``cancel``: an event that stops the search.
+        explain: tell in ``.explain`` which way was taken.
+        """
+        request = searches.Request(
+            k=k, text=text, id=id, where=_filter(where), field=field, fuse=fuse, weights=weights, depth=depth,
+            budget=budget, min_score=min_score, group_by=group_by, diversity=diversity, offset=offset, on_zero=on_zero,
+            exact=exact, explain=explain, timeout=timeout, cancel=cancel,
+        )  # fmt: skip
+        given = q if vector is None else vector
+        if q is not None and vector is not None:
+            raise BadInput("search: expected q or vector=, and not both")
+        return searches.run(self._state, self._settings, self._encoding, given, request)
+
+    # -- upkeep ------------------------------------------------------------------------------------
+
+    def recode(
+        self,
+        plan: Any,
+        *,
+        field: str | None = None,
+        originals: str = "keep",
+        queries: Any = None,
+        rng: int = 0,
+        background: bool = False,
+        progress: Progress | None = None,
+    ) -> Recoding | None:
+        """Encode every row under a Plan and search by its codes; reads and writes go on, the old way until the swap.
+
+        The Plan is fitted on a sample. ``originals``: ``"keep"`` them beside the codes, keep them as ``"float16"``,
+        or ``"drop"`` them (then vectors come back as the codes give them). A recode that was stopped or killed goes on
+        from there when it is called again. ``background=True`` returns at once a handle: ``done``, ``wait``, ``stop``.
+        """
+        _, number = field_named(self._state.snapshot(), field, "dense")
+        how = {"originals": originals, "queries": queries, "rng": rng, "progress": progress}
+        if not background:
+            recoding.recode(self._state, number, plan, **how)
+            return None
+        return Recoding(lambda stopped: recoding.recode(self._state, number, plan, **how, stopped=stopped))
+
+    @property
+    def plans(self) -> dict[str, str]:
+        """The Plan of each field that has one."""
+        snapshot = self._state.snapshot()
+        return {
+            name: str(snapshot.plans[str(n)]["plan"]) for name, n in snapshot.names.items() if str(n) in snapshot.plans
+        }
+
+    def recall(
+        self, k: int = 10, *, field: str | None = None, queries: Any = None, budget: int | None = None, rng: Any = 0
+    ) -> Report:
+        """Live recall against exact search, with an interval; of ``queries``, else of 200 rows that are there."""
+        return measuring.recall(self._state, field, reading.check_count("k", k, 1), queries, budget, rng)
+
+    def watch(
+        self, *, field: str | None = None, new: Any = None, alarm: float = 0.01, rng: Any = 0
+    ) -> dict[str, Report]:
+        """Recall, canary queries, and whether the newest rows (or the vectors ``new``) are like the older ones.
+
+        The test of drift (energy distance, by permutation) raises a false alarm with probability ``alarm``.
+        """
+        out = {"recall": self.recall(field=field, rng=rng)}
+        canaries = measuring.canaries(self._state)
+        if canaries is not None:
+            out["canaries"] = canaries
+        out["drift"] = measuring.drift(self._state, field, new, alarm, rng)
+        return out
+
+    def set_canaries(self, queries: Any = None, k: int = 10, *, field: str | None = None) -> int:
+        """Remember queries (200 rows where None) with what they find exactly now, for ``watch``; returns how many."""
+        return measuring.set_canaries(self._state, field, queries, reading.check_count("k", k, 1))
+
+    def add_field(self, name: str, field: Field) -> None:
+        """Add a vector field; rows get vectors in it by ``update`` or ``upsert``."""
+        changing.add_field(self._state, self._settings, name, field)
+
+    def drop_field(self, name: str) -> None:
+        """Drop a vector field with all its vectors; ``compact`` gives their space back."""
+        changing.drop_field(self._state, name)
+
+    def info(self) -> dict[str, Any]:
+        """Rows, bytes (live and dead), segments, fields, Plans, metadata keys, versions."""
+        return health.info(self._state)
+
+    def check(self, progress: Progress | None = None) -> list[str]:
+        """Read every byte; returns a line for each thing that is wrong: none where all is sound."""
+        return health.check(self._state, progress)
+
+    def backup(self, target: Any, progress: Progress | None = None) -> None:
+        """Write a consistent copy into a new folder, while others read and write."""
+        health.backup(self._state, target, progress)
+
+    def compact(self, *, purge: bool = False, progress: Progress | None = None) -> None:
+        """Merge segments, drop what was deleted, give the space back; ``purge`` leaves no trace of it on the disk."""
+        upkeep.compact(self._state, purge=purge, progress=progress)
+
+
+def _filter(where: Any) -> Any:
+    return None if where is None else parse_where(where)

@@ -1,0 +1,151 @@
+"""Which model made the vectors of a field: recorded, and held to. Texts become vectors by that model."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from nearfield.collection.intake import Intake
+from nearfield.collection.recoding import FieldRows
+from nearfield.collection.state import State
+from nearfield.core.arrays import to_f32
+from nearfield.core.errors import BadInput, DataWarning, Unsupported
+from nearfield.core.protocols import F32, Progress
+from nearfield.numerics.likeness import LEAST, look_alike
+from nearfield.search.encoding import SAFE, as_encoder, encode_texts, encoder_of
+from nearfield.store.catalog import Change
+from nearfield.store.fields import Field
+from nearfield.store.snapshot import Snapshot
+
+_KNOWN = 256  # vectors that must be there before others are compared with them
+_LOOKED = 1000
+_TELLING = ("model", "revision", "prefix")  # what must agree where both sides say it
+
+
+def space_of(encoder: Any) -> dict[str, Any]:
+    """The record of an encoder: its name, and what it says of its model."""
+    made = as_encoder(encoder)
+    name = type(made).__module__.rsplit(".", 1)[-1]
+    own = {k: v for k, v in dict(getattr(made, "space", {})).items() if isinstance(v, (str, int, float, bool))}
+    return {"encoder": name, **own}
+
+
+class Encoding:
+    """The encoder of a Collection, found when it is first needed."""
+
+    def __init__(self, state: State, encoder: Any) -> None:
+        self._state = state
+        self._given = encoder
+        self._made: Any = None
+        self._samples: dict[str, F32] = {}
+
+    def of_texts(self, texts: Any, fields: dict[str, Field], progress: Progress | None) -> dict[str, Any]:
+        """Vectors of texts for the field that the encoder belongs to; none where a Collection has no fields."""
+        name = self._field(fields)
+        if name is None:
+            if fields:
+                raise BadInput(
+                    "vectors: expected some, as this collection records no encoder; pass them (None for a row without "
+                    "one), or open it with encoder="
+                )
+            return {}
+        if texts is None:
+            raise BadInput("upsert: expected vectors, or texts for the encoder, got neither")
+        if isinstance(texts, str):
+            texts = [texts]
+        there = [i for i, text in enumerate(texts) if isinstance(text, str) and text.strip()]
+        if not there:
+            return {name: [None] * len(texts)}
+        encoder = self._encoder(name, fields[name])
+        if len(there) == len(texts):
+            return {name: encode_texts(encoder, list(texts), progress=progress)}
+        rows: list[Any] = [None] * len(texts)
+        for i, vector in zip(there, encode_texts(encoder, [texts[i] for i in there], progress=progress)):
+            rows[i] = vector
+        return {name: rows}
+
+    def query(self, text: str, snapshot: Snapshot) -> Any:
+        """The vector of a query text, as ``{field: vector}``; None where no encoder is known."""
+        fields = {name: snapshot.fields[number] for name, number in snapshot.names.items()}
+        name = self._field(fields)
+        if name is None or not text.strip():
+            return None
+        made: F32 = encode_texts(self._encoder(name, fields[name]), [text], queries=True)
+        return {name: made[0]}
+
+    def check(self, name: str, field: Field, encoder: Any) -> None:
+        """Refuse vectors of another model than the field's by name; where none is recorded, record this one."""
+        space = {"encoder": encoder, "model": encoder} if _unknown(encoder) else space_of(encoder)
+        known = dict(field.space)
+        if not known:
+            record(self._state, name, space)
+            return
+        for key in _TELLING:
+            if key in known and key in space and known[key] != space[key]:
+                raise Unsupported(
+                    f"{name}: the rows are in the space of {known.get('model')!r} ({key} {known[key]!r}), these come "
+                    f"from {space.get('model')!r} ({key} {space[key]!r}); use the same model, or another field"
+                )
+
+    def watch(self, given: Intake, fields: dict[str, Field]) -> None:
+        """Warn where vectors of a field without a record do not look like those that are there."""
+        for name, vectors in given.vectors.items():
+            field = fields[name]
+            if field.kind != "dense" or field.space or field.metric == "hamming" or len(given) < LEAST:
+                continue
+            old = self._sample(name)
+            if old is None:
+                continue
+            alike, found, expected = look_alike(old, to_f32(vectors.take(slice(0, min(len(given), _LOOKED))).values))
+            if not alike:
+                told = (
+                    f"their coordinates vary differently (correlation {found:.2f}, the same model gives {expected:.2f})"
+                )
+                warnings.warn(
+                    f"{name}: these vectors do not look like those that are there: {told}; another model?",
+                    DataWarning,
+                    stacklevel=4,
+                )
+
+    def _sample(self, name: str) -> F32 | None:
+        """Some vectors that are there, once there are enough; read once."""
+        if name not in self._samples:
+            snapshot = self._state.snapshot()
+            rows = FieldRows(snapshot, snapshot.names[name])
+            if rows.shape[0] < _KNOWN:
+                return None
+            self._samples[name] = to_f32(rows.take(np.arange(min(rows.shape[0], _LOOKED), dtype=np.int64)))
+        return self._samples[name]
+
+    def _field(self, fields: dict[str, Field]) -> str | None:
+        for name, field in fields.items():
+            if field.kind == "dense" and (dict(field.space).get("encoder") or self._given is not None):
+                return name
+        return None
+
+    def _encoder(self, name: str, field: Field) -> Any:
+        if self._made is None:
+            recorded = dict(field.space).get("encoder")
+            if self._given is None and recorded not in SAFE:
+                raise BadInput(f"{name}: was encoded by {recorded!r}, which is not loaded by name: open with encoder=")
+            self._made = encoder_of(self._given if self._given is not None else recorded, field.dim)
+            self.check(name, field, self._made)
+        return self._made
+
+
+def _unknown(encoder: Any) -> bool:
+    """Whether this is only the name of a model."""
+    return isinstance(encoder, str) and encoder not in SAFE
+
+
+def record(state: State, name: str, space: dict[str, Any]) -> None:
+    """Write down what makes the vectors of a field."""
+    with state.writing() as snapshot:
+        number = snapshot.names[name]
+        field = replace(snapshot.fields[number], space=tuple(sorted(space.items())))
+        records = state.catalog.get("fields", {})
+        records[str(number)] = {"name": name, "field": field.record()}
+        state.commit(Change(manifest={"fields": records}, new_generation=True))

@@ -1,0 +1,226 @@
+"""Puts a field under a Plan: fitted on a sample, every segment encoded aside, then one commit swaps it in."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.collection import coded
+from nearfield.collection.state import State, remove
+from nearfield.collection.upkeep import clear
+from nearfield.collection.writing import entries, seal
+from nearfield.core.arrays import block_rows
+from nearfield.core.errors import BadInput, Unsupported
+from nearfield.core.protocols import I64, Progress
+from nearfield.search.apart import fit_apart
+from nearfield.search.plan import Plan
+from nearfield.store.catalog import Change
+from nearfield.store.ids import IdKind
+from nearfield.store.parts import Entry, Part, SegmentPart, write_part
+from nearfield.store.snapshot import Snapshot
+
+ORIGINALS = ("keep", "float16", "drop")
+
+
+class FieldRows:
+    """The vectors of a dense field of all rows that are there, as a ``Batch``."""
+
+    def __init__(self, snapshot: Snapshot, number: int) -> None:
+        self._parts: list[tuple[Part, I64]] = []
+        for view in snapshot.views:
+            found = view.part.vectors(number)
+            if found is not None:
+                live = np.arange(found.count) if found.present is None else found.present
+                at = np.arange(found.count) if view.live is None else np.flatnonzero(view.live[live])
+                self._parts.append((view.part, at.astype(np.int64)))
+        self._number = number
+        self._field = snapshot.fields[number]
+        self._ends = np.cumsum([len(at) for _, at in self._parts], dtype=np.int64)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and width."""
+        return (int(self._ends[-1]) if len(self._ends) else 0, self._field.width)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type in which they are kept."""
+        return self._field.values
+
+    def blocks(self, rows: int = 0) -> Iterator[NDArray[Any]]:
+        """All rows, a block at a time."""
+        step = rows or block_rows(self.shape[1])
+        for start in range(0, self.shape[0], step):
+            yield self.take(np.arange(start, min(self.shape[0], start + step)))
+
+    def take(self, rows: I64) -> NDArray[Any]:
+        """Some rows."""
+        out = np.empty((len(rows), self.shape[1]), self.dtype)
+        which = np.searchsorted(self._ends, rows, side="right")
+        for i in np.unique(which).tolist():
+            part, at = self._parts[i]
+            here = which == i
+            places = at[rows[here] - (int(self._ends[i - 1]) if i else 0)]
+            found = part.vectors(self._number)
+            if found is not None:
+                if isinstance(part, SegmentPart):
+                    part.verify_vectors(self._number, places)
+                out[here] = found.values[places]
+        return out
+
+
+def recode(
+    state: State, number: int, plan: Any, *, originals: str, queries: Any, rng: int, progress: Progress | None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> None:  # fmt: skip
+    """Encode every row of a field under a Plan and search by that; goes on where an earlier call was stopped."""
+    made = Plan(plan) if isinstance(plan, str) else plan
+    if not isinstance(made, Plan):
+        raise BadInput(f"recode: expected a Plan or its text, got {type(plan).__name__}")
+    if originals not in ORIGINALS:
+        raise BadInput(f"originals: expected one of {', '.join(ORIGINALS)}, got {originals!r}")
+    with state.work.held(state.timeout):
+        with state.writing() as snapshot:
+            _check(snapshot, number, originals)
+            seal(state, snapshot)
+        file = _fitted(state, number, made, originals, queries, rng)
+        done, total = 0, len(state.snapshot())
+        for view in state.snapshot().segments:
+            if stopped():
+                return
+            if isinstance(view.part, SegmentPart):
+                coded.encode_part(state.folder, view.part, number, file)
+            done += view.count
+            if progress:
+                progress("recode", done, total)
+        _swap(state, number, str(made), file, originals)
+        clear(state)
+        _forget_plans(state)
+
+
+def _check(snapshot: Snapshot, number: int, originals: str) -> None:
+    field = snapshot.fields[number]
+    if field.kind != "dense":
+        raise Unsupported(f"recode: expected a dense field, got {field.kind}")
+    known = coded.Coded.of(snapshot, number)
+    if known is not None and known.keep is None:
+        raise Unsupported("recode: the originals of this field were dropped; its vectors must be written again")
+    if originals == "float16" and field.dtype not in ("float32", "float16"):
+        raise Unsupported(f"recode: originals='float16' expects a field of float32, got {field.dtype}")
+
+
+def _fitted(state: State, number: int, plan: Plan, originals: str, queries: Any, rng: int) -> str:
+    """The file of the fitted Plan: that of a job that was stopped, or a new one."""
+    snapshot = state.snapshot()
+    job = {"field": number, "plan": str(plan), "originals": originals}
+    known = state.catalog.get("recoding", {})
+    if {k: known.get(k) for k in job} == job and coded.plan_file(state.folder, known["file"]).exists():
+        return str(known["file"])
+    rows = FieldRows(snapshot, number)
+    if not rows.shape[0]:
+        raise BadInput("recode: expected rows with vectors to fit the plan on, got none")
+    fitted = fit_apart(plan, rows, metric=snapshot.fields[number].nearness, queries=queries, rng=rng, on_zero="keep")
+    file = coded.new_plan(state.folder, fitted)
+    with state.writing():
+        state.commit(Change(manifest={"recoding": {**job, "file": file}}))
+    return file
+
+
+def _swap(state: State, number: int, plan: str, file: str, originals: str) -> None:
+    with state.writing() as snapshot:
+        seal(state, snapshot)
+        now = state.snapshot()
+        field = now.fields[number]
+        keep = None if originals == "drop" else "float16" if originals == "float16" else field.dtype
+        old = entries(now)
+        made: list[Entry] = []
+        for view in now.segments:
+            if isinstance(view.part, SegmentPart):
+                coded.encode_part(state.folder, view.part, number, file)
+        try:
+            segments = old
+            if keep != field.dtype:
+                made = _rewritten(state, now, number, file, keep)
+                segments = made
+            plans = {**now.plans, str(number): {"plan": plan, "file": file, "keep": keep}}
+            fields = state.catalog.get("fields", {})
+            if keep is not None and keep != field.dtype:
+                fields[str(number)]["field"] = replace(field, dtype=keep).record()
+            manifest = {
+                "plans": plans, "fields": fields, "recoding": {}, "segments": [asdict(e) for e in segments]
+            }  # fmt: skip
+            state.commit(Change(manifest=manifest, new_generation=True), unlink=tuple(old) if made else ())
+        except BaseException:
+            for entry in made:
+                remove(state.folder, entry.file)
+            raise
+
+
+def _rewritten(state: State, now: Snapshot, number: int, file: str, keep: str | None) -> list[Entry]:
+    """Every segment anew, with the originals of a field narrower or gone."""
+    kind: IdKind = "int" if now.head.ids == "int" else "str"
+    fields = dict(now.fields)
+    if keep is not None:
+        fields[number] = replace(fields[number], dtype=keep)
+    gone = coded.dropped(now) | ({number} if keep is None else set())
+    made = []
+    for view in now.segments:
+        if view.count:
+            sources: list[tuple[Part, I64]] = [(view.part, view.positions())]
+            entry = write_part(state.folder, sources, fields, kind, gone)
+            coded.write_codes(state.folder, now, entry, sources)
+            coded.write_codes_of(state.folder, number, file, entry, sources)
+            made.append(entry)
+    return made
+
+
+def _forget_plans(state: State) -> None:
+    """Delete files of Plans that no field uses, and codes under them."""
+    with state.writing() as snapshot:
+        used = {c.file for n in snapshot.fields if (c := coded.Coded.of(snapshot, n)) is not None}
+        place = state.folder / coded.PLANS
+        for path in place.iterdir() if place.is_dir() else ():
+            if path.stem not in used:
+                path.unlink(missing_ok=True)
+        for path in (state.folder / "segments").iterdir():
+            parts = path.name.split(".")
+            if len(parts) == 4 and parts[2] not in used:
+                path.unlink(missing_ok=True)
+
+
+class Recoding:
+    """A recode that goes on in the background: ``done``, ``wait()``, ``stop()``; an error is raised by ``wait``."""
+
+    def __init__(self, run: Callable[[Callable[[], bool]], None]) -> None:
+        self._stop = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(run,), name="nearfield-recode", daemon=True)
+        self._thread.start()
+
+    def _run(self, run: Callable[[Callable[[], bool]], None]) -> None:
+        try:
+            run(self._stop.is_set)
+        except BaseException as error:
+            self._error = error
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return not self._thread.is_alive()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for its end; returns whether it has come."""
+        self._thread.join(timeout)
+        if self._error is not None:
+            raise self._error
+        return self.done
+
+    def stop(self) -> None:
+        """Stop after the segment that is being encoded; the same recode goes on from there another time."""
+        self._stop.set()
+        self._thread.join()

@@ -1,0 +1,251 @@
+"""What a person asks for, turned into rankings: vectors, texts, rows that are there; grouped, varied, cut."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.collection import searching
+from nearfield.collection.encoding import Encoding
+from nearfield.collection.reading import check_count, found_ids
+from nearfield.collection.results import Hit, hit_list
+from nearfield.collection.searching import Scope, Stop
+from nearfield.collection.state import Settings, State
+from nearfield.core.arrays import check_on_zero
+from nearfield.core.errors import BadInput
+from nearfield.core.fusers import Ranking
+from nearfield.core.hits import HitList, HitLists
+from nearfield.numerics.mmr import mmr
+from nearfield.store.fields import Field
+from nearfield.store.filters import Filter, to_text
+from nearfield.store.snapshot import Snapshot
+
+
+@dataclass
+class Request:
+    """The options of a search; see ``Collection.search``."""
+
+    k: int | None = 10
+    text: str | None = None
+    id: Any = None
+    where: Filter | None = None
+    field: str | None = None
+    fuse: Any = None
+    weights: Sequence[float] | None = None
+    depth: int | None = None
+    budget: int | None = None
+    min_score: float | None = None
+    group_by: str | None = None
+    diversity: float | None = None
+    offset: int = 0
+    on_zero: str = "raise"
+    exact: bool = False
+    explain: bool = False
+    timeout: float | None = None
+    cancel: threading.Event | None = None
+
+    def check(self) -> None:
+        """Refuse what makes no sense before anything is searched."""
+        if self.k is None and self.min_score is None:
+            raise BadInput("k: expected a whole number of at least 1, got None; k=None goes with min_score=")
+        if self.k is not None:
+            check_count("k", self.k, 1)
+        check_count("offset", self.offset, 0)
+        check_on_zero(self.on_zero)
+        for name, value in (("budget", self.budget), ("depth", self.depth)):
+            if value is not None:
+                check_count(name, value, 1)
+        if self.text is not None and not isinstance(self.text, str):
+            raise BadInput(f"text: expected str, got {type(self.text).__name__}")
+        for name, number in (("min_score", self.min_score), ("timeout", self.timeout), ("diversity", self.diversity)):
+            real = isinstance(number, (int, float, np.number)) and not isinstance(number, bool)
+            if number is not None and not (real and np.isfinite(number)):
+                raise BadInput(f"{name}: expected a finite number, got {number!r}")
+        if self.diversity is not None and not 0 <= self.diversity <= 1:
+            raise BadInput(f"diversity: expected a number from 0 to 1, got {self.diversity!r}")
+
+    @property
+    def reach(self) -> int:
+        """How many rows a ranking must hold before it is cut, grouped or varied."""
+        wanted = (self.k or 0) + self.offset
+        return max(10 * wanted, searching.DEPTH) if self.diversity is not None else wanted
+
+
+def run(state: State, settings: Settings, encoding: Encoding, q: Any, request: Request) -> HitList | HitLists:
+    """Search a Collection."""
+    request.check()
+    snapshot = state.snapshot()
+    stop = Stop(request.timeout, request.cancel)
+    scope = searching.make_scope(state.folder, snapshot, request.where, stop, exact=request.exact)
+    keep = state.mode != "r"
+    if isinstance(q, str):
+        q, request = _text_query(q, request, encoding, snapshot)
+    if request.id is not None:
+        q = _vector_of(scope, request, q)
+    if q is None and request.text is None:
+        raise BadInput("search: expected a vector, a text or an id, got nothing")
+    if request.text is not None and q is None:
+        q = encoding.query(request.text, snapshot)
+    lists, specs, several = _rankings(scope, settings, q, request, keep)
+    metric = searching.metric_of(specs, request.text is not None)
+    out = HitLists()
+    for ranks in lists:
+        rows, scores = _cut(scope, _fuse(scope, ranks, request), request)
+        explain = _explained(scope, request, len(rows)) if request.explain else None
+        out.append(hit_list(snapshot, rows, scores, metric if len(ranks) == 1 else None, explain))
+    return out if several else out[0]
+
+
+def _text_query(q: str, request: Request, encoding: Encoding, snapshot: Snapshot) -> tuple[Any, Request]:
+    """A text as query: its vector where there is an encoder, else its words."""
+    vector = encoding.query(q, snapshot)
+    if vector is not None:
+        return vector, request
+    if request.text is not None:
+        raise BadInput("search: expected one text, got two, and no encoder to make a vector of the first")
+    request.text = q
+    return None, request
+
+
+def _vector_of(scope: Scope, request: Request, q: Any) -> Any:
+    """The vector of a row that is there; the row itself is left out of what may be found."""
+    if q is not None:
+        raise BadInput("search: expected a vector or id=, and not both")
+    snapshot = scope.snapshot
+    views, at = found_ids(snapshot, [request.id])
+    if not len(views):
+        raise BadInput(f"id: expected the id of a row that is there, got {request.id!r}")
+    name, number = searching.field_named(snapshot, request.field)
+    view, position = int(views[0]), int(at[0])
+    found = snapshot.view(view).part.vectors(number)
+    value = None if found is None else found.rows(np.array([position]))[0]
+    if value is None:
+        raise BadInput(f"id: row {request.id!r} has no vector in field {name!r}")
+    mask = scope.masks[view]
+    mask = np.ones(snapshot.view(view).part.n, np.bool_) if mask is None else mask.copy()
+    mask[position] = False
+    scope.masks[view] = mask
+    return value
+
+
+def _rankings(
+    scope: Scope, settings: Settings, q: Any, request: Request, keep: bool
+) -> tuple[list[list[Ranking]], list[Field], bool]:
+    """For each query the rankings to fuse; the fields they are of, and whether there were several queries."""
+    snapshot = scope.snapshot
+    queries = dict(q) if searching.is_several(q) and not _is_sparse(snapshot, request, q) else {request.field: q}
+    fields: list[tuple[int, Field, Any, bool]] = []
+    for name, given in queries.items():
+        if given is not None:
+            known, number = searching.field_named(snapshot, name)
+            spec = snapshot.fields[number]
+            fields.append((number, spec, *searching.ready_queries(known, spec, given, request.on_zero)))
+    specs = [spec for _, spec, _, _ in fields]
+    count = max([len(ready) for _, spec, ready, _ in fields if spec.kind == "dense"], default=1)
+    several = any(not single for _, _, _, single in fields)
+    if several and (len(fields) > 1 or request.text is not None):
+        raise BadInput("search: expected one query to fuse with others, got a batch; search for each of them")
+    deep = _depth(request, len(fields) + (request.text is not None))
+    lists: list[list[Ranking]] = [[] for _ in range(count)]
+    for number, spec, ready, _ in fields:
+        for i, ranking in enumerate(_of_field(scope, number, spec, ready, request, deep)):
+            lists[i].append(ranking)
+    if request.text is not None:
+        lists[0].append(searching.rank_text(scope, request.text, deep, settings.tokenizer, keep=keep))
+    return lists, specs, several
+
+
+def _is_sparse(snapshot: Snapshot, request: Request, q: Any) -> bool:
+    """Whether a dictionary is a sparse vector rather than queries by field."""
+    return not any(isinstance(key, str) for key in q)
+
+
+def _depth(request: Request, rankings: int) -> int:
+    if request.k is None:
+        return 1
+    if request.depth is not None:
+        return max(request.depth, request.reach)
+    return request.reach if rankings == 1 and request.group_by is None else max(10 * request.reach, searching.DEPTH)
+
+
+def _of_field(scope: Scope, number: int, spec: Field, ready: Any, request: Request, k: int) -> list[Ranking]:
+    if spec.kind == "sparse":
+        terms, weights = ready
+        return [searching.rank_sparse(scope, number, terms, weights, k)]
+    if spec.kind == "ragged":
+        return [searching.rank_ragged(scope, number, ready, k)]
+    if request.k is None and request.min_score is not None:
+        return [searching.all_above(scope, number, ready[i : i + 1], request.min_score) for i in range(len(ready))]
+    if request.group_by is not None:
+        k = max(k, scope.matches)  # a group may hold any number of rows: all are ranked
+    return searching.rank_dense(scope, number, ready, k, request.budget)
+
+
+def _fuse(scope: Scope, runs: list[Ranking], request: Request) -> Ranking:
+    longest = sum(len(rows) for rows, _ in runs)
+    wanted = longest if request.group_by is not None or request.k is None else max(request.reach, 1)
+    return searching.fused(runs, max(1, wanted), request.fuse, request.weights)
+
+
+def _cut(scope: Scope, ranking: Ranking, request: Request) -> Ranking:
+    """Group, vary, and take the part that was asked for."""
+    rows, scores = ranking
+    if request.min_score is not None:
+        near = scores >= request.min_score
+        rows, scores = rows[near], scores[near]
+    if request.group_by is not None:
+        first = _first_of_groups(scope.snapshot, rows, request.group_by, (request.k or len(rows)) + request.offset)
+        rows, scores = rows[first], scores[first]
+    stop = None if request.k is None else request.offset + request.k
+    if request.diversity is not None and len(rows):
+        order = _varied(scope, rows, scores, request, stop or len(rows))
+        rows, scores = rows[order], scores[order]
+    return rows[request.offset : stop], scores[request.offset : stop]
+
+
+def _first_of_groups(snapshot: Snapshot, rows: NDArray[np.int64], key: str, most: int) -> list[int]:
+    """The places of the best row of each group; rows without the key are each a group of their own."""
+    seen: set[Any] = set()
+    out: list[int] = []
+    for place, row in enumerate(rows.tolist()):
+        part, at = snapshot.place(row)
+        value: Any = part.meta(at)
+        for step in key.split("."):
+            value = value.get(step) if isinstance(value, dict) else None
+        group = repr(value)
+        if value is None or group not in seen:
+            seen.add(group)
+            out.append(place)
+            if len(out) == most:
+                break
+    return out
+
+
+def _varied(scope: Scope, rows: NDArray[np.int64], scores: NDArray[Any], request: Request, k: int) -> NDArray[np.int64]:
+    """Rows that are near and not all the same."""
+    name, number = searching.field_named(scope.snapshot, request.field, "dense")
+    vectors = []
+    for row in rows.tolist():
+        part, at = scope.snapshot.place(row)
+        found = part.vectors(number)
+        value = None if found is None else found.rows(np.array([at]))[0]
+        if value is None:
+            raise BadInput(f"diversity: row {part.id(at)!r} has no vector in field {name!r}")
+        vectors.append(value)
+    return mmr(np.asarray(scores, dtype=np.float64), np.stack(vectors), k, 1 - float(request.diversity or 0))
+
+
+def _explained(scope: Scope, request: Request, found: int) -> dict[str, Any]:
+    where = None if scope.where is None else to_text(scope.where)
+    return {
+        "version": scope.snapshot.head.version, "rows": len(scope.snapshot), "where": where,
+        "matches": scope.matches, "found": found, "searched": scope.told, "fuse": request.fuse,
+    }  # fmt: skip
+
+
+__all__ = ["Hit", "Request", "run"]

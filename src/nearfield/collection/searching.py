@@ -1,0 +1,261 @@
+"""Rankings of one snapshot: filters become masks, each field or text gives a ranking, several are fused into one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.collection import coded, dense, matching
+from nearfield.collection.intake import ragged_columns, sparse_columns
+from nearfield.collection.matching import EMPTY, picked
+from nearfield.core import arrays, rooms
+from nearfield.core.errors import BadInput, Cancelled, Unknown, did_you_mean
+from nearfield.core.fusers import Fuser, Ranking
+from nearfield.core.method import Method
+from nearfield.core.plan import read
+from nearfield.core.protocols import F32, I64, Metric
+from nearfield.numerics import kernels
+from nearfield.search.fit import as_queries
+from nearfield.search.packed import Packed
+from nearfield.store.fields import Field
+from nearfield.store.filters import Filter, check
+from nearfield.store.parts import Part, SegmentPart
+from nearfield.store.snapshot import Snapshot
+
+Mask = NDArray[np.bool_]
+DEPTH = 100  # rows of each ranking that are fused, or ten times what is asked for
+NO_SCORES: F32 = np.zeros(0, np.float32)
+
+
+class Stop:
+    """Ends a search that takes too long, or is no longer wanted."""
+
+    def __init__(self, timeout: float | None, cancel: threading.Event | None) -> None:
+        self._end = None if timeout is None else time.monotonic() + timeout
+        self._timeout = timeout
+        self._cancel = cancel
+
+    def check(self) -> None:
+        """Raise ``Cancelled`` where the time is up or somebody asked to stop."""
+        if self._cancel is not None and self._cancel.is_set():
+            raise Cancelled("search: cancelled")
+        if self._end is not None and time.monotonic() > self._end:
+            raise Cancelled(f"search: not done within {self._timeout:g} s; allow more time, or narrow it with where=")
+
+
+@dataclass
+class Scope:
+    """Which rows a search may find, and how it was told so."""
+
+    snapshot: Snapshot
+    masks: list[Mask | None]  # one for each view; None: all
+    folder: Path
+    where: Filter | None = None
+    exact: bool = False
+    stop: Stop = field(default_factory=lambda: Stop(None, None))
+    told: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def matches(self) -> int:
+        """How many rows may be found."""
+        pairs = zip(self.snapshot.views, self.masks)
+        return sum(view.part.n if mask is None else int(np.count_nonzero(mask)) for view, mask in pairs)
+
+
+def make_scope(folder: Path, snapshot: Snapshot, where: Filter | None, stop: Stop, *, exact: bool = False) -> Scope:
+    """Evaluate a filter on every part; ``BadFilter`` where no row's value could compare with its literals."""
+    if where is not None:
+        check(where, snapshot.paths)
+    masks: list[Mask | None] = []
+    for view in snapshot.views:
+        stop.check()
+        mask = view.live
+        if where is not None:
+            passes = view.part.mask(where)
+            mask = passes if mask is None else passes & mask
+        masks.append(mask)
+    return Scope(snapshot, masks, folder, where, exact, stop)
+
+
+# ---- one ranking -----------------------------------------------------------------------------------
+def rank_dense(scope: Scope, number: int, q: NDArray[Any], k: int, budget: int | None = None) -> list[Ranking]:
+    """The best rows of a dense field for each query ``[m, d]``."""
+    spec = scope.snapshot.fields[number]
+    query = dense.make_query(spec, q)
+    parts, paths = [], []
+    for view, mask in zip(scope.snapshot.views, scope.masks):
+        scope.stop.check()
+        packed = _packed(scope, view.part, number, mask)
+        if packed is not None:
+            rows, scores, scored = coded.best_coded(packed, view.part, number, q, k, mask, budget)
+        else:
+            rows, scores, scored = dense.best(view.part, number, query, k, mask)
+        parts.append((rows, scores))
+        path = "nothing passes" if not scored else "exact" if packed is None else str(packed.plan)
+        paths.append({"rows": view.part.n, "scored": scored, "path": path})
+    scope.told[f"field {number}"] = paths
+    rows, scores = _merged(parts, query.m, k)
+    return [(r[r >= 0], s[r >= 0]) for r, s in zip(rows, scores)]
+
+
+def _packed(scope: Scope, part: Part, number: int, mask: Mask | None) -> Packed | None:
+    """The codes to search a part by; None where it is searched exactly: no Plan, the tail, or so few rows pass."""
+    plan = coded.Coded.of(scope.snapshot, number)
+    if plan is None or scope.exact or not isinstance(part, SegmentPart) or not len(part.having(number)):
+        return None
+    few = mask is not None and int(np.count_nonzero(mask)) * dense.FEW <= part.n
+    return None if few and plan.keep is not None else coded.packed_of(scope.folder, part, number, plan.file)
+
+
+def _merged(parts: list[tuple[I64, F32]], m: int, k: int) -> tuple[I64, F32]:
+    full = [p for p in parts if p[0].shape[1]]
+    if len(full) == 1:
+        return full[0]
+    if not full:
+        return np.zeros((m, 0), np.int64), np.zeros((m, 0), np.float32)
+    return kernels.merge(full, min(k, sum(p[0].shape[1] for p in full)))
+
+
+def rank_sparse(scope: Scope, number: int, terms: I64, weights: F32, k: int) -> Ranking:
+    """The best rows of a sparse field; rows that share no term with the query score 0."""
+    spec = scope.snapshot.fields[number]
+    found = []
+    for view, mask in zip(scope.snapshot.views, scope.masks):
+        scope.stop.check()
+        vectors = view.part.vectors(number)
+        scores = matching.sparse_scores(view.part, number, spec, terms, weights)
+        if vectors is None or scores is None:
+            continue
+        at = np.arange(view.part.n) if vectors.present is None else vectors.present
+        passes = np.ones(len(at), np.bool_) if mask is None else mask[at]
+        found.append(picked(view.part.rows[at[passes]], scores[passes], k))
+    return _joined(found, k)
+
+
+def rank_ragged(scope: Scope, number: int, tokens: F32, k: int) -> Ranking:
+    """The best rows of a ragged field by MaxSim."""
+    spec = scope.snapshot.fields[number]
+    found = []
+    for view, mask in zip(scope.snapshot.views, scope.masks):
+        scope.stop.check()
+        vectors = view.part.vectors(number)
+        if vectors is None:
+            continue
+        at = np.arange(view.part.n) if vectors.present is None else vectors.present
+        passes = np.arange(len(at)) if mask is None else np.flatnonzero(mask[at])
+        scores = matching.maxsim(view.part, number, spec, tokens, passes)
+        found.append(picked(view.part.rows[at[passes]], scores, k))
+    return _joined(found, k)
+
+
+def _joined(found: list[tuple[I64, F32]], k: int) -> Ranking:
+    rows = np.concatenate([EMPTY, *(r for r, _ in found)])
+    return picked(rows, np.concatenate([NO_SCORES, *(s for _, s in found)]), k)
+
+
+def rank_text(scope: Scope, text: str, k: int, tokenizer: str, *, keep: bool) -> Ranking:
+    """The best rows that hold a word of a text."""
+    rows, scores, matches = matching.bm25(scope.snapshot, text, k, scope.masks, tokenizer=tokenizer, keep=keep)
+    scope.told["text"] = {"tokenizer": tokenizer, "rows that hold a word": matches}
+    return rows, scores
+
+
+# ---- queries ---------------------------------------------------------------------------------------
+def ready_queries(name: str, spec: Field, given: Any, on_zero: str) -> tuple[Any, bool]:
+    """Queries of a field, checked: for dense ones ``[m, d]``, and whether it was a single one."""
+    if spec.kind == "sparse":
+        found = sparse_columns(name, spec, [given], 1)
+        return (found.indices, found.values), True
+    if spec.kind == "ragged":
+        return np.asarray(ragged_columns(name, spec, [given], 1).values, dtype=np.float32), True
+    try:
+        single = not hasattr(given, "blocks") and np.ndim(given) == 1 and len(given) > 0
+    except ValueError:
+        single = False  # a ragged list, which is refused below
+    batch = np.asanyarray(given)[None, :] if single else given
+    if spec.nearness == "hamming":
+        bits = arrays.as_batch(batch, "query")
+        if bits.shape[1] != spec.width:
+            raise BadInput(f"query: expected {spec.width} bytes of packed bits, as the field has, got {bits.shape[1]}")
+        rows = bits.take(np.arange(bits.shape[0]))
+        return arrays.packed_bits(rows, "query"), single
+    return as_queries(batch, spec.nearness, spec.dim, on_zero), single
+
+
+def field_named(snapshot: Snapshot, name: str | None, kind: str | None = None) -> tuple[str, int]:
+    """A field by its name; the only one, or the first of a kind, where none is named."""
+    names = [n for n, number in snapshot.names.items() if kind is None or snapshot.fields[number].kind == kind]
+    if name is None:
+        if not names:
+            raise BadInput("search: this collection has no vectors to search; add a field, or search text=")
+        name = names[0]
+    if name not in snapshot.names:
+        raise Unknown(f"field: no field {name!r}; {did_you_mean(name, snapshot.names)}")
+    return name, snapshot.names[name]
+
+
+# ---- several rankings ------------------------------------------------------------------------------
+def make_fuser(fuse: Any, weights: Any = None) -> Fuser:
+    """A fuser from its name, from text such as ``rrf(offset=20)``, or the fuser itself."""
+    if isinstance(fuse, Fuser):
+        return fuse
+    if not isinstance(fuse, str):
+        raise BadInput(f"fuse: expected the name of a fuser, got {type(fuse).__name__}")
+    steps = read(fuse if "(" in fuse else f"{fuse}()")
+    known = rooms.catalog("fusers")
+    if len(steps) != 1 or steps[0].name not in known:
+        raise Unknown(f"fuse: no fuser {fuse!r}; {did_you_mean(fuse, known)}")
+    params = dict(steps[0].params)
+    if weights is not None:
+        params["weights"] = tuple(float(w) for w in weights)
+    made: Method = rooms.load("fusers", steps[0].name)(**params)
+    if not isinstance(made, Fuser):
+        raise Unknown(f"fuse: {steps[0].name} is not a fuser")
+    return made
+
+
+def fused(runs: list[Ranking], k: int, fuse: Any, weights: Any) -> Ranking:
+    """Several rankings as one; a single one stays as it is."""
+    if len(runs) == 1:
+        return runs[0][0][:k], runs[0][1][:k]
+    rows, scores = make_fuser(fuse or "rrf", weights).fuse(runs, k)
+    return rows, scores
+
+
+def all_above(scope: Scope, number: int, q: NDArray[Any], least: float) -> Ranking:
+    """Every row whose score is at least so much, best first: a range search."""
+    query = dense.make_query(scope.snapshot.fields[number], q)
+    rows, scores = [EMPTY], [NO_SCORES]
+    for view, mask in zip(scope.snapshot.views, scope.masks):
+        vectors = view.part.vectors(number)
+        if vectors is None:
+            continue
+        positions = np.arange(view.part.n) if vectors.present is None else vectors.present
+        passes = np.arange(len(positions)) if mask is None else np.flatnonzero(mask[positions])
+        for start in range(0, len(passes), 1 << 18):
+            scope.stop.check()
+            at = passes[start : start + (1 << 18)]
+            found = dense.score(view.part, number, query, at)[0]
+            near = found >= least
+            rows.append(view.part.rows[positions[at[near]]])
+            scores.append(found[near])
+    every, score = np.concatenate(rows), np.concatenate(scores)
+    order = np.lexsort((every, -score))
+    return every[order], score[order]
+
+
+def metric_of(specs: list[Field], texts: bool) -> Metric | None:
+    """The metric whose scores come back: that of the one field that was searched, if it was one."""
+    return specs[0].nearness if len(specs) == 1 and not texts and specs[0].kind == "dense" else None
+
+
+def is_several(q: Any) -> bool:
+    """Whether a query names fields."""
+    return isinstance(q, Mapping)

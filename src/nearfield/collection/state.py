@@ -1,0 +1,173 @@
+"""What a Collection is made of beneath its verbs: the folder, its locks, its settings, and one way to commit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nearfield.core.errors import BadInput, Corrupt, ReadOnly, Unsupported
+from nearfield.core.protocols import METRICS, Metric
+from nearfield.store.catalog import NAME, Catalog, Change, Durability, Head
+from nearfield.store.fields import Field
+from nearfield.store.locks import Lock, network_kind, oldest_lease
+from nearfield.store.parts import FOLDER, Entry
+from nearfield.store.snapshot import LEASES, Reader, Snapshot
+
+TOKENIZERS = ("porter", "unicode61", "ascii", "trigram")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is decided when a Collection is made."""
+
+    metric: Metric = "cosine"
+    on_zero: str = "raise"
+    tokenizer: str = "porter"
+    keep_queries: int = 0
+
+
+class State:
+    """A folder that is open."""
+
+    def __init__(self, folder: Path, *, mode: str, create: bool, durability: Durability, timeout: float) -> None:
+        self.folder = folder
+        self.mode = mode
+        self.timeout = timeout
+        self.durability: Durability = durability
+        write = mode != "r"
+        kind = network_kind(folder)
+        if write and kind is not None:
+            raise Unsupported(
+                f"{folder}: lies on a network file system ({kind}), whose locks do not hold; "
+                "copy the folder to a local disk, or open it with mode='r' where nobody writes"
+            )
+        self.lock = Lock(folder / "lock", "being written")
+        self.work = Lock(folder / "work", "being compacted")
+        self.reader = Reader(folder, write=write, create=create, durability=durability)
+        self.closed = False
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalogue."""
+        return self.reader.catalog
+
+    def snapshot(self) -> Snapshot:
+        """The latest state."""
+        if self.closed:
+            raise BadInput(f"{self.folder}: this collection was closed; open it again")
+        return self.reader.snapshot()
+
+    def settings(self) -> Settings | None:
+        """What was decided when it was made; None where it was not made to the end."""
+        found = self.catalog.get("settings", {})
+        if not found:
+            return None
+        known = {k: v for k, v in found.items() if k in Settings.__dataclass_fields__}
+        made = Settings(**known)
+        if made.metric not in METRICS or made.tokenizer not in TOKENIZERS:
+            raise Corrupt(f"{self.catalog.path}: settings that are not possible: {found}")
+        return made
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Snapshot]:
+        """Hold the lock of the one writer, over the latest state."""
+        if self.mode == "r":
+            raise ReadOnly(f"{self.folder}: opened with mode='r'; open it without, to write")
+        if self.closed:
+            raise BadInput(f"{self.folder}: this collection was closed; open it again")
+        with self.lock.held(self.timeout), self.catalog.telling():
+            yield self.snapshot()
+
+    def commit(self, change: Change, *, unlink: tuple[Entry, ...] = ()) -> Head:
+        """Apply a change; what it made useless is deleted as soon as nobody reads it."""
+        if unlink:
+            change.manifest["garbage"] = [
+                *self.catalog.get("garbage", []),
+                *({"file": e.file, "generation": self.catalog.head().generation + 1} for e in unlink),
+            ]
+        try:
+            head = self.catalog.commit(change)
+        except BaseException:
+            self.reader.forget()
+            raise
+        self.reader.stale()
+        return head
+
+    def make(self, settings: Settings, fields: dict[str, Field]) -> None:
+        """Write the first records of a new Collection."""
+        numbered = {str(i): {"name": name, "field": f.record()} for i, (name, f) in enumerate(fields.items())}
+        with self.lock.held(self.timeout):
+            if self.settings() is None:
+                first = {"settings": asdict(settings), "fields": numbered, "segments": [], "plans": {}, "garbage": []}
+                self.commit(Change(manifest=first, new_generation=True, new_fields=len(fields)))
+
+    def sweep(self) -> None:
+        """Delete files that neither the catalogue nor a reader's lease names. The writer's lock must be held."""
+        garbage = self.catalog.get("garbage", [])
+        if not garbage:
+            return
+        oldest = oldest_lease(self.folder / LEASES, self.catalog.head().generation)
+        left = []
+        for item in garbage:
+            entry, generation = str(item["file"]), int(item["generation"])
+            if generation > oldest:
+                left.append(item)
+                continue
+            with contextlib.suppress(OSError):
+                remove(self.folder, entry)
+        if len(left) < len(garbage):
+            self.commit(Change(manifest={"garbage": left}))
+
+    def tidy(self) -> None:
+        """Remove what a writer that died has left: files that were never named by the catalogue."""
+        try:
+            with self.work.held(0):
+                named = {e["file"] for e in self.catalog.get("segments", [])}
+                named |= {str(g["file"]) for g in self.catalog.get("garbage", [])}
+                stems = {name.partition(".")[0] for name in named}
+                for path in (self.folder / FOLDER).iterdir():
+                    if path.name.partition(".")[0] not in stems:
+                        path.unlink(missing_ok=True)
+        except TimeoutError:
+            return  # somebody compacts: the files may be theirs
+
+    def close(self) -> None:
+        """Give everything back."""
+        self.closed = True
+        self.reader.close()
+        self.lock.close()
+        self.work.close()
+
+
+def remove(folder: Path, file: str) -> None:
+    """Delete a segment and the files that were derived from it."""
+    stem = file.partition(".")[0]
+    place = folder / FOLDER
+    for path in place.iterdir():
+        if path.name.partition(".")[0] == stem:
+            path.unlink(missing_ok=True)
+
+
+def looks_like_one(folder: Path) -> bool:
+    """Whether a folder holds a Collection."""
+    return (folder / NAME).exists()
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files of a folder."""
+    total = 0
+    for base, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(base, name)).st_size
+    return total
+
+
+EMPTY = np.zeros(0, np.int64)

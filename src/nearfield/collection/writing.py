@@ -1,0 +1,273 @@
+"""Writes: rows in, rows out, the tail sealed. Each is one commit, applied whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from nearfield.collection.coded import dropped, write_codes
+from nearfield.collection.intake import Intake, take_rows
+from nearfield.collection.reading import found_ids, matching
+from nearfield.collection.results import Row
+from nearfield.collection.state import State, remove
+from nearfield.core.errors import BadInput
+from nearfield.core.protocols import I64
+from nearfield.store.catalog import Change, TailRecord
+from nearfield.store.fields import Field
+from nearfield.store.filters import Filter
+from nearfield.store.ids import IdKind, check_ids, refuse_repeats
+from nearfield.store.metadata import encode_metadata
+from nearfield.store.parts import FOLDER, Entry, Part, SegmentPart, batch_part, write_part
+from nearfield.store.snapshot import Snapshot
+from nearfield.store.tail import to_blob
+
+SEAL_ROWS = 16_384  # rows of the tail that are sealed into a segment ...
+SEAL_BYTES = 32 << 20  # ... or their bytes
+DIRECT_ROWS = 4_096  # rows of one batch that go straight into a segment ...
+DIRECT_BYTES = 8 << 20  # ... or their bytes
+
+
+def entries(snapshot: Snapshot) -> list[Entry]:
+    """What the catalogue says of the segments."""
+    return [v.part.entry for v in snapshot.segments if isinstance(v.part, SegmentPart)]
+
+
+def write_rows(state: State, given: Intake, *, new_only: bool = False) -> None:
+    """Insert rows, in place of those of the same ids; with ``new_only`` these are refused."""
+    if not len(given):
+        return
+    with state.writing() as snapshot:
+        _same_kind(snapshot, given.kind)
+        where, at = snapshot.find(given.ids, given.kind)
+        if new_only and (where >= 0).any():
+            names = [given.ids[i] for i in np.flatnonzero(where >= 0)[:5].tolist()]
+            raise BadInput(f"ids: expected new ones, got {', '.join(map(repr, names))}, which are there; use upsert")
+        old = snapshot.rows_of(where[where >= 0], at[where >= 0])
+        if len(given) >= DIRECT_ROWS or len(given) * given.row_bytes() >= DIRECT_BYTES:
+            _write_direct(state, snapshot, given, old)
+        else:
+            _write_tail(state, snapshot, given, old)
+
+
+def _same_kind(snapshot: Snapshot, kind: IdKind) -> None:
+    if snapshot.head.ids and snapshot.head.ids != kind and len(snapshot):
+        raise BadInput(f"ids: expected {snapshot.head.ids}, as those that are there, got {kind}")
+
+
+def _numbers(snapshot: Snapshot, vectors: dict[str, Any]) -> dict[int, Any]:
+    return {snapshot.names[name]: found for name, found in vectors.items()}
+
+
+def _write_tail(state: State, snapshot: Snapshot, given: Intake, old: I64) -> None:
+    records: list[TailRecord] = []
+    start = snapshot.head.next_row
+    for at, vectors in given.chunks():
+        columns = _numbers(snapshot, vectors)
+        blobs = {number: _blobs(found) for number, found in columns.items()}
+        for i in range(at.start, at.stop):
+            row = tuple(blobs[f][i - at.start] if f in blobs else None for f in range(snapshot.head.fields))
+            meta = given.meta[i]
+            text = None if given.texts is None else given.texts[i]
+            record = TailRecord(start + i, given.ids[i], text, encode_metadata(meta) if meta else None, row)
+            record.crc = record.digest()
+            records.append(record)
+    change = Change(added=records, dead=old, next_row=start + len(given), ids=given.kind)
+    change.gone = _tail_rows(snapshot, old)
+    state.commit(change)
+    fresh = state.snapshot()
+    if fresh.tail.part.n >= SEAL_ROWS or fresh.tail_part.tail.nbytes >= SEAL_BYTES:
+        seal(state, fresh)
+
+
+def _blobs(found: Any) -> list[bytes | None]:
+    out: list[bytes | None] = [None] * found.n
+    places = range(found.n) if found.present is None else found.present.tolist()
+    for at, position in enumerate(places):
+        out[position] = to_blob(found, at)
+    return out
+
+
+def _tail_rows(snapshot: Snapshot, rows: I64) -> list[tuple[int, int]]:
+    """Those of these rows that lie in the tail, with their checksums."""
+    part = snapshot.tail_part
+    return [(int(part.rows[p]), int(part.tail.crcs[p])) for p in part.positions(rows)]
+
+
+def _write_direct(state: State, snapshot: Snapshot, given: Intake, old: I64) -> None:
+    """Write rows into segments, the tail before them: row numbers must ascend from segment to segment."""
+    if not snapshot.segments or snapshot.tail.part.n:
+        (state.folder / FOLDER).mkdir(exist_ok=True)
+    tail = snapshot.tail.without(old)
+    sources: list[tuple[Part, I64]] = [(tail.part, tail.positions())] if tail.count else []
+    made: list[Entry] = []
+    start = snapshot.head.next_row
+    try:
+        for at, vectors in given.chunks():
+            part = batch_part(
+                np.arange(start + at.start, start + at.stop, dtype=np.int64), given.ids[at], given.kind,
+                None if given.texts is None else given.texts[at], given.meta[at], _numbers(snapshot, vectors),
+            )  # fmt: skip
+            sources.append((part, np.arange(part.n, dtype=np.int64)))
+            made.append(write_segment(state, snapshot, sources, given.kind))
+            sources = []
+        _swap(state, snapshot, made, old, next_row=start + len(given), kind=given.kind)
+    except BaseException:
+        discard(state, made)
+        raise
+
+
+def write_segment(state: State, snapshot: Snapshot, sources: list[tuple[Part, I64]], kind: IdKind) -> Entry:
+    """Write rows as a segment, and their codes for fields under a Plan."""
+    made = write_part(state.folder, sources, snapshot.fields, kind, dropped(snapshot))
+    try:
+        write_codes(state.folder, snapshot, made, sources)
+    except BaseException:
+        discard(state, [made])
+        raise
+    return made
+
+
+def discard(state: State, made: list[Entry]) -> None:
+    """Delete segment files that were not committed."""
+    for entry in made:
+        remove(state.folder, entry.file)
+
+
+def _swap(
+    state: State, snapshot: Snapshot, made: list[Entry], old: I64, *, next_row: int | None = None,
+    kind: IdKind | None = None,
+) -> None:  # fmt: skip
+    """Commit segments that take the place of the whole tail."""
+    segments = [asdict(e) for e in (*entries(snapshot), *made)]
+    tail = snapshot.tail_part
+    change = Change(
+        gone=_tail_rows(snapshot, tail.rows[snapshot.tail.positions()]),
+        dead=old[~np.isin(old, tail.rows)],
+        manifest={"segments": segments},
+        next_row=next_row,
+        ids=kind,
+        new_generation=True,
+    )
+    if tail.n:  # rows of the tail that were dead are in no segment: nobody needs to hear of them any more
+        change.dead_upto = (snapshot.head.version, _dead_in_segments(state, tail))
+    state.commit(change)
+
+
+def _dead_in_segments(state: State, tail: Part) -> I64:
+    rows = np.concatenate([np.zeros(0, np.int64), *(r for _, r, _ in state.catalog.dead(0))])
+    return rows[~np.isin(rows, tail.rows)]
+
+
+def seal(state: State, snapshot: Snapshot) -> None:
+    """Write the tail into a segment. The writer's lock must be held."""
+    if not snapshot.tail.part.n:
+        return
+    (state.folder / FOLDER).mkdir(exist_ok=True)
+    made: list[Entry] = []
+    try:
+        if snapshot.tail.count:
+            kind: IdKind = "int" if snapshot.head.ids == "int" else "str"
+            sources: list[tuple[Part, I64]] = [(snapshot.tail.part, snapshot.tail.positions())]
+            made.append(write_segment(state, snapshot, sources, kind))
+        _swap(state, snapshot, made, np.zeros(0, np.int64))
+    except BaseException:
+        discard(state, made)
+        raise
+
+
+def delete_rows(state: State, ids: Any, where: Filter | None) -> int:
+    """Delete rows by id or filter; ids that are not there are passed over. Returns how many went."""
+    with state.writing() as snapshot:
+        return bury(state, snapshot, chosen_rows(snapshot, ids, where))
+
+
+def chosen_rows(snapshot: Snapshot, ids: Any, where: Filter | None) -> I64:
+    """The numbers of rows that are there, by id or filter."""
+    if ids is not None:
+        views, at = found_ids(snapshot, ids)
+        return snapshot.rows_of(views, at)
+    return np.concatenate([np.zeros(0, np.int64), *(v.part.rows[matching(v, where)] for v in snapshot.views)])
+
+
+def bury(state: State, snapshot: Snapshot, rows: I64) -> int:
+    """Delete rows by number. The writer's lock must be held."""
+    rows = np.unique(rows)
+    if len(rows):
+        state.commit(Change(dead=rows, gone=_tail_rows(snapshot, rows)))
+    return len(rows)
+
+
+def update_rows(
+    state: State, fields: Mapping[str, Field], on_zero: str, *, ids: Any, where: Filter | None, meta: Any, texts: Any,
+    vectors: dict[str, Any], replace: bool,
+) -> int:  # fmt: skip
+    """Write rows anew with some of their parts changed."""
+    if (ids is None) == (where is None):
+        raise BadInput("update: expected either ids or where=, and not both")
+    if meta is None and texts is None and not vectors:
+        raise BadInput("update: expected meta=, texts= or vectors, got nothing to change")
+    with state.writing() as snapshot:
+        asked = None if ids is None else check_ids([ids] if isinstance(ids, (str, int)) else ids)[0]
+        if asked is not None:
+            refuse_repeats(asked)
+        rows = _present(snapshot, asked, where)
+        if asked is None and (texts is not None or vectors or isinstance(meta, list)):
+            raise BadInput("update: expected one dictionary as meta= with where=, got something for each row")
+        n = len(rows) if asked is None else len(asked)
+        at = list(range(len(rows))) if asked is None else [i for i, (_, r) in enumerate(_aligned(snapshot, asked)) if r]
+        changes = [meta] * n if meta is None or isinstance(meta, Mapping) else list(meta)
+        _refuse_length("meta", changes, n)
+        _refuse_length("texts", texts, n)
+        given = take_rows(
+            [r.id for r in rows],
+            {name: _new_vectors(name, rows, at, vectors, n) for name in fields},
+            [r.text for r in rows] if texts is None else [texts[i] for i in at],
+            [_merged_meta(r.meta, changes[i], replace) for r, i in zip(rows, at)],
+            fields,
+            on_zero=on_zero,
+        )
+        write_rows(state, given)
+        return len(given)
+
+
+def _present(snapshot: Snapshot, asked: list[Any] | None, where: Filter | None) -> list[Row]:
+    if asked is not None:
+        return [row for _, row in _aligned(snapshot, asked) if row is not None]
+    return [Row(snapshot, v.part, p) for v in snapshot.views for p in matching(v, where).tolist()]
+
+
+def _aligned(snapshot: Snapshot, asked: list[Any]) -> list[tuple[Any, Row | None]]:
+    """Each id with its row, None where it is not there."""
+    kind: IdKind = "str" if asked and isinstance(asked[0], str) else "int"
+    views, at = snapshot.find(asked, kind)
+    return [
+        (name, Row(snapshot, snapshot.view(v).part, p) if v >= 0 else None)
+        for name, v, p in zip(asked, views.tolist(), at.tolist())
+    ]
+
+
+def _refuse_length(name: str, values: Any, n: int) -> None:
+    if values is not None and len(values) != n:
+        raise BadInput(f"{name}: expected one for each of {n} ids, got {len(values)}")
+
+
+def _new_vectors(name: str, rows: list[Row], at: list[int], vectors: dict[str, Any], n: int) -> Any:
+    """The vectors of a field: those that were given, else those that the rows have."""
+    if name in vectors:
+        _refuse_length(name, vectors[name], n)
+        return [vectors[name][i] for i in at]
+    old = [row.vectors.get(name) for row in rows]
+    return None if all(v is None for v in old) else old
+
+
+def _merged_meta(old: dict[str, Any], new: Any, replace: bool) -> dict[str, Any]:
+    if new is None:
+        return old
+    if not isinstance(new, Mapping):
+        raise BadInput(f"meta: expected a dictionary, got {type(new).__name__}")
+    if replace:
+        return dict(new)
+    return {k: v for k, v in {**old, **new}.items() if not (k in new and v is None)}

@@ -1,0 +1,1 @@
+"""Fusers: several ranked lists of one query become one. One method, one file."""

@@ -1,0 +1,403 @@
+"""The catalogue of a Collection: one SQLite file, and the only commit point.
+
+Tables (format 1)::
+
+    manifest  key, json, crc            settings, fields, segments, garbage, head and what else there is one of
+    tail      row, id, text, meta, crc, f0, f1 ...   fresh rows; f<i> holds the vector of field i
+    dead      version, rows, crc        row numbers (int64) that a commit took away
+    queries   number, field, vector, crc  the log of queries, where one is kept
+
+SQLite checks no checksums of its own: every record has its CRC-32, and ``head`` the number and the exclusive or of
+the checksums of tail and dead, so that a record that is changed or missing is noticed before it is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import threading
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from nearfield.core.errors import BadInput, Corrupt, NearfieldError, NotWritten, ReadOnly, StorageFull
+from nearfield.core.protocols import I64
+
+NAME = "catalog.db"
+VERSION = 1
+_MAGIC = 0x4E465244  # application_id
+_BUSY_MS = 20_000
+_SCHEMA = (
+    "CREATE TABLE manifest(key TEXT PRIMARY KEY, json TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE tail(row INTEGER PRIMARY KEY, id NOT NULL, text TEXT, meta TEXT, crc INTEGER NOT NULL)",
+    "CREATE TABLE dead(version INTEGER PRIMARY KEY, rows BLOB NOT NULL, crc INTEGER NOT NULL)",
+    "CREATE TABLE queries(number INTEGER PRIMARY KEY, field TEXT NOT NULL, vector BLOB NOT NULL, crc INTEGER NOT NULL)",
+)
+_TABLES = ("manifest", "tail", "dead", "queries")
+Durability = Literal["full", "relaxed"]
+
+
+@dataclass(frozen=True)
+class Head:
+    """What each commit changes: versions, the next row number, and digests of the tables of rows."""
+
+    version: int = 0  # of everything: one more with each commit
+    generation: int = 0  # of the segment files
+    next_row: int = 0
+    ids: str = ""  # "int" or "str", once there are rows
+    tail: tuple[int, int] = (0, 0)  # rows and the exclusive or of their checksums
+    dead: tuple[int, int] = (0, 0)  # records, likewise
+    fields: int = 0  # how many fields there have ever been: the columns f0, f1 ... of the tail
+
+
+def checksum(*parts: Any) -> int:
+    """CRC-32 of values of a record, each with its length and kind."""
+    crc = 0
+    for part in parts:
+        data = part if isinstance(part, (bytes, memoryview)) else repr(part).encode("utf-8", errors="surrogatepass")
+        crc = zlib.crc32(data, zlib.crc32(b"%d;" % len(data), crc))
+    return crc
+
+
+@dataclass
+class TailRecord:
+    """A fresh row as it lies in the tail."""
+
+    row: int
+    id: Any
+    text: str | None
+    meta: str | None
+    vectors: tuple[bytes | None, ...]  # one for each field there ever was
+    crc: int = 0
+
+    def sealed(self) -> TailRecord:
+        """With its checksum."""
+        return replace(self, crc=self.digest())
+
+    def digest(self) -> int:
+        return checksum(self.row, self.id, self.text, self.meta, *(v for v in self.vectors if v is not None))
+
+
+@dataclass
+class Change:
+    """What one commit does; applied whole or not at all."""
+
+    added: list[TailRecord] = field(default_factory=list)  # rows for the tail
+    gone: list[tuple[int, int]] = field(default_factory=list)  # rows that leave the tail, with their checksums
+    dead: I64 | None = None  # row numbers that readers must no longer see
+    manifest: dict[str, Any] = field(default_factory=dict)  # records to replace
+    next_row: int | None = None
+    ids: str | None = None
+    new_generation: bool = False
+    dead_upto: tuple[int, I64] | None = None  # all records up to this version become one, of these rows
+    new_fields: int = 0
+
+
+class Catalog:
+    """One connection to the catalogue; its methods may be called by several threads."""
+
+    def __init__(self, folder: Path, *, write: bool, create: bool, durability: Durability) -> None:
+        self.path = folder / NAME
+        self.write = write
+        self._guard = threading.RLock()
+        self.immutable = False
+        if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
+            raise BadInput(f"{self.path}: expected a regular file, got a link, folder or device; refusing to follow it")
+        with self.telling():
+            self._db = self._connect(create)
+            try:
+                self._prepare(create, durability)
+            except BaseException:
+                self._db.close()
+                raise
+
+    # -- opening -----------------------------------------------------------------------------------
+
+    def _connect(self, create: bool) -> sqlite3.Connection:
+        how = "rwc" if create else "rw" if self.write else "ro"
+        if not self.write and not os.access(self.path.parent, os.W_OK):
+            wal = self.path.with_name(NAME + "-wal")
+            if wal.exists() and wal.stat().st_size:
+                raise ReadOnly(
+                    f"{self.path.parent}: the folder cannot be written, and a writer left a log that must be merged "
+                    "first; open it once where it can be written"
+                )
+            self.immutable = True
+            how = "ro&immutable=1"
+        uri = self.path.resolve().as_uri() + f"?mode={how}"
+        return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
+
+    def _prepare(self, create: bool, durability: Durability) -> None:
+        db = self._db
+        db.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        db.execute("PRAGMA trusted_schema = OFF")
+        db.execute("PRAGMA cell_size_check = ON")
+        db.execute("PRAGMA temp_store = MEMORY")
+        if not self.write:
+            db.execute("PRAGMA query_only = ON")
+        if create and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            self._create()
+        self._check_format()
+        if self.write:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+            db.execute("PRAGMA journal_size_limit = 16777216")
+
+    def _create(self) -> None:
+        db = self._db
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                for statement in _SCHEMA:
+                    db.execute(statement)
+                db.execute(f"PRAGMA application_id = {_MAGIC}")
+                db.execute(f"PRAGMA user_version = {VERSION}")
+                self._put("head", asdict(Head()))
+            db.execute("COMMIT")
+        except BaseException:
+            self._rollback()
+            raise
+
+    def _check_format(self) -> None:
+        db = self._db
+        magic, version = (db.execute(f"PRAGMA {p}").fetchone()[0] for p in ("application_id", "user_version"))
+        if magic != _MAGIC:
+            raise Corrupt(f"{self.path}: not the catalogue of a nearfield collection, or damaged at offset 68")
+        if version != VERSION:
+            raise Corrupt(
+                f"{self.path}: written in format {version}; this nearfield reads format {VERSION}: "
+                f"{'upgrade nearfield' if version > VERSION else 'the file is damaged at offset 60'}"
+            )
+        for kind, name, sql in db.execute("SELECT type, name, sql FROM sqlite_master"):
+            own = kind == "table" and name in _TABLES and str(sql).startswith(f"CREATE TABLE {name}(")
+            if not own and not str(name).startswith("sqlite_"):
+                raise Corrupt(f"{self.path}: holds the {kind} {str(name)[:40]!r}, which nearfield did not make")
+
+    def close(self) -> None:
+        """Close the connection; the log is merged into the file by the last one that closes."""
+        with self._guard, contextlib.suppress(sqlite3.Error):
+            self._db.close()
+
+    def abandon(self) -> None:
+        """Forget the connection without touching the file: it belongs to the process that this one was forked from."""
+        self._db = None  # type: ignore[assignment]
+
+    # -- errors ------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def telling(self) -> Iterator[None]:
+        """Turn what SQLite raises into one line that names the file."""
+        try:
+            yield
+        except NearfieldError:
+            raise
+        except sqlite3.Error as error:
+            raise self._told(error) from error
+        except OSError as error:
+            if error.errno in (28, 122):
+                raise StorageFull(
+                    f"{self.path.parent}: the disk is full; what was there is intact, free some room"
+                ) from error
+            raise NotWritten(f"{self.path.parent}: {error.strerror or error}; what was committed is intact") from error
+
+    def _told(self, error: sqlite3.Error) -> NearfieldError:
+        said = str(error)
+        if "full" in said:
+            return StorageFull(f"{self.path}: the disk is full; what was there before is intact, free some room")
+        if "readonly" in said or "read-only" in said:
+            return ReadOnly(f"{self.path}: cannot be written ({said}); open it with mode='r'")
+        if "locked" in said or "busy" in said:
+            return NotWritten(f"{self.path}: another program holds SQLite's lock ({said}); try again")
+        if "unable to open" in said:
+            return BadInput(f"{self.path}: cannot be opened; see that the folder is there and may be read")
+        if "disk I/O" in said:
+            return NotWritten(
+                f"{self.path}: the disk fails ({said}); what was committed is intact as far as it can be read"
+            )
+        return Corrupt(f"{self.path}: damaged ({said}); see: check, repair, or restore a backup")
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """One consistent state for several reads; kept short, so that the log can be merged."""
+        with self._guard, self.telling():
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("COMMIT")
+
+    def changed(self) -> int:
+        """A number that differs once another connection has committed."""
+        with self._guard, self.telling():
+            return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    def head(self) -> Head:
+        """The head."""
+        found = self.get("head")
+        try:
+            pairs = {k: tuple(found[k]) for k in ("tail", "dead")}
+            return Head(**found | pairs)
+        except (TypeError, KeyError) as error:
+            raise Corrupt(f"{self.path}: the head is not one ({error})") from None
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A record of the manifest, verified; ``default`` where there is none."""
+        with self._guard, self.telling():
+            found = self._db.execute("SELECT json, crc FROM manifest WHERE key = ?", (key,)).fetchone()
+            if found is None:
+                if default is None:
+                    raise Corrupt(f"{self.path}: the record {key!r} is missing")
+                return default
+            if checksum(key, found[0]) != found[1]:
+                raise Corrupt(f"{self.path}: the record {key!r} does not match its checksum")
+            return json.loads(found[0])
+
+    def tail(self, after: int, fields: int) -> list[TailRecord]:
+        """The rows of the tail behind a row number, verified."""
+        columns = "".join(f", f{i}" for i in range(fields))
+        with self._guard, self.telling():
+            found = self._db.execute(
+                f"SELECT row, id, text, meta, crc{columns} FROM tail WHERE row > ? ORDER BY row", (after,)
+            ).fetchall()
+        out = [TailRecord(r[0], r[1], r[2], r[3], tuple(r[5:]), r[4]) for r in found]
+        for record in out:
+            if record.digest() != record.crc:
+                raise Corrupt(f"{self.path}: row {record.row} of the tail does not match its checksum")
+        return out
+
+    def dead(self, after: int) -> list[tuple[int, I64, int]]:
+        """What was taken away after a version: (version, row numbers, checksum), verified."""
+        with self._guard, self.telling():
+            found = self._db.execute(
+                "SELECT version, rows, crc FROM dead WHERE version > ? ORDER BY version", (after,)
+            ).fetchall()
+        out = []
+        for version, rows, crc in found:
+            if not isinstance(rows, bytes) or len(rows) % 8 or checksum(version, rows) != crc:
+                raise Corrupt(
+                    f"{self.path}: the record of rows taken away by version {version} does not match its checksum"
+                )
+            out.append((version, np.frombuffer(rows, dtype="<i8"), crc))
+        return out
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def commit(self, change: Change) -> Head:
+        """Apply a change in one transaction; durable when this returns (under ``full``)."""
+        with self._guard, self.telling():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                head = self._apply(change)
+                self._db.execute("COMMIT")
+                return head
+            except BaseException:
+                self._rollback()
+                raise
+
+    def _apply(self, change: Change) -> Head:
+        db, head = self._db, self.head()
+        version = head.version + 1
+        for number in range(head.fields, head.fields + change.new_fields):
+            db.execute(f"ALTER TABLE tail ADD COLUMN f{number} BLOB")
+        count, digest = head.tail
+        if change.added:
+            width = len(change.added[0].vectors)
+            names = "".join(f", f{i}" for i in range(width))
+            marks = ", ".join("?" * (5 + width))
+            db.executemany(
+                f"INSERT INTO tail(row, id, text, meta, crc{names}) VALUES({marks})",
+                [(r.row, r.id, r.text, r.meta, r.crc, *r.vectors) for r in change.added],
+            )
+            for record in change.added:
+                digest ^= record.crc
+            count += len(change.added)
+        if change.gone:
+            db.executemany("DELETE FROM tail WHERE row = ?", [(row,) for row, _ in change.gone])
+            for _, crc in change.gone:
+                digest ^= crc
+            count -= len(change.gone)
+        dead = self._bury(change, version, head.dead)
+        for key, value in change.manifest.items():
+            self._put(key, value)
+        new = Head(
+            version,
+            head.generation + change.new_generation,
+            head.next_row if change.next_row is None else change.next_row,
+            head.ids if change.ids is None else change.ids,
+            (count, digest),
+            dead,
+            head.fields + change.new_fields,
+        )
+        self._put("head", asdict(new))
+        return new
+
+    def _bury(self, change: Change, version: int, dead: tuple[int, int]) -> tuple[int, int]:
+        db, (count, digest) = self._db, dead
+        if change.dead_upto is not None:
+            upto, rows = change.dead_upto
+            for old, _, crc in self.dead(0):
+                if old <= upto:
+                    count, digest = count - 1, digest ^ crc
+            db.execute("DELETE FROM dead WHERE version <= ?", (upto,))
+            if len(rows):
+                count, digest = count + 1, digest ^ self._insert_dead(upto, rows)
+        if change.dead is not None and len(change.dead):
+            count, digest = count + 1, digest ^ self._insert_dead(version, change.dead)
+        return count, digest
+
+    def _insert_dead(self, version: int, rows: I64) -> int:
+        data = np.asarray(rows, dtype="<i8").tobytes()
+        crc = checksum(version, data)
+        self._db.execute("INSERT INTO dead VALUES(?, ?, ?)", (version, data, crc))
+        return crc
+
+    def _put(self, key: str, value: Any) -> None:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        self._db.execute(
+            "INSERT OR REPLACE INTO manifest VALUES(?, ?, ?)",
+            (key, text, checksum(key, text)),
+        )
+
+    def _rollback(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
+    # -- upkeep ------------------------------------------------------------------------------------
+
+    def shrink(self, *, thorough: bool = False) -> None:
+        """Give free pages back to the disk; ``thorough`` rewrites the file, so that nothing deleted is left in it."""
+        with self._guard, self.telling():
+            if thorough:
+                self._db.execute("VACUUM")
+            else:
+                self._db.execute("PRAGMA incremental_vacuum").fetchall()
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def verify(self) -> None:
+        """Have SQLite check its own structure."""
+        with self._guard, self.telling():
+            found = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if found != "ok":
+            raise Corrupt(f"{self.path}: damaged ({found})")
+
+    def copy(self, target: Path) -> None:
+        """Write a consistent copy of the catalogue into a new file."""
+        with self._guard, self.telling():
+            out = sqlite3.connect(target)
+            try:
+                self._db.backup(out)
+            finally:
+                out.close()

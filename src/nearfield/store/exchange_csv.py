@@ -1,0 +1,202 @@
+"""Rows as CSV and TSV: everything is text, so what kind of value a column holds is told by all of its cells.
+
+A column is of whole numbers, of numbers or of true and false where every cell that is not blank is one, else of text;
+whole numbers with leading zeros or more than 18 digits stay text. Lost on the way: None and missing values and empty
+texts are all blank cells, lists and dicts come back as JSON text, times as ISO text, and text as a number where a whole
+column of it looks so.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date, datetime
+from typing import IO, Any
+
+from nearfield.core.errors import BadInput
+from nearfield.store import io_base as base
+from nearfield.store import io_csv, io_text
+from nearfield.store.exchange_json import Record, batch_of, joined, vector_of
+from nearfield.store.exchange_names import Names
+from nearfield.store.metadata.check import dump
+from nearfield.store.rows import BATCH_BYTES, RowBatch, Spool, as_json, unpacked
+
+_INT = re.compile(r"-?(0|[1-9]\d{0,17})")
+_FLOAT = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+_BOOL = {"true": True, "false": False}
+MAX_COLUMNS = 10_000
+
+
+# ---- reading --------------------------------------------------------------------------------------
+def read_csv(path: str, names: Names, rows: int, limit: int | None, max_ratio: float) -> Iterator[RowBatch]:
+    """Yield the rows of a table with a header; the file is passed over once before, to tell the kinds of columns.
+
+    Vectors are cells with a JSON list of numbers. Raises ``BadInput`` with the line number.
+    """
+    table = io_text.table(path, max_ratio)
+    header = _header(path, next(table, None))
+    where = base.named(path)
+    vectors = names.vectors_in(header, where)
+    kinds = _kinds(path, header, table, set(vectors))
+    id_key, texts = names.id_in(header, where), names.texts_in(header, where)
+    meta = names.meta_in(header, [id_key, *texts, *vectors], where)
+    plan = _Plan({k: i for i, k in enumerate(header)}, kinds, id_key, texts, vectors, meta)
+    held: list[Record] = []
+    done = size = 0
+    for number, cells in _data(path, header, max_ratio):
+        held.append(plan.record(f"{where}: line {number}", cells))
+        size += sum(map(len, cells))
+        if len(held) >= rows or size >= BATCH_BYTES or done + len(held) == limit:
+            yield batch_of(held, done, path)
+            done += len(held)
+            held, size = [], 0
+        if done == limit:
+            return
+    if held:
+        yield batch_of(held, done, path)
+
+
+def _header(path: str, first: tuple[int, list[str]] | None) -> list[str]:
+    header = [] if first is None else first[1]
+    if not header or len(set(header)) < len(header) or len(header) > MAX_COLUMNS or not all(header):
+        raise base.bad(
+            path, f"expected a header of up to {MAX_COLUMNS} names, each once, got {base.shown(header, 120)}; repair it"
+        )
+    return header
+
+
+def _data(path: str, header: list[str], max_ratio: float) -> Iterator[tuple[int, list[str]]]:
+    table = io_text.table(path, max_ratio)
+    next(table, None)
+    for number, cells in table:
+        if len(cells) != len(header):
+            raise base.bad(
+                path,
+                f"line {number}: expected {len(header)} cells as in the header, got {len(cells)}; "
+                "quote cells that hold a separator",
+            )
+        yield number, cells
+
+
+def _kinds(path: str, header: list[str], table: Iterator[Any], vectors: set[str]) -> dict[str, str]:
+    """What each column holds: int, float, bool, or str where the cells agree on nothing else."""
+    open_to = {name: ["int", "float", "bool"] for name in header if name not in vectors}
+    filled: set[str] = set()
+    lines = 0
+    for _, cells in table:
+        lines += 1
+        for name, cell in zip(header, cells):
+            if cell and (left := open_to.get(name)):
+                filled.add(name)
+                open_to[name] = [kind for kind in left if _IS[kind](cell)]
+    if not lines:
+        raise base.bad(path, "expected rows under the header, got none; write some")
+    return {name: (left[0] if left and name in filled else "str") for name, left in open_to.items()}
+
+
+def _is_float(cell: str) -> bool:
+    """A finite number, but not one of digits alone that is no whole number: a postcode, a telephone number."""
+    if _FLOAT.fullmatch(cell) is None or (cell.lstrip("-").isdigit() and not _INT.fullmatch(cell)):
+        return False
+    return math.isfinite(float(cell))
+
+
+_IS: dict[str, Callable[[str], Any]] = {
+    "int": _INT.fullmatch,
+    "float": _is_float,
+    "bool": lambda cell: cell.lower() in _BOOL,
+}
+_MADE: dict[str, Callable[[str], Any]] = {
+    "int": int, "float": float, "bool": lambda cell: _BOOL[cell.lower()], "str": str,
+}  # fmt: skip
+
+
+class _Plan:
+    """Which cell becomes what."""
+
+    def __init__(
+        self, at: dict[str, int], kinds: dict[str, str], id_key: str | None, texts: list[str], vectors: list[str],
+        meta: list[str],
+    ) -> None:  # fmt: skip
+        self.id = None if id_key is None else (at[id_key], _MADE["int" if kinds.get(id_key) == "int" else "str"])
+        self.texts = [at[k] for k in texts]
+        self.vectors = {k: at[k] for k in vectors}
+        self.meta = [(k, at[k], _MADE[kinds.get(k, "str")]) for k in meta]
+
+    def record(self, where: str, cells: list[str]) -> Record:
+        name = self.id[1](cells[self.id[0]]) if self.id and cells[self.id[0]] else None
+        text = joined([cells[i] or None for i in self.texts], where)
+        meta = {k: made(cells[i]) for k, i, made in self.meta if cells[i]}
+        vectors = {k: vector_of(_list(cells[i], f"{where}: {k}"), f"{where}: {k}") for k, i in self.vectors.items()}
+        return name, text, meta, vectors
+
+
+def _list(cell: str, where: str) -> Any:
+    if not cell:
+        return None
+    try:
+        return json.loads(cell)
+    except (ValueError, RecursionError):
+        raise BadInput(f"{where}: expected a JSON list of numbers, got {base.shown(cell, 40)}; repair it") from None
+
+
+# ---- writing --------------------------------------------------------------------------------------
+def write_csv(file: IO[bytes], batches: Iterable[RowBatch], path: str) -> int:
+    """Write a header and a line a row: id, text, a column a vector field, a column a key of metadata."""
+    keys: dict[str, None] = {}
+    with Spool() as spool:
+        for batch in spool.fill(batches):
+            for meta in batch.meta or []:
+                keys |= dict.fromkeys(meta)
+        head = ["id"] * (spool.id_kind is not None) + ["text"] * spool.has_texts + list(spool.fields)
+        clash = next((k for k in keys if k in head or not k), None)
+        if clash is not None or len(keys) > MAX_COLUMNS:
+            what = f"differ, the metadata has {clash!r} too" if clash is not None else f"are few, got {len(keys)}"
+            raise base.bad(path, f"expected names of columns that {what}; write .jsonl or .parquet")
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow([*head, *keys])
+        for n, batch, vectors in spool:
+            fields = {name: unpacked(found) for name, found in vectors.items()}
+            for i in range(n):
+                cells = [] if batch.ids is None else [str(batch.ids[i])]
+                if spool.has_texts:
+                    cells.append((batch.texts[i] if batch.texts is not None else None) or "")
+                cells += [_vector(fields.get(name), i, name) for name in spool.fields]
+                meta = batch.meta[i] if batch.meta is not None else {}
+                cells += [_cell(meta.get(key)) for key in keys]
+                _check(path, cells)
+                writer.writerow(cells)
+            file.write(out.getvalue().encode())
+            out.seek(0)
+            out.truncate()
+        return spool.rows
+
+
+def _vector(field: Any, i: int, name: str) -> str:
+    return "" if field is None or field[i] is None else as_json(field[i], name, i)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    return dump(value) if isinstance(value, (list, dict)) else repr(value) if isinstance(value, float) else str(value)
+
+
+def _check(path: str, cells: list[str]) -> None:
+    for cell in cells:
+        if len(cell) > io_csv.MAX_CELL or "\0" in cell or "\r" in cell:
+            what = f"{len(cell)} characters" if len(cell) > io_csv.MAX_CELL else base.shown(cell, 40)
+            raise base.bad(
+                path,
+                f"CSV holds cells of up to {io_csv.MAX_CELL} characters without NUL and carriage returns, got {what}; "
+                "write .jsonl or .parquet",
+            )

@@ -1,0 +1,203 @@
+"""Who may write, and which files are still read: locks that die with their process.
+
+One process at a time writes (``lock``), one at a time rewrites segments beside it (``work``). A reader holds a shared
+lock on a file named after the generation of segment files that it uses (its *lease*): only files that no lease
+and no catalogue names are deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nearfield.core.errors import Locked, ReadOnly
+
+if sys.platform == "win32":  # one byte far behind the end of the file is locked
+    import msvcrt
+
+    def _lock(handle: int, shared: bool) -> None:
+        os.lseek(handle, 1 << 30, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+
+    def _drop(handle: int) -> None:
+        os.lseek(handle, 1 << 30, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(handle: int, shared: bool) -> None:
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+    def _drop(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+_PAUSE = 0.005
+_BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+
+
+def _take(handle: int, *, shared: bool = False) -> bool:
+    """Lock an open file if that is possible now."""
+    try:
+        _lock(handle, shared)
+        return True
+    except OSError as error:
+        if error.errno in _BUSY:
+            return False
+        raise
+
+
+class Lock:
+    """An exclusive lock on a file, between processes and between threads; within a thread it may be taken again.
+
+    The file names its holder; the lock is the operating system's, so that it dies with the process.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.path = path
+        self.what = what
+        self._handle = -1
+        self._depth = 0
+        self._threads = threading.RLock()
+
+    @contextlib.contextmanager
+    def held(self, timeout: float) -> Iterator[None]:
+        """Hold the lock; ``Locked`` names the holder where it is not free within ``timeout`` seconds."""
+        self.acquire(timeout)
+        try:
+            yield
+        finally:
+            self.release()
+
+    def acquire(self, timeout: float) -> None:
+        """Take the lock; see ``held``."""
+        end = time.monotonic() + timeout
+        if not self._threads.acquire(timeout=max(0.0, min(timeout, threading.TIMEOUT_MAX))):
+            raise self._locked(timeout)
+        try:
+            if self._depth == 0:
+                self._wait(end, timeout)
+            self._depth += 1
+        except BaseException:
+            self._threads.release()
+            raise
+
+    def _wait(self, end: float, timeout: float) -> None:
+        if self._handle < 0:
+            try:
+                self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+            except OSError as error:
+                raise ReadOnly(f"{self.path}: cannot be locked ({error.strerror}); open with mode='r'") from None
+        while not _take(self._handle):
+            if time.monotonic() >= end:
+                raise self._locked(timeout)
+            time.sleep(_PAUSE)
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat()}
+        text = json.dumps(holder).encode()
+        with contextlib.suppress(OSError):  # on a full disk the lock still holds, it only does not say whose it is
+            os.pwrite(self._handle, text, 0) if hasattr(os, "pwrite") else os.write(self._handle, text)
+            os.ftruncate(self._handle, len(text))
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._depth -= 1
+        if self._depth == 0:
+            _drop(self._handle)
+        self._threads.release()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def _locked(self, timeout: float) -> Locked:
+        try:
+            holder = json.loads(self.path.read_text(encoding="utf-8"))
+            pid, host, since = int(holder["pid"]), str(holder["host"]), str(holder["since"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pid, host, since = 0, "?", "?"
+        told = f"process {pid} on {host} since {since}"
+        return Locked(
+            f"{self.path.parent}: {self.what} by {told}; waited {timeout:g} s, try again later", pid, host, since
+        )
+
+
+class Lease:
+    """A shared lock on the file of one generation: its segment files stay while this lives."""
+
+    def __init__(self, folder: Path, generation: int) -> None:
+        self.generation = generation
+        self._handle = -1
+        path = folder / str(generation)
+        with contextlib.suppress(OSError):  # a folder that cannot be written: nobody deletes from it either
+            self._handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        if self._handle < 0:
+            with contextlib.suppress(OSError):
+                folder.mkdir(exist_ok=True)
+                self._handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        if self._handle >= 0:
+            with contextlib.suppress(OSError):
+                _take(self._handle, shared=True)
+
+    def close(self) -> None:
+        """Give it back."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def oldest_lease(folder: Path, generation: int) -> int:
+    """The oldest generation that somebody reads, ``generation`` where nobody reads an older one; clears dead leases."""
+    oldest = generation
+    names = os.listdir(folder) if folder.is_dir() else []
+    for name in names:
+        if not name.isdecimal() or int(name) >= generation:
+            continue
+        path = folder / name
+        try:
+            handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        except OSError:
+            continue
+        try:
+            if _take(handle):
+                path.unlink(missing_ok=True)
+            else:
+                oldest = min(oldest, int(name))
+        finally:
+            os.close(handle)
+    return oldest
+
+
+def network_kind(path: Path) -> str | None:
+    """The name of the network file system that a folder lies on, None for a local disk or where it cannot be told."""
+    known = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afs", "ncpfs", "fuse.glusterfs", "ceph")
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    best, kind = "", None
+    real = os.path.realpath(path)
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        fields, rest = left.split(), right.split()
+        if len(fields) < 5 or not rest:
+            continue
+        mount: Any = fields[4].encode().decode("unicode_escape")
+        if (real == mount or real.startswith(mount.rstrip("/") + "/")) and len(mount) >= len(best):
+            best, kind = mount, rest[0]
+    return kind if kind in known else None

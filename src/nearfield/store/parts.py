@@ -1,0 +1,403 @@
+"""Rows in one place: a segment file, the tail, or a batch being written. Searches and merges see no difference."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.core.errors import BadInput, Corrupt, NearfieldError
+from nearfield.core.protocols import I64
+from nearfield.numerics.runs import smallest_uint
+from nearfield.store.fields import Field
+from nearfield.store.filters import Compare, Filter, In, Leaf, mask, text_mask
+from nearfield.store.ids import Id, IdKind, Ids, IntIds, StrIds, Wanted, build_ids
+from nearfield.store.metadata import Metadata
+from nearfield.store.segments import Segment, SegmentWriter
+from nearfield.store.strings import Strings
+from nearfield.store.vectors import Vectors, ascending, read_vectors, write_vectors
+
+KIND = "rows"
+FOLDER = "segments"
+_FILE = re.compile(r"[0-9a-f]{16}\.nf")
+Fields = dict[int, Field]  # by the number that a field keeps for ever
+
+
+class Part:
+    """Rows with ids, texts, metadata and vectors; ``rows`` are their permanent numbers, ascending."""
+
+    rows: I64
+    ids: Ids
+    texts: Strings | None
+    metadata: Metadata
+
+    def vectors(self, number: int) -> Vectors | None:
+        """The vectors of a field, by its number; None where no row here has any."""
+        raise TypeError(f"{type(self).__name__} must define vectors")
+
+    def having(self, number: int) -> I64:
+        """Where the rows that have a vector of a field lie, kept as it is or only as codes."""
+        found = self.vectors(number)
+        if found is None:
+            return np.zeros(0, np.int64)
+        return np.arange(self.n, dtype=np.int64) if found.present is None else found.present
+
+    @property
+    def n(self) -> int:
+        """How many rows there are, dead ones among them."""
+        return len(self.rows)
+
+    def position(self, row: int) -> int:
+        """Where the row of this number lies, -1 where it is not here."""
+        at = int(np.searchsorted(self.rows, row))
+        return at if at < self.n and self.rows[at] == row else -1
+
+    def id(self, position: int) -> Id:
+        """The id of one row."""
+        return self.ids.at(np.array([position]))[0]  # type: ignore[no-any-return]
+
+    def text(self, position: int) -> str | None:
+        """The text of one row."""
+        return None if self.texts is None else self.texts.one(position)
+
+    def meta(self, position: int) -> dict[str, Any]:
+        """The metadata of one row."""
+        return self.metadata.row(position)
+
+    def mask(self, where: Filter) -> NDArray[np.bool_]:
+        """Which rows a filter lets through; those that are gone may be among them."""
+        return mask(where, self.metadata, {"$id": self._id_mask, "$text": self._text_mask})
+
+    def _id_mask(self, leaf: Leaf) -> NDArray[np.bool_]:
+        values = wanted_ids(leaf)
+        if values is None:
+            return text_mask(leaf, self.ids.all())
+        out = np.zeros(self.n, np.bool_)
+        found = self.ids.find(Wanted([v for v in values if type(v).__name__ == self.ids.kind], self.ids.kind))
+        out[found[found >= 0]] = True
+        return out
+
+    def _text_mask(self, leaf: Leaf) -> NDArray[np.bool_]:
+        return text_mask(leaf, [None] * self.n if self.texts is None else self.texts.all())
+
+    def paths(self) -> dict[str, frozenset[str]]:
+        """The keys of the metadata with the types of their values."""
+        return self.metadata.paths()
+
+    def positions(self, rows: I64) -> I64:
+        """Where rows of these numbers lie; only those that are here."""
+        if not self.n:
+            return np.zeros(0, np.int64)
+        at = np.minimum(np.searchsorted(self.rows, rows), self.n - 1)
+        return np.asarray(at[self.rows[at] == rows], dtype=np.int64)
+
+
+@dataclass
+class Batch(Part):
+    """Rows in memory on their way into a segment."""
+
+    rows: I64
+    ids: Ids
+    texts: Strings | None
+    metadata: Metadata
+    columns: dict[int, Vectors]
+
+    def vectors(self, number: int) -> Vectors | None:
+        """The vectors of a field."""
+        return self.columns.get(number)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the catalogue says of a segment: its file, how many rows, the first and last row number, its bytes."""
+
+    file: str
+    n: int
+    first: int
+    last: int
+    nbytes: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.file, str) or not _FILE.fullmatch(self.file):
+            raise Corrupt(f"segments: expected the name of a segment file, got {str(self.file)[:40]!r}")
+        numbers = (self.n, self.first, self.last, self.nbytes)
+        if not all(type(v) is int and v >= 0 for v in numbers) or self.first + self.n - 1 > self.last or self.n < 1:
+            raise Corrupt(f"segments: expected row numbers of {self.file}, got {numbers}")
+
+
+class SegmentPart(Part):
+    """The rows of one segment file; every column is mapped, and verified where it is touched."""
+
+    _MASKS = 16  # filters whose rows are remembered
+
+    def __init__(self, folder: Path, entry: Entry, fields: Fields) -> None:
+        self.entry = entry
+        self.path = folder / FOLDER / entry.file
+        if self.path.is_symlink():
+            raise Corrupt(f"{self.path}: expected a regular file, got a link; refusing to follow it")
+        if not self.path.exists():
+            raise Corrupt(f"{self.path}: the catalogue names this file and it is not there; see: repair --dry-run")
+        self.segment = Segment(self.path, KIND)
+        self._fields = fields
+        self._vectors: dict[int, Vectors | None] = {}
+        self._masks: OrderedDict[Filter, NDArray[np.bool_]] = OrderedDict()
+        self._check()
+
+    def _check(self) -> None:
+        meta = self.segment.meta
+        wanted = {"n": self.entry.n, "first": self.entry.first, "last": self.entry.last}
+        if any(meta.get(k) != v for k, v in wanted.items()) or meta.get("ids") not in ("int", "str"):
+            raise Corrupt(f"{self.path}: the catalogue says {wanted}, the file { ({k: meta.get(k) for k in wanted}) }")
+
+    def _sound(self, make: Callable[[], Any]) -> Any:
+        """Contents that make no sense are the file's fault: say which file."""
+        try:
+            return make()
+        except Corrupt as error:
+            if str(self.path) in str(error):
+                raise
+            raise Corrupt(f"{self.path}: the checksums hold but the contents do not: {error}") from None
+        except (NearfieldError, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+            raise Corrupt(f"{self.path}: the checksums hold but the contents do not: {error!r}") from None
+
+    @property
+    def n(self) -> int:
+        """How many rows there are, dead ones among them."""
+        return self.entry.n
+
+    @cached_property
+    def rows(self) -> I64:  # type: ignore[override]
+        """The row numbers, ascending."""
+        entry = self.entry
+        if entry.last - entry.first + 1 == entry.n:
+            return np.arange(entry.first, entry.last + 1, dtype=np.int64)
+        return self._sound(self._read_rows)  # type: ignore[no-any-return]
+
+    def _read_rows(self) -> I64:
+        rows = self.segment.column("rows").astype(np.int64) + self.entry.first
+        right = rows.shape == (self.n,) and rows[0] == self.entry.first and rows[-1] == self.entry.last
+        if not right or (rows[1:] <= rows[:-1]).any():
+            raise Corrupt("the row numbers do not ascend from the first to the last")
+        return rows
+
+    def _column(self, name: str) -> NDArray[Any]:
+        return self.segment.column(name)
+
+    @cached_property
+    def ids(self) -> Ids:  # type: ignore[override]
+        """The ids."""
+        return self._sound(self._read_ids)  # type: ignore[no-any-return]
+
+    def _read_ids(self) -> Ids:
+        order = self._column("ids.order") if "ids.order" in self.segment else None
+        if order is not None and (order.shape != (self.n,) or int(order.max()) >= self.n):
+            raise Corrupt("the order of the ids names rows that are not there")
+        if self.segment.meta["ids"] == "int":
+            values = self._column("ids.values")
+            if values.shape != (self.n,):
+                raise Corrupt(f"expected {self.n} ids, got {values.shape}")
+            return IntIds(values.astype(np.int64) + int(self.segment.meta["ids.base"]), order)
+        names = self._strings("ids")
+        hashes = self._column("ids.hashes")
+        if names is None or order is None or hashes.shape != (self.n,) or hashes.dtype != np.uint32:
+            raise Corrupt("the ids lack their bytes, hashes or order")
+        return StrIds(names, hashes, order)
+
+    def _strings(self, name: str) -> Strings | None:
+        if f"{name}.sizes" not in self.segment:
+            return None
+        found = Strings(self._column(f"{name}.bytes"), self._column(f"{name}.sizes"))
+        if len(found) != self.n or found.data.dtype != np.uint8 or found.sizes.dtype.kind != "u":
+            raise Corrupt(f"expected {self.n} {name}, got {len(found)}")
+        return found
+
+    @cached_property
+    def texts(self) -> Strings | None:  # type: ignore[override]
+        """The texts, None where no row here has one."""
+        return self._sound(lambda: self._strings("texts"))  # type: ignore[no-any-return]
+
+    @cached_property
+    def metadata(self) -> Metadata:  # type: ignore[override]
+        """The metadata."""
+        described = self.segment.meta.get("metadata")
+        return self._sound(lambda: Metadata.restore(self.n, described, lambda name: self._column(f"meta.{name}")))  # type: ignore[no-any-return]
+
+    def vectors(self, number: int) -> Vectors | None:
+        """The vectors of a field."""
+        if number not in self._vectors:
+            field = self._fields[number]
+            self._vectors[number] = self._sound(lambda: read_vectors(self.segment, f"f{number}", field, self.n))
+        return self._vectors[number]
+
+    def having(self, number: int) -> I64:
+        """Where the rows that have a vector of a field lie, kept as it is or only as codes."""
+        if str(number) not in self.segment.meta.get("coded", {}):
+            return super().having(number)
+        if f"f{number}.present" not in self.segment:
+            return np.arange(self.n, dtype=np.int64)
+        return self._sound(lambda: self._present(number))  # type: ignore[no-any-return]
+
+    def _present(self, number: int) -> I64:
+        present = self._column(f"f{number}.present").astype(np.int64)
+        if not ascending(present, self.n):
+            raise Corrupt("the rows that have codes are not ascending, or not among the rows")
+        return present
+
+    def position(self, row: int) -> int:
+        """Where the row of this number lies, -1 where it is not here."""
+        entry = self.entry
+        if entry.last - entry.first + 1 == entry.n:
+            return row - entry.first if entry.first <= row <= entry.last else -1
+        return super().position(row)
+
+    def mask(self, where: Filter) -> NDArray[np.bool_]:
+        """Which rows a filter lets through; remembered, since the rows never change."""
+        found = self._masks.get(where)
+        if found is None:
+            found = self._masks[where] = self._sound(lambda: super(SegmentPart, self).mask(where))
+            while len(self._masks) > self._MASKS:
+                self._masks.popitem(last=False)
+        return found
+
+    def verify_vectors(self, number: int, at: I64 | None = None) -> None:
+        """Check the bytes of some dense vectors (all where None) that have not been touched yet."""
+        found = self.vectors(number)
+        if found is None:
+            return
+        name = f"f{number}.values"
+        if at is None or found.kind != "dense":
+            self.segment.touch(name, 0, found.values.nbytes)
+            return
+        width = found.values.shape[1] * found.values.dtype.itemsize
+        for chunk in np.unique(at * width >> 20).tolist() + np.unique(((at + 1) * width - 1) >> 20).tolist():
+            self.segment.touch(name, chunk << 20, (chunk + 1) << 20)
+
+    def verify(self) -> None:
+        """Check every byte, and that the contents make sense."""
+        self.segment.verify()
+        _ = self.rows, self.ids, self.texts
+        for number in self._fields:
+            self.vectors(number)
+        self._sound(lambda: self.metadata.rows(np.arange(min(self.n, 1), dtype=np.int64)))
+
+
+def wanted_ids(leaf: Leaf) -> list[Any] | None:
+    """The ids that a condition names, None where it is of another kind."""
+    if isinstance(leaf, In):
+        return list(leaf.values)
+    return [leaf.value] if isinstance(leaf, Compare) and leaf.op == "=" else None
+
+
+def write_part(
+    folder: Path, sources: Sequence[tuple[Part, I64]], fields: Fields, kind: IdKind, dropped: Collection[int] = ()
+) -> Entry:
+    """Write chosen rows of several parts, one after another, as one segment file; their row numbers must ascend.
+
+    Memory holds a block of vectors at a time, and the ids, texts' sizes and metadata of all rows. Of fields that are
+    ``dropped`` only which rows have one is written: their codes are kept elsewhere.
+    """
+    rows = np.concatenate([part.rows[at] for part, at in sources])
+    if not len(rows) or (rows[1:] <= rows[:-1]).any():
+        raise BadInput("segment: expected rows whose numbers ascend")
+    place = folder / FOLDER
+    name = f"{secrets.token_hex(8)}.nf"
+    first, last = int(rows[0]), int(rows[-1])
+    with SegmentWriter(place / name, KIND) as out:
+        if last - first + 1 != len(rows):
+            out.add("rows", (rows - first).astype(_wide(last - first)))
+        meta: dict[str, Any] = {"n": len(rows), "first": first, "last": last, "ids": kind}
+        _write_ids(out, sources, kind, meta)
+        _write_strings(out, "texts", [(part.texts, at) for part, at in sources])
+        metadata = Metadata.merge([(part.metadata, at) for part, at in sources])
+        for column, values in metadata.columns().items():
+            out.add(f"meta.{column}", values)
+        meta["metadata"] = metadata.description()
+        for number, field in fields.items():
+            if number in dropped:
+                _write_having(out, number, sources, meta)
+            else:
+                write_vectors(out, f"f{number}", field, [(part.vectors(number), at) for part, at in sources])
+        out.finish(meta)
+    return Entry(name, len(rows), first, last, os.path.getsize(place / name))
+
+
+def _write_having(out: SegmentWriter, number: int, sources: Sequence[tuple[Part, I64]], meta: dict[str, Any]) -> None:
+    has = np.concatenate([np.isin(at, part.having(number)) for part, at in sources])
+    if has.any():
+        meta.setdefault("coded", {})[str(number)] = int(np.count_nonzero(has))
+        if not has.all():
+            out.add(f"f{number}.present", np.flatnonzero(has).astype(np.uint32))
+
+
+def _wide(largest: int) -> np.dtype[Any]:
+    return np.dtype(np.uint32) if largest < 1 << 32 else np.dtype(np.int64)
+
+
+def _write_ids(out: SegmentWriter, sources: Sequence[tuple[Part, I64]], kind: IdKind, meta: dict[str, Any]) -> None:
+    if kind == "int":
+        values = np.concatenate([_int_values(part, at) for part, at in sources])
+        ids = IntIds.build(values)
+        base = int(values.min())
+        meta["ids.base"] = base
+        span = int(values.max()) - base
+        out.add("ids.values", (values - base).astype(smallest_uint(span)) if span < 1 << 32 else values)
+        if span >= 1 << 32:
+            meta["ids.base"] = 0
+        if ids.order is not None:
+            out.add("ids.order", ids.order)
+        return
+    _write_strings(out, "ids", [(_names(part), at) for part, at in sources])
+    hashes = np.concatenate([_row_hashes(part)[at] for part, at in sources])
+    order = np.argsort(hashes, kind="stable").astype(np.uint32)
+    out.add("ids.hashes", hashes[order])
+    out.add("ids.order", order)
+
+
+def _int_values(part: Part, at: I64) -> I64:
+    if not isinstance(part.ids, IntIds):
+        raise Corrupt("segment: expected int ids in every part, got str")
+    return np.asarray(part.ids.values[at], dtype=np.int64)
+
+
+def _names(part: Part) -> Strings:
+    if not isinstance(part.ids, StrIds):
+        raise Corrupt("segment: expected str ids in every part, got int")
+    return part.ids.names
+
+
+def _row_hashes(part: Part) -> NDArray[np.uint32]:
+    """The hash of each row's id, in the order of the rows."""
+    if not isinstance(part.ids, StrIds):
+        raise Corrupt("segment: expected str ids in every part, got int")
+    out = np.empty(part.n, np.uint32)
+    out[part.ids.order] = part.ids.hashes
+    return out
+
+
+def _write_strings(out: SegmentWriter, name: str, sources: Sequence[tuple[Strings | None, I64]]) -> None:
+    if not any(strings is not None and strings.sizes[at].any() for strings, at in sources):
+        return
+    sizes = np.concatenate([np.zeros(len(at), np.uint8) if s is None else s.sizes[at] for s, at in sources])
+    lengths = Strings.lengths(sizes)
+    out.add(f"{name}.sizes", sizes.astype(smallest_uint(int(sizes.max()))))
+    out.begin(f"{name}.bytes", np.uint8, (int(lengths.sum()),))
+    for strings, at in sources:
+        if strings is not None:
+            for piece in strings.pieces(at):
+                out.append(f"{name}.bytes", piece)
+
+
+def batch_part(rows: I64, names: Sequence[Id], kind: IdKind, texts: Sequence[str | None] | None,
+               metadata: Sequence[dict[str, Any]], columns: dict[int, Vectors]) -> Batch:  # fmt: skip
+    """Rows in memory as a part."""
+    strings = Strings.build(texts) if texts is not None and any(t is not None for t in texts) else None
+    return Batch(rows, build_ids(names, kind), strings, Metadata.build(metadata), columns)
