@@ -295,7 +295,10 @@ def _checked(args: argparse.Namespace, folder: Path) -> bool:
 def _repeat(host: Host, recording: Recording, args: argparse.Namespace, folder: Path) -> bool:
     for number, event in enumerate(recording.events[: args.prefix], 1):
         sys.stdout.write(f"{number:5} {event}\n")
-    crash = next(crashes(recording, {(args.prefix, args.variant)}))
+    crash = next(crashes(recording, {(args.prefix, args.variant)}), None)
+    if crash is None:
+        sys.stdout.write("that event changes nothing: take the one before\n")
+        return False
     if args.keep:
         lay_out(crash.tree, args.keep)
     found = look(host, recording.target, crash.tree, folder / "after")

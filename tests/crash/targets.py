@@ -272,7 +272,7 @@ class Collection(Target):
         self.rows_: Any = nearfield.open(self.folder, dim=model.DIM, metric="dot", durability=self.durability)
 
     def open_to_read(self) -> None:
-        self.rows_ = nearfield.open(self.folder)
+        self.rows_ = nearfield.open(self.folder, mode="r")
 
     def change(self, op: Op) -> None:
         ids = [model.name(n) for n in op.numbers]
@@ -289,16 +289,19 @@ class Collection(Target):
         self.rows_.compact()
 
     def rows(self) -> Rows:
-        numbers = [*range(self.universe), *range(PROBE, PROBE + 3)]
-        for row in self.rows_.get([model.name(n) for n in numbers]):
-            if row is not None:
-                yield row.id, row.text, row.meta, row.vector
+        # One reading of one snapshot; that each row is also found by its id is asked on the way.
+        rows = list(self.rows_)
+        ids = [row.id for row in rows]
+        again = self.rows_.get(ids)
+        if [row.id for row in again] != ids or self.rows_.count() != len(ids):
+            raise model.Torn(f"{len(ids)} rows are there, {len(again)} found by id, {self.rows_.count()} counted")
+        for row in rows:
+            yield row.id, row.text, row.meta, row.vector
 
     def check(self) -> None:
-        self.rows_.check()
-        count, read = self.rows_.count(), len(self.read())
-        if count != read:
-            raise model.Torn(f"count() says {count}, get() finds {read} rows")
+        found = self.rows_.check()
+        if found:
+            raise RuntimeError(f"check() finds {len(found)} faults: {found[0]}")
 
     def close(self) -> None:
         self.rows_.close()

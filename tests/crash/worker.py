@@ -8,8 +8,10 @@ Jobs and what they report are lines of JSON; a job's own lines come between that
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
+import pkgutil
 import select
 import shutil
 import sys
@@ -199,6 +201,7 @@ JOBS: dict[str, Callable[[dict[str, Any]], None]] = {"run": run, "inspect": insp
 def main() -> None:
     """Read jobs until stdin ends."""
     warnings.simplefilter("error")
+    _import_all()
     tell(ready=shim.there)
     buffer = b""
     while True:
@@ -209,6 +212,15 @@ def main() -> None:
             buffer += more
         line, buffer = buffer.split(b"\n", 1)
         _child(json.loads(line))
+
+
+def _import_all() -> None:
+    """What targets import when they are first used is imported once, and not by each child."""
+    for layer in ("store", "search", "collection"):
+        with contextlib.suppress(ModuleNotFoundError):
+            package = importlib.import_module(f"nearfield.{layer}")
+            for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+                importlib.import_module(module.name)
 
 
 def _child(job: dict[str, Any]) -> None:

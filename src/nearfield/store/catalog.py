@@ -57,11 +57,12 @@ class Head:
 
 
 def checksum(*parts: Any) -> int:
-    """CRC-32 of values of a record, each with its length and kind."""
-    crc = 0
+    """CRC-32 of the values of a record: as Python writes them (blobs: their length), then the blobs themselves."""
+    told = "\0".join([str(len(p)) if isinstance(p, bytes) else repr(p) for p in parts])
+    crc = zlib.crc32(told.encode("utf-8", errors="surrogatepass"))
     for part in parts:
-        data = part if isinstance(part, (bytes, memoryview)) else repr(part).encode("utf-8", errors="surrogatepass")
-        crc = zlib.crc32(data, zlib.crc32(b"%d;" % len(data), crc))
+        if isinstance(part, bytes):
+            crc = zlib.crc32(part, crc)
     return crc
 
 

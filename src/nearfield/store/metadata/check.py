@@ -21,6 +21,12 @@ from nearfield.core.errors import BadInput, Corrupt
 MAX_DEPTH = 32
 MAX_LEAVES = 10_000
 MAX_BYTES = 16 << 20
+_FEW = 1000  # keys of a row of the common form ...
+_SHORT = 10_000  # ... and characters of its texts: together within all limits
+_HALF = 1 << 63
+_MOST = 1.7976931348623157e308  # the largest finite float
+_KNOWN_KEYS: set[str] = set()
+_MOST_KEYS = 100_000
 INT64 = range(-(1 << 63), 1 << 63)
 
 
@@ -41,7 +47,37 @@ def check_metadata(meta: Any, where: str) -> dict[str, Any]:
     """
     if meta is None:
         return {}
+    if type(meta) is dict and len(meta) <= _FEW and _plain_row(meta):
+        return dict(meta)
     return _Walk(where).top(meta)
+
+
+def _plain_row(meta: dict[Any, Any]) -> bool:
+    """Whether a row is of the common form: short keys, plain values, nothing to convert."""
+    for key, value in meta.items():
+        kind = type(value)
+        if key not in _KNOWN_KEYS and not _known_key(key):
+            return False
+        if kind is str:
+            if not value.isascii() or len(value) > _SHORT:
+                return False
+        elif kind is int:
+            if not -_HALF <= value < _HALF:
+                return False
+        elif kind is float:
+            if not -_MOST <= value <= _MOST:  # false for NaN too
+                return False
+        elif value is not None and kind is not bool:
+            return False
+    return True
+
+
+def _known_key(key: Any) -> bool:
+    """Whether a key needs no further look; remembered, since rows share their keys."""
+    plain = type(key) is str and key.isascii() and "." not in key and not key.startswith("$") and 0 < len(key) <= 100
+    if plain and len(_KNOWN_KEYS) < _MOST_KEYS:
+        _KNOWN_KEYS.add(key)
+    return plain
 
 
 def encode_metadata(meta: dict[str, Any]) -> str:
