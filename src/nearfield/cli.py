@@ -84,12 +84,15 @@ def _read(path: str, key: str | None, encoder: str | None, *, what: str = "vecto
 @SEED
 @AS_JSON
 def advise(corpus: str, **given: Any) -> None:
-    """Measure plans on CORPUS and pick the smallest that keeps the quality asked for."""
+    """Measure plans on CORPUS, a file or a collection's folder; pick the smallest that keeps the quality asked for."""
     if given["plot"]:
         from nearfield.adviser.plot import backend_for
 
         backend_for(given["plot"])
-    x, row_ids, _, encoder = _read(corpus, given["key"], given["encoder"])
+    if cli_collection.is_collection(corpus):
+        x, row_ids, encoder = nearfield.open(corpus, mode="r"), None, None
+    else:
+        x, row_ids, _, encoder = _read(corpus, given["key"], given["encoder"])
     queries, query_ids = None, None
     if given["queries"]:
         queries, query_ids, _, _ = _read(given["queries"], None, encoder, what="queries")

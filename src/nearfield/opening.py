@@ -21,6 +21,7 @@ def open(
     durability: str = "full",
     on_zero: str | None = None,
     tokenizer: str | None = None,
+    keep_queries: int = 0,
     timeout: float = 5.0,
 ) -> Any:
     """Create or open a Collection, a folder of rows; or open a file: a ``Packed``, or a table of ``Words``.
@@ -37,6 +38,7 @@ def open(
         process; a power cut may take the last writes, whole, newest first.
     on_zero: ``"keep"`` lets zero vectors in under cosine, with score 0; the default refuses them.
     tokenizer: how texts are cut into words for BM25: ``porter`` (English stems), ``unicode61``, ``ascii``, ``trigram``.
+    keep_queries: how many of the last query vectors a new Collection keeps, for ``advise`` and ``recall``.
     timeout: seconds to wait for another writer before ``Locked``.
 
     Raises ``BadInput`` where nothing is there and nothing says what to create, ``Unsupported`` where what is asked for
@@ -48,7 +50,7 @@ def open(
 
     return opened(
         path, dim=dim, metric=metric, fields=fields, encoder=encoder, mode=mode, durability=durability,
-        on_zero=on_zero, tokenizer=tokenizer, timeout=timeout,
+        on_zero=on_zero, tokenizer=tokenizer, keep_queries=keep_queries, timeout=timeout,
     )  # fmt: skip
 
 

@@ -452,3 +452,18 @@ def test_rows_without_vectors_or_texts(fresh: Make, rng: np.random.Generator) ->
     assert c.search(text="two").ids == ["b"]
     with pytest.raises(BadInput, match="records no encoder"):
         c.upsert(["d"], texts=["three"])
+
+
+def test_advice_on_a_collection_uses_its_metric_and_its_queries(fresh: Make, rng: np.random.Generator) -> None:
+    c, x = fresh(dim=16, metric="dot", keep_queries=200), rows(rng, 600)
+    c.upsert(list(range(600)), x)
+    assert len(c.queries()) == 0
+    for q in x[:250] + 0.1:
+        c.search(q, k=1)
+    kept = c.queries()
+    assert kept.shape == (200, 16)
+    assert np.allclose(kept[-1], x[249] + 0.1)
+    advice = nf.advise(c, keep=0.9, plans=["float16", "int8", "pca(dim=2)"])
+    assert str(advice.best) == "int8()"
+    c.recode(advice.best)
+    assert c.recall(10, queries=kept).value > 0.9

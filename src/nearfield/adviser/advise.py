@@ -18,10 +18,12 @@ from nearfield.adviser.rows import Row
 from nearfield.adviser.survey import survey
 from nearfield.adviser.task import Task, make_task
 from nearfield.adviser.verify import exact_truth, figures, verify
+from nearfield.collection.collection import Collection
 from nearfield.core.arrays import as_batch, named_in_full
 from nearfield.core.protocols import Metric, Progress
 from nearfield.search.plan import Plan
 
+_LOGGED = 100  # queries of a log that are enough to measure with
 TRIES = 5  # plans verified at most, where the first misses what was asked
 
 
@@ -52,7 +54,8 @@ def advise(
 
     Parameters
     ----------
-    x: rows ``[n, d]``, an array or a source of blocks that need not fit in memory.
+    x: rows ``[n, d]``, an array or a source of blocks that need not fit in memory; or a Collection: its first dense
+        field under its metric, with the queries that it has kept.
     queries: sample queries ``[m, d]``; None: a tenth of the sample, at most 1,000 rows, is held out as queries.
     metric: ``cosine``, ``dot``, ``l2`` or ``hamming``; truth is exact search on ``x`` under it.
     keep: the share of float32's quality to keep, such as 0.98: the smallest plan that does is chosen.
@@ -85,6 +88,8 @@ def advise(
     int8()
     """
     wish = Wish(keep, bytes, smaller, latency_us)
+    if isinstance(x, Collection):
+        x, queries, metric, on_zero = _of_collection(x, queries)
     batch = as_batch(x)
     qrels, pairs = sound_judgements(qrels), sound_pairs(pairs, batch.shape[0])
     with one_thread(), named_in_full(batch, metric, on_zero):
@@ -93,6 +98,14 @@ def advise(
             pairs=pairs,
         )  # fmt: skip
         return _advise(task, wish, plans, everything=all, check=verify, progress=progress)
+
+
+def _of_collection(x: Collection, queries: Any) -> tuple[Any, Any, Metric, str]:
+    """The rows of a Collection, its own queries where it has kept enough, and its metric."""
+    field = next((f for f in x.fields.values() if f.kind == "dense"), None)
+    asked = x.queries() if queries is None and field is not None and field.nearness != "hamming" else queries
+    enough = asked is not None and (queries is not None or len(asked) >= _LOGGED)
+    return x.vectors(), asked if enough else None, "cosine" if field is None else field.nearness, "keep"
 
 
 def _advise(task: Task, wish: Wish, plans: Any, *, everything: bool, check: bool, progress: Progress | None) -> Advice:

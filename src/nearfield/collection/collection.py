@@ -11,14 +11,15 @@ from typing import Any, Self
 from nearfield.collection import changing, health, measuring, reading, recoding, searches, upkeep, writing
 from nearfield.collection.encoding import Encoding
 from nearfield.collection.intake import take_rows
-from nearfield.collection.recoding import Recoding
+from nearfield.collection.querylog import QueryLog
+from nearfield.collection.recoding import FieldRows, Recoding
 from nearfield.collection.results import Row, walk
 from nearfield.collection.searching import field_named
 from nearfield.collection.state import Settings, State
 from nearfield.collection.twins import Twins
 from nearfield.core.errors import BadInput, Unknown, did_you_mean
 from nearfield.core.hits import HitList, HitLists
-from nearfield.core.protocols import Metric, Progress
+from nearfield.core.protocols import F32, Metric, Progress
 from nearfield.core.report import Report
 from nearfield.store.fields import Field
 from nearfield.store.filters import parse_where
@@ -43,6 +44,7 @@ class Collection(Twins):
         self._state = state
         self._settings = settings
         self._encoding = Encoding(state, encoder)
+        self._log = QueryLog(state, settings.keep_queries)
 
     # -- what it is --------------------------------------------------------------------------------
 
@@ -75,7 +77,9 @@ class Collection(Twins):
         return f"<Collection {str(self.path)!r}: {len(self):,} rows; {fields}>"
 
     def close(self) -> None:
-        """Give locks and files back; nothing is lost without it."""
+        """Give locks and files back; nothing but the last logged queries is lost without it."""
+        if not self._state.closed:
+            self._log.flush()
         self._state.close()
 
     def __enter__(self) -> Self:
@@ -298,7 +302,7 @@ class Collection(Twins):
         given = q if vector is None else vector
         if q is not None and vector is not None:
             raise BadInput("search: expected q or vector=, and not both")
-        return searches.run(self._state, self._settings, self._encoding, given, request)
+        return searches.run(self._state, self._settings, self._encoding, self._log, given, request)
 
     # -- upkeep ------------------------------------------------------------------------------------
 
@@ -333,6 +337,17 @@ class Collection(Twins):
         return {
             name: str(snapshot.plans[str(n)]["plan"]) for name, n in snapshot.names.items() if str(n) in snapshot.plans
         }
+
+    def queries(self, field: str | None = None) -> F32:
+        """The last queries of a field, float32 ``[m, dim]``, where they are kept (``open(keep_queries=)``)."""
+        snapshot = self._state.snapshot()
+        name, number = field_named(snapshot, field, "dense")
+        return self._log.queries(name, snapshot.fields[number].dim)
+
+    def vectors(self, field: str | None = None) -> FieldRows:
+        """The vectors of a dense field of all rows, as a source of blocks: what ``advise`` and ``Plan.fit`` take."""
+        snapshot = self._state.snapshot()
+        return FieldRows(snapshot, field_named(snapshot, field, "dense")[1])
 
     def recall(
         self, k: int = 10, *, field: str | None = None, queries: Any = None, budget: int | None = None, rng: Any = 0

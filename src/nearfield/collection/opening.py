@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from nearfield.collection.collection import Collection
 from nearfield.collection.encoding import space_of
+from nearfield.collection.reading import check_count
 from nearfield.collection.state import TOKENIZERS, Settings, State, looks_like_one
 from nearfield.core.arrays import check_on_zero
 from nearfield.core.errors import BadInput, ReadOnly, Unsupported
@@ -26,7 +27,8 @@ DEFAULT = "vector"
 
 def opened(
     path: str | os.PathLike[str], *, dim: int | None, metric: Metric | None, fields: Mapping[str, Field] | None,
-    encoder: Any, mode: str, durability: str, on_zero: str | None, tokenizer: str | None, timeout: float,
+    encoder: Any, mode: str, durability: str, on_zero: str | None, tokenizer: str | None, keep_queries: int,
+    timeout: float,
 ) -> Collection:  # fmt: skip
     """Create or open; see ``nearfield.open``."""
     _check_choices(mode, durability, metric, on_zero, tokenizer, timeout)
@@ -52,7 +54,7 @@ def opened(
         settings = state.settings()
     try:
         if settings is None:
-            settings = _create(state, wanted or {}, metric, on_zero, tokenizer)
+            settings = _create(state, wanted or {}, metric, on_zero, tokenizer, keep_queries)
         _agree(state, settings, dim, metric, wanted if fields is not None else None, on_zero, tokenizer)
         out = Collection(state, settings, encoder)
         if encoder is not None and there:
@@ -138,9 +140,11 @@ def _wanted_fields(dim: int | None, fields: Mapping[str, Field] | None, encoder:
 
 
 def _create(
-    state: State, wanted: dict[str, Field], metric: Metric | None, on_zero: str | None, tokenizer: str | None
-) -> Settings:
-    settings = Settings(metric or "cosine", on_zero or "raise", tokenizer or "porter")
+    state: State, wanted: dict[str, Field], metric: Metric | None, on_zero: str | None, tokenizer: str | None,
+    keep_queries: int,
+) -> Settings:  # fmt: skip
+    check_count("keep_queries", keep_queries, 0)
+    settings = Settings(metric or "cosine", on_zero or "raise", tokenizer or "porter", keep_queries)
     if settings.metric == "hamming" and list(wanted) == [DEFAULT]:
         wanted = {DEFAULT: dense(wanted[DEFAULT].dim, metric="hamming")}
     state.make(settings, {name: field.within(settings.metric) for name, field in wanted.items()})

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nearfield.collection import searching
 from nearfield.collection.encoding import Encoding
+from nearfield.collection.querylog import QueryLog
 from nearfield.collection.reading import check_count, found_ids
 from nearfield.collection.results import Hit, hit_list
 from nearfield.collection.searching import Scope, Stop
@@ -76,7 +77,9 @@ class Request:
         return max(10 * wanted, searching.DEPTH) if self.diversity is not None else wanted
 
 
-def run(state: State, settings: Settings, encoding: Encoding, q: Any, request: Request) -> HitList | HitLists:
+def run(
+    state: State, settings: Settings, encoding: Encoding, log: QueryLog, q: Any, request: Request
+) -> HitList | HitLists:
     """Search a Collection."""
     request.check()
     snapshot = state.snapshot()
@@ -91,7 +94,7 @@ def run(state: State, settings: Settings, encoding: Encoding, q: Any, request: R
         raise BadInput("search: expected a vector, a text or an id, got nothing")
     if request.text is not None and q is None:
         q = encoding.query(request.text, snapshot)
-    lists, specs, several = _rankings(scope, settings, q, request, keep)
+    lists, specs, several = _rankings(scope, settings, log, q, request, keep)
     metric = searching.metric_of(specs, request.text is not None)
     out = HitLists()
     for ranks in lists:
@@ -134,7 +137,7 @@ def _vector_of(scope: Scope, request: Request, q: Any) -> Any:
 
 
 def _rankings(
-    scope: Scope, settings: Settings, q: Any, request: Request, keep: bool
+    scope: Scope, settings: Settings, log: QueryLog, q: Any, request: Request, keep: bool
 ) -> tuple[list[list[Ranking]], list[Field], bool]:
     """For each query the rankings to fuse; the fields they are of, and whether there were several queries."""
     snapshot = scope.snapshot
@@ -144,7 +147,10 @@ def _rankings(
         if given is not None:
             known, number = searching.field_named(snapshot, name)
             spec = snapshot.fields[number]
-            fields.append((number, spec, *searching.ready_queries(known, spec, given, request.on_zero)))
+            ready, single = searching.ready_queries(known, spec, given, request.on_zero)
+            fields.append((number, spec, ready, single))
+            if spec.kind == "dense" and spec.nearness != "hamming":
+                log.add(known, ready)
     specs = [spec for _, spec, _, _ in fields]
     count = max([len(ready) for _, spec, ready, _ in fields if spec.kind == "dense"], default=1)
     several = any(not single for _, _, _, single in fields)

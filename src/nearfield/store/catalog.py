@@ -293,6 +293,30 @@ class Catalog:
             out.append((version, np.frombuffer(rows, dtype="<i8"), crc))
         return out
 
+    def logged(self, field: str) -> list[bytes]:
+        """The logged queries of a field, oldest first; records that do not match their checksums are passed over."""
+        with self._guard, self.telling():
+            found = self._db.execute(
+                "SELECT field, vector, crc FROM queries WHERE field = ? ORDER BY number", (field,)
+            ).fetchall()
+        return [vector for name, vector, crc in found if checksum(name, vector) == crc]
+
+    def log(self, queries: list[tuple[str, bytes]], most: int) -> None:
+        """Note queries, and forget all but the last so many."""
+        with self._guard, self.telling():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.executemany(
+                    "INSERT INTO queries(field, vector, crc) VALUES(?, ?, ?)",
+                    [(name, vector, checksum(name, vector)) for name, vector in queries],
+                )
+                last = "SELECT number FROM queries ORDER BY number DESC LIMIT 1 OFFSET ?"
+                self._db.execute(f"DELETE FROM queries WHERE number <= ({last})", (most,))
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._rollback()
+                raise
+
     # -- writing -----------------------------------------------------------------------------------
 
     def commit(self, change: Change) -> Head:

@@ -56,7 +56,7 @@ def _plain_row(meta: dict[Any, Any]) -> bool:
     """Whether a row is of the common form: short keys, plain values, nothing to convert."""
     for key, value in meta.items():
         kind = type(value)
-        if key not in _KNOWN_KEYS and not _known_key(key):
+        if type(key) is not str or (key not in _KNOWN_KEYS and not _known_key(key)):
             return False
         if kind is str:
             if not value.isascii() or len(value) > _SHORT:
@@ -72,9 +72,9 @@ def _plain_row(meta: dict[Any, Any]) -> bool:
     return True
 
 
-def _known_key(key: Any) -> bool:
+def _known_key(key: str) -> bool:
     """Whether a key needs no further look; remembered, since rows share their keys."""
-    plain = type(key) is str and key.isascii() and "." not in key and not key.startswith("$") and 0 < len(key) <= 100
+    plain = key.isascii() and "." not in key and not key.startswith("$") and 0 < len(key) <= 100
     if plain and len(_KNOWN_KEYS) < _MOST_KEYS:
         _KNOWN_KEYS.add(key)
     return plain
@@ -174,6 +174,10 @@ class _Walk:
             return self.mapping(value, path, depth, named=named)
         if isinstance(value, (list, tuple)):
             self._enter(depth, path)
+            size = _plain_size(value)
+            if size is not None:
+                self._count(size, path)
+                return list(value)
             return [self.value(inner, path, depth + 1, named=False) for inner in value]
         out = self.scalar(value, path)
         self._count(len(out.encode()) if isinstance(out, str) else 8, path)
@@ -285,6 +289,19 @@ class _Walk:
     def refused(self, path: str, expected: str, got: str, advice: str) -> BadInput:
         shown = path if len(path) <= 80 else path[:79] + "…"
         return BadInput(f"{self.where}: metadata {shown!r}: expected {expected}, got {got}; {advice}")
+
+
+def _plain_size(values: list[Any] | tuple[Any, ...]) -> int | None:
+    """The size of a list of one plain type with nothing to refuse, found at once; None for any other list."""
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return 8 * len(values) if min(values) in INT64 and max(values) in INT64 else None
+    if kinds == {float}:
+        return 8 * len(values) if all(map(math.isfinite, values)) else None
+    if kinds == {str}:
+        text = "".join(values)
+        return len(text) if text.isascii() else None
+    return None
 
 
 def told(value: Any) -> str:

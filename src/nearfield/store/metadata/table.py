@@ -116,7 +116,7 @@ class Metadata:
     def rows(self, positions: Any) -> list[dict[str, Any]]:
         """The metadata of these rows, in this order."""
         at = self.positions(positions)
-        if len(at) <= _FEW:
+        if len(at) <= max(_FEW, len(self._schema.templates)):
             return [self.row(i) for i in at.tolist()]
         return self._many(at)
 
