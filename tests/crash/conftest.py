@@ -27,9 +27,16 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shim.build(tmp_path_factory.mktemp("shim"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def host(library: Path) -> Iterator[Host]:
     """A worker under the shim."""
+    with Host(library) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def reader(library: Path) -> Iterator[Host]:
+    """Another worker, that reads beside the first."""
     with Host(library) as made:
         yield made
 

@@ -79,7 +79,9 @@ class Breaker:
         return out
 
     def _calls(self, kind: Fault) -> int:
-        told = self._run(Case(kind, 0, 0), self.folder / f"count-{kind.name}")
+        root = self.folder / f"count-{kind.name}"
+        told = self._run(Case(kind, 0, 0), root)
+        shutil.rmtree(root)
         if told.exit or "error" in told.lines[-1]:
             raise RuntimeError(f"the workload fails without a fault: {told.lines[-1:]}")
         line = told.lines[-1]

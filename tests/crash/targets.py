@@ -289,12 +289,16 @@ class Collection(Target):
         self.rows_.compact()
 
     def rows(self) -> Rows:
-        # One reading of one snapshot; that each row is also found by its id is asked on the way.
-        rows = list(self.rows_)
-        ids = [row.id for row in rows]
-        again = self.rows_.get(ids)
-        if [row.id for row in again] != ids or self.rows_.count() != len(ids):
-            raise model.Torn(f"{len(ids)} rows are there, {len(again)} found by id, {self.rows_.count()} counted")
+        # That each row is also found by its id is asked on the way; another version in between makes no fault.
+        while True:
+            version = self.rows_.info()["version"]
+            rows = list(self.rows_)
+            ids = [row.id for row in rows]
+            again, count = self.rows_.get(ids), self.rows_.count()
+            if self.rows_.info()["version"] == version:
+                break
+        if [row.id for row in again] != ids or count != len(ids):
+            raise model.Torn(f"{len(ids)} rows are there, {len(again)} found by id, {count} counted")
         for row in rows:
             yield row.id, row.text, row.meta, row.vector
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import operator
 import os
 import secrets
 import shutil
@@ -188,7 +190,7 @@ def repair(folder: Path, *, dry_run: bool = True) -> list[str]:
 def _repaired(folder: Path, db: sqlite3.Connection, dry_run: bool) -> list[str]:
     told: list[str] = []
     records = _records(db, told, folder)
-    head = Head(**{**records["head"], **{k: tuple(records["head"][k]) for k in ("tail", "dead")}})
+    head = Head(**{**records["head"], **{k: tuple(records["head"][k]) for k in ("tail", "dead", "records")}})
     fields = {int(k): Field.of(v["field"]) for k, v in records["fields"].items()}
     good, bad = [], []
     for item in records["segments"]:
@@ -211,9 +213,10 @@ def _repaired(folder: Path, db: sqlite3.Connection, dry_run: bool) -> list[str]:
     db.execute("BEGIN IMMEDIATE")
     db.executemany("DELETE FROM tail WHERE row = ?", [(row,) for row in lost])
     db.executemany("DELETE FROM dead WHERE version = ?", [(v,) for v in lost_dead])
-    new = {**asdict(head), "tail": tail, "dead": dead, "version": head.version + 1, "generation": head.generation + 1}
-    for key, value in (("segments", [asdict(e) for e in good]), ("head", new)):
-        _put(db, key, value)
+    _put(db, "segments", [asdict(e) for e in good])
+    crcs = [crc for (crc,) in db.execute("SELECT crc FROM manifest WHERE key != 'head'")]
+    new = {**asdict(head), "tail": tail, "dead": dead, "records": (len(crcs), functools.reduce(operator.xor, crcs, 0))}
+    _put(db, "head", new | {"version": head.version + 1, "generation": head.generation + 1})
     db.execute("COMMIT")
     (folder / "damaged").mkdir(exist_ok=True)
     for entry in bad:

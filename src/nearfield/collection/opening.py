@@ -20,9 +20,11 @@ from nearfield.search.encoding import as_encoder
 from nearfield.store.catalog import Durability
 from nearfield.store.fields import Field, check_fields, dense
 from nearfield.store.parts import FOLDER
+from nearfield.store.snapshot import LEASES
 
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 DEFAULT = "vector"
+_OWN = (FOLDER, LEASES, "lock", "work")  # what a creation that was cut short may have left
 
 
 def opened(
@@ -109,7 +111,7 @@ def check_folder(path: Any) -> Path:
 
 def _make_folder(folder: Path) -> None:
     try:
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and any(p.name not in _OWN for p in folder.iterdir()):
             raise BadInput(
                 f"{folder}: expected an empty or new folder for a collection, got one that holds other files"
             )

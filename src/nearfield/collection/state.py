@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nearfield.core.errors import BadInput, Corrupt, ReadOnly, Unsupported
+from nearfield.core.errors import BadInput, Corrupt, Locked, ReadOnly, Unsupported
 from nearfield.core.protocols import METRICS, Metric
+from nearfield.store.atomic import sync_folder
 from nearfield.store.catalog import NAME, Catalog, Change, Durability, Head
 from nearfield.store.fields import Field
 from nearfield.store.locks import Lock, network_kind, oldest_lease
@@ -50,6 +51,7 @@ class State:
         self.work = Lock(folder / "work", "being compacted")
         self.reader = Reader(folder, write=write, create=create, durability=durability)
         self.closed = False
+        self._tidied = False
 
     @property
     def catalog(self) -> Catalog:
@@ -83,7 +85,14 @@ class State:
         if self.closed:
             raise BadInput(f"{self.folder}: this collection was closed; open it again")
         with self.lock.held(self.timeout), self.catalog.telling():
-            yield self.snapshot()
+            if not self._tidied:
+                self._tidied = True
+                self.tidy()
+            try:
+                yield self.snapshot()
+            except BaseException:
+                self._tidied = False  # whatever went wrong may have left a file: look again
+                raise
 
     def commit(self, change: Change, *, unlink: tuple[Entry, ...] = ()) -> Head:
         """Apply a change; what it made useless is deleted as soon as nobody reads it."""
@@ -107,6 +116,9 @@ class State:
             if self.settings() is None:
                 first = {"settings": asdict(settings), "fields": numbered, "segments": [], "plans": {}, "garbage": []}
                 self.commit(Change(manifest=first, new_generation=True, new_fields=len(fields)))
+        with self.catalog.telling():  # the names of the new files and folders too must survive a power cut
+            sync_folder(self.folder)
+            sync_folder(self.folder.resolve().parent)
 
     def sweep(self) -> None:
         """Delete files that neither the catalogue nor a reader's lease names. The writer's lock must be held."""
@@ -114,6 +126,8 @@ class State:
         if not garbage:
             return
         oldest = oldest_lease(self.folder / LEASES, self.catalog.head().generation)
+        if self.durability == "relaxed":
+            self.catalog.sync()  # the commit that made them useless must not be lost after they are
         left = []
         for item in garbage:
             entry, generation = str(item["file"]), int(item["generation"])
@@ -135,7 +149,7 @@ class State:
                 for path in (self.folder / FOLDER).iterdir():
                     if path.name.partition(".")[0] not in stems:
                         path.unlink(missing_ok=True)
-        except TimeoutError:
+        except (Locked, OSError):
             return  # somebody compacts: the files may be theirs
 
     def close(self) -> None:

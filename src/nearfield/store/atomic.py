@@ -58,7 +58,7 @@ class AtomicFile:
             os.chmod(self._temporary, self.path.stat().st_mode & 0o777)
         os.replace(self._temporary, self.path)
         self._published = True
-        _sync_folder(self.path.parent)
+        sync_folder(self.path.parent)
 
     def __enter__(self) -> Self:
         return self
@@ -68,7 +68,8 @@ class AtomicFile:
             # Closing writes what is left in the buffer: on a full disk that fails once more.
             with contextlib.suppress(OSError):
                 self.file.close()
-            self._temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a disk that is gone keeps it: the next writer removes it
+                self._temporary.unlink(missing_ok=True)
 
 
 _REASONS = {
@@ -96,7 +97,8 @@ def target(path: str | os.PathLike[str]) -> Path:
     return out
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk."""
     if os.name == "nt":  # folders cannot be synced there
         return
     handle = os.open(folder, os.O_RDONLY)

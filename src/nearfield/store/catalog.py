@@ -53,6 +53,7 @@ class Head:
     ids: str = ""  # "int" or "str", once there are rows
     tail: tuple[int, int] = (0, 0)  # rows and the exclusive or of their checksums
     dead: tuple[int, int] = (0, 0)  # records, likewise
+    records: tuple[int, int] = (0, 0)  # of the manifest, likewise, but for the head itself
     fields: int = 0  # how many fields there have ever been: the columns f0, f1 ... of the tail
 
 
@@ -203,6 +204,8 @@ class Catalog:
             raise
         except sqlite3.Error as error:
             raise self._told(error) from error
+        except (UnicodeDecodeError, ValueError, RecursionError) as error:  # damaged text, or a message that quotes it
+            raise Corrupt(f"{self.path}: damaged: holds text that cannot be read; see: check, repair") from error
         except OSError as error:
             if error.errno in (28, 122):
                 raise StorageFull(
@@ -248,10 +251,22 @@ class Catalog:
         """The head."""
         found = self.get("head")
         try:
-            pairs = {k: tuple(found[k]) for k in ("tail", "dead")}
+            pairs = {k: tuple(found[k]) for k in ("tail", "dead", "records")}
             return Head(**found | pairs)
         except (TypeError, KeyError) as error:
             raise Corrupt(f"{self.path}: the head is not one ({error})") from None
+
+    def check_records(self, head: Head) -> None:
+        """Raise ``Corrupt`` unless the records of the manifest are those that this head was committed with."""
+        with self._guard, self.telling():
+            found = self._db.execute("SELECT key, json, crc FROM manifest WHERE key != 'head'").fetchall()
+        digest = 0
+        for key, text, crc in found:
+            if checksum(key, text) != crc:
+                raise Corrupt(f"{self.path}: the record {str(key)[:40]!r} does not match its checksum")
+            digest ^= crc
+        if (len(found), digest) != head.records:
+            raise Corrupt(f"{self.path}: records of the manifest are missing, or are of another version")
 
     def get(self, key: str, default: Any = None) -> Any:
         """A record of the manifest, verified; ``default`` where there is none."""
@@ -354,8 +369,9 @@ class Catalog:
                 digest ^= crc
             count -= len(change.gone)
         dead = self._bury(change, version, head.dead)
+        records = head.records
         for key, value in change.manifest.items():
-            self._put(key, value)
+            records = self._replaced(key, value, records)
         new = Head(
             version,
             head.generation + change.new_generation,
@@ -363,6 +379,7 @@ class Catalog:
             head.ids if change.ids is None else change.ids,
             (count, digest),
             dead,
+            records,
             head.fields + change.new_fields,
         )
         self._put("head", asdict(new))
@@ -388,17 +405,29 @@ class Catalog:
         self._db.execute("INSERT INTO dead VALUES(?, ?, ?)", (version, data, crc))
         return crc
 
-    def _put(self, key: str, value: Any) -> None:
+    def _replaced(self, key: str, value: Any, records: tuple[int, int]) -> tuple[int, int]:
+        """Write a record; the digest of all records afterwards."""
+        count, digest = records
+        old = self._db.execute("SELECT crc FROM manifest WHERE key = ?", (key,)).fetchone()
+        return count + (old is None), digest ^ (0 if old is None else old[0]) ^ self._put(key, value)
+
+    def _put(self, key: str, value: Any) -> int:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         self._db.execute(
             "INSERT OR REPLACE INTO manifest VALUES(?, ?, ?)",
             (key, text, checksum(key, text)),
         )
+        return checksum(key, text)
 
     def _rollback(self) -> None:
         with contextlib.suppress(sqlite3.Error):
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+
+    def sync(self) -> None:
+        """Have every commit on the disk."""
+        with self._guard, self.telling():
+            self._db.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
 
     # -- upkeep ------------------------------------------------------------------------------------
 

@@ -170,6 +170,7 @@ def rows_of(batch: Any, names: Names, start: int, where: str) -> RowBatch:
         vectors = names.vectors_in(schema.names, where)
     else:
         vectors = roles["vector"] if marked else [f.name for f in schema if exchange_columns.seems_vector(f)]
+        vectors = [name for name in vectors if name not in names.given]
     if marked and names.id is None and not roles["id"]:
         id_key = None
     meta = names.meta_in(schema.names, [id_key, *texts, *vectors], where)
@@ -229,14 +230,16 @@ class _Reader:
             column = self.column(name)
             if column.null_count < len(column):
                 key = self.marks[name].get("key", name)
-                out[key] = exchange_columns.vectors_of(column, f"{self.where}: {name}", self.start)
+                out[key] = exchange_columns.vectors_of(column, f"{self.where}: {base.shown(name)}", self.start)
         return out
 
     def meta(self, names: list[str]) -> list[dict[str, Any]] | None:
         rows: list[dict[str, Any]] = [{} for _ in range(len(self.batch))]
         for name in names:
             mark = self.marks[name]
-            values = exchange_columns.values_of(self.column(name), f"{self.where}: {name}", bool(mark.get("json")))
+            values = exchange_columns.values_of(
+                self.column(name), f"{self.where}: {base.shown(name)}", bool(mark.get("json"))
+            )
             key = str(mark.get("key", name))
             missing_is_none = mark.get("none", not mark)  # in a file of others null is None
             for row, (there, value) in zip(rows, values):

@@ -1,7 +1,7 @@
 """Rows as CSV and TSV: everything is text, so what kind of value a column holds is told by all of its cells.
 
 A column is of whole numbers, of numbers or of true and false where every cell that is not blank is one, else of text;
-whole numbers with leading zeros or more than 18 digits stay text. Lost on the way: None and missing values and empty
+whole numbers with leading zeros or of more than 64 bits stay text. Lost on the way: None and missing values and empty
 texts are all blank cells, lists and dicts come back as JSON text, times as ISO text, and text as a number where a whole
 column of it looks so.
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime
 from typing import IO, Any
 
-from nearfield.core.errors import BadInput
+from nearfield.core.errors import BadInput, NearfieldError
 from nearfield.store import io_base as base
 from nearfield.store import io_csv, io_text
 from nearfield.store.exchange_json import Record, batch_of, joined, vector_of
@@ -25,7 +25,7 @@ from nearfield.store.exchange_names import Names
 from nearfield.store.metadata.check import dump
 from nearfield.store.rows import BATCH_BYTES, RowBatch, Spool, as_json, unpacked
 
-_INT = re.compile(r"-?(0|[1-9]\d{0,17})")
+_INT = re.compile(r"-?(0|[1-9]\d{0,18})")
 _FLOAT = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _BOOL = {"true": True, "false": False}
 MAX_COLUMNS = 10_000
@@ -98,15 +98,19 @@ def _kinds(path: str, header: list[str], table: Iterator[Any], vectors: set[str]
     return {name: (left[0] if left and name in filled else "str") for name, left in open_to.items()}
 
 
+def _is_int(cell: str) -> bool:
+    return _INT.fullmatch(cell) is not None and -(1 << 63) <= int(cell) < 1 << 63
+
+
 def _is_float(cell: str) -> bool:
     """A finite number, but not one of digits alone that is no whole number: a postcode, a telephone number."""
-    if _FLOAT.fullmatch(cell) is None or (cell.lstrip("-").isdigit() and not _INT.fullmatch(cell)):
+    if _FLOAT.fullmatch(cell) is None or (cell.lstrip("-").isdigit() and not _is_int(cell)):
         return False
     return math.isfinite(float(cell))
 
 
-_IS: dict[str, Callable[[str], Any]] = {
-    "int": _INT.fullmatch,
+_IS: dict[str, Callable[[str], bool]] = {
+    "int": _is_int,
     "float": _is_float,
     "bool": lambda cell: cell.lower() in _BOOL,
 }
@@ -131,15 +135,17 @@ class _Plan:
         name = self.id[1](cells[self.id[0]]) if self.id and cells[self.id[0]] else None
         text = joined([cells[i] or None for i in self.texts], where)
         meta = {k: made(cells[i]) for k, i, made in self.meta if cells[i]}
-        vectors = {k: vector_of(_list(cells[i], f"{where}: {k}"), f"{where}: {k}") for k, i in self.vectors.items()}
+        vectors = {k: _vector_in(cells[i], f"{where}: {base.shown(k)}") for k, i in self.vectors.items()}
         return name, text, meta, vectors
 
 
-def _list(cell: str, where: str) -> Any:
+def _vector_in(cell: str, where: str) -> Any:
     if not cell:
         return None
     try:
-        return json.loads(cell)
+        return vector_of(json.loads(cell), where)
+    except NearfieldError:
+        raise
     except (ValueError, RecursionError):
         raise BadInput(f"{where}: expected a JSON list of numbers, got {base.shown(cell, 40)}; repair it") from None
 

@@ -76,7 +76,7 @@ def _record(path: str, number: int, found: dict[str, Any], names: Names) -> Reco
     fields |= {k: found[k] for k in vector_keys}
     taken = [id_key, *text_keys, *vector_keys, "vectors" if several else None]
     meta = poured(found, names.meta_in(keys, taken, where), where)
-    vectors = {k: vector_of(v, f"{where}: {k}") for k, v in fields.items()}
+    vectors = {k: vector_of(v, f"{where}: {base.shown(k)}") for k, v in fields.items()}
     return _id(path, number, found, id_key), joined([found[k] for k in text_keys], where), meta, vectors
 
 
@@ -143,7 +143,10 @@ def batch_of(records: Sequence[Record], start: int, path: str) -> RowBatch:
         ids,
         texts if any(t is not None for t in texts) else None,
         meta if any(meta) else None,
-        {k: side_by_side([r[3].get(k) for r in records], f"{base.named(path)}: {k}", start) for k in fields},
+        {
+            k: side_by_side([r[3].get(k) for r in records], f"{base.named(path)}: {base.shown(k)}", start)
+            for k in fields
+        },
     )
 
 
@@ -240,6 +243,8 @@ def write_beir(
                     raise base.bad(name, "a BEIR folder holds no vectors; leave them out: leave_out=['vectors']")
                 made.file.write("".join(_document(good, i, done) for i in range(len(good))).encode())
                 done += len(good)
+        if not done:
+            raise base.bad(name, "expected at least one row to write, got none")
         made.publish()
     if queries is not None:
         with AtomicFile(os.path.join(name, "queries.jsonl")) as made:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from nearfield.core.errors import BadInput, did_you_mean
@@ -29,20 +30,31 @@ class Names:
 
     def id_in(self, keys: Sequence[str], where: str) -> str | None:
         """The key of the ids among those there."""
-        return _first(ID, keys) if self.id is None else next(iter(_known(_listed(self.id), keys, "id", where)), None)
+        if self.id is None:
+            return self._guess(ID, keys)
+        return next(iter(_known(_listed(self.id), keys, "id", where)), None)
 
     def texts_in(self, keys: Sequence[str], where: str) -> list[str]:
         """The keys of the text among those there."""
         if self.text is None:
-            found = _first(TEXT, keys)
+            found = self._guess(TEXT, keys)
             return [] if found is None else [found]
         return _known(_listed(self.text), keys, "text", where)
 
     def vectors_in(self, keys: Sequence[str], where: str) -> list[str]:
         """The keys of vectors among those there, by name alone."""
         if self.vector is None:
-            return [k for k in keys if k in VECTOR]
+            return [k for k in keys if k in VECTOR and k not in self.given]
         return _known(_listed(self.vector), keys, "vector", where)
+
+    @cached_property
+    def given(self) -> frozenset[str]:
+        """What the caller named as something else than vectors: no guess takes it for one."""
+        return frozenset(name for part in (self.id, self.text, self.meta) for name in _listed(part or ()))
+
+    def _guess(self, known: Sequence[str], keys: Sequence[str]) -> str | None:
+        vectors = _listed(self.vector or ())
+        return next((k for k in known if k in keys and k not in vectors), None)
 
     def meta_in(self, keys: Sequence[str], taken: Sequence[str | None], where: str) -> list[str]:
         """The keys of metadata among those there."""
@@ -53,10 +65,6 @@ class Names:
 
 def _listed(given: str | Sequence[str]) -> list[str]:
     return [g for g in ([given] if isinstance(given, str) else given) if g]
-
-
-def _first(known: Sequence[str], keys: Sequence[str]) -> str | None:
-    return next((k for k in known if k in keys), None)
 
 
 def _known(wanted: list[str], keys: Sequence[str], what: str, where: str) -> list[str]:

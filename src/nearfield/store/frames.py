@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nearfield.core.errors import BadInput, BadParameter
 from nearfield.core.optional import require
 from nearfield.store import exchange_arrow, exchange_columns
+from nearfield.store import io_base as base
 from nearfield.store.exchange_arrow import record_batches
 from nearfield.store.exchange_json import Record, batch_of, joined, side_by_side
 from nearfield.store.exchange_names import Names
@@ -149,7 +150,7 @@ def _from_pandas(frame: Any, names: Names, rows: int) -> Iterator[RowBatch]:
         batch = batch_of(records, start, "rows")
         for k in vectors:
             found = [None if _plain(v) is None else _vector(v) for v in part.iloc[:, keys.index(k)].tolist()]
-            batch.vectors[k] = side_by_side(found, f"rows: {k}", start)
+            batch.vectors[k] = side_by_side(found, f"rows: {base.shown(k)}", start)
         yield batch
 
 

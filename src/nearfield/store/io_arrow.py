@@ -122,7 +122,10 @@ def _listed(schema: Any, most: int = 12) -> str:
 
 
 def _only(path: str, schema: Any) -> str:
-    fit = [f.name for f in schema if is_list(f.type)]
+    types = require("pyarrow.types", extra="arrow")
+    lists = [f for f in schema if is_list(f.type)]
+    of_numbers = [f for f in lists if types.is_integer(f.type.value_type) or types.is_floating(f.type.value_type)]
+    fit = [f.name for f in of_numbers or lists]
     if len(fit) != 1:
         raise base.bad(
             path, f"expected one column of lists, got {len(fit)} among: {_listed(schema)}; choose with column=..."

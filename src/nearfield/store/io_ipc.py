@@ -76,7 +76,7 @@ def read_ipc(path: str, column: str | None, limit: int | None, max_ratio: float)
             rows += len(batch)
             unpacked += len(batch) * width * dtype.itemsize
             base.check_ratio(path, unpacked, size, max_ratio)
-    base.check_form(path, rows, width or 1)
+    base.check_form(path, rows, width if rows else 1, f"the column {base.shown(name)}")
     return IpcRows(path, rows, width, dtype, limit, column=name, id_column=ids)
 
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from nearfield.core.errors import BadInput
 from nearfield.store import io_base as base
 from nearfield.store import io_text
@@ -22,11 +24,11 @@ def write_run(path: base.PathLike, run: Mapping[Any, Mapping[Any, float]], tag: 
     place in ``run``; trec_eval itself breaks them by document. Scores come back exactly. Raises ``BadInput`` for names
     that are blank or hold white space, and for scores that are not finite.
 
-    >>> import tempfile
-    >>> name = tempfile.mkdtemp() + "/x.run"
-    >>> write_run(name, {"q1": {"d1": 0.5, "d2": 2.0}})
-    >>> with open(name) as f: f.readline()
-    'q1 Q0 d2 1 2.0 nearfield\\n'
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "x.run")
+    >>> write_run(path, {"q1": {"d1": 0.5, "d2": 2.0}})
+    >>> path.read_text().splitlines()[0]
+    'q1 Q0 d2 1 2.0 nearfield'
     """
     label = _name(tag, "tag")
     with AtomicFile(path) as made:
@@ -118,6 +120,7 @@ def _read_score(path: str, number: int, text: str) -> float:
 
 
 def _grade(value: Any, query: Any) -> int:
-    if isinstance(value, bool) or int(value) != value or abs(int(value)) >= 1 << 31:
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not number or not abs(value) < 1 << 31 or int(value) != value:
         raise BadInput(f"qrels: expected integer grades, got {base.shown(value, 40)} for {base.shown(query, 40)}")
     return int(value)

@@ -44,17 +44,18 @@ class Job:
         step = max(1, io_base.BLOCK_BYTES // (self.width * self.dtype.itemsize))
         seen = 0
         for block in self.batch.blocks(step):
-            seen += len(block)
-            if block.ndim != 2 or block.shape[1] != self.width or seen > self.rows:
-                break
+            if block.ndim != 2 or block.shape[1] != self.width or seen + len(block) > self.rows:
+                raise self._broken(f"a block of shape {block.shape} after {seen} rows")
             if block.dtype.newbyteorder("<") != self.dtype:
-                raise BadInput(f"{self.path!r}: expected blocks of {self.dtype} as promised, got {block.dtype}")
+                raise self._broken(f"a block of {block.dtype}")
+            seen += len(block)
             yield np.ascontiguousarray(block, dtype=self.dtype)
         if seen != self.rows:
-            raise BadInput(
-                f"{self.path!r}: expected the {self.rows} rows of width {self.width} that the source promised, got "
-                f"{seen} up to a block of shape {block.shape}; nothing was written"
-            )
+            raise self._broken(f"{seen} rows")
+
+    def _broken(self, got: str) -> BadInput:
+        form = f"{self.rows} rows of {self.width} {self.batch.dtype.name} values"
+        return BadInput(f"{self.path!r}: expected the {form} that the source promised, got {got}; nothing was written")
 
 
 def write_npy(file: IO[bytes], job: Job) -> None:

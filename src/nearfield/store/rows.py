@@ -89,6 +89,7 @@ def left_out(batch: RowBatch, names: frozenset[str]) -> RowBatch:
 def packed(name: str, given: RowVectors, start: int = 0) -> Vectors | None:
     """The vectors of a field end to end; None where no row has one. Raises ``BadInput`` naming the row."""
     n = len(given)
+    name = name if name.isprintable() else repr(name)
     if isinstance(given, np.ndarray):
         _check_numbers(name, given, 2, start)
         return Vectors("dense", n, given)
@@ -234,7 +235,7 @@ class Spool:
 def as_json(vector: Any, name: str, row: int) -> str:
     """One vector as JSON: a list of numbers, a list of lists (ragged), or indices and values (sparse).
 
-    float16 and float32 are written in the decimals that tell them apart from all others of their type. Raises
+    float16 and float32 are written in the nine digits that tell all float32 values apart. Raises
     ``BadInput`` for NaN and infinity, which JSON has no word for.
     """
     if isinstance(vector, dict):
@@ -248,7 +249,7 @@ def as_json(vector: Any, name: str, row: int) -> str:
     return "[" + decimals(array, ",") + "]"
 
 
-DIGITS = {"float16": "%.5g", "float32": "%.9g"}  # enough to tell neighbours apart; Python's repr does for float64
+DIGITS = {"float16": "%.9g", "float32": "%.9g"}  # tell float32 values apart; Python's repr does for float64
 
 
 def decimals(row: NDArray[Any], separator: str) -> str:

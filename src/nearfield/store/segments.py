@@ -18,6 +18,7 @@ A file is written beside its final name, synced and renamed: there is never half
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import mmap
@@ -149,6 +150,12 @@ class Segment:
             raise BadInput(f"{self.path}: no such file") from None
         except IsADirectoryError:
             raise BadInput(f"{self.path}: expected a .nf file, got a folder") from None
+        except OSError as error:
+            if isinstance(error, (Corrupt, PermissionError)) or error.errno != errno.EIO:
+                raise
+            raise Corrupt(
+                f"{self.path}: cannot be read ({error.strerror}); check the disk, or restore a backup"
+            ) from None
         self.kind = str(footer.get("kind"))
         if kind is not None and self.kind != kind:
             raise BadInput(f"{self.path}: expected a file of kind {kind!r}, got {footer.get('kind')!r}")

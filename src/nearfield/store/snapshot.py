@@ -217,6 +217,7 @@ class Reader:
                         int(self._tail.rows[self._tail.n - 1]) if self._tail.n else -1, head.fields
                     )
                     return self._moved(old, head, rows, self.catalog.dead(old.head.version))
+                self.catalog.check_records(head)
                 manifest = {key: self.catalog.get(key, {}) for key in ("fields", "plans")}
                 entries = self.catalog.get("segments", [])
                 records, dead = self.catalog.tail(-1, head.fields), self.catalog.dead(0)

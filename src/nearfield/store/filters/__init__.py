@@ -53,8 +53,8 @@ __all__ = [
 def parse_where(where: Any) -> Filter:
     """Take a filter as it is, read it from text or from a dict; None is every row.
 
-    Raises ``BadFilter`` naming the place, for what cannot be read or is too large: 100 levels, 1,000,000 values in one
-    ``in``, 16 MiB of text.
+    Raises ``BadFilter`` naming the place, for what cannot be read or is too large: 100 levels, 10,000 conditions,
+    1,000,000 values in one ``in``, 16 MiB of text.
 
     >>> parse_where({"year": {"$gt": 2020}}) == parse_where("year > 2020") == (key("year") > 2020)
     True

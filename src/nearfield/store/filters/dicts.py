@@ -87,6 +87,7 @@ def _logic(key: str, value: Any, depth: int) -> Filter:
     if not isinstance(value, (list, tuple)) or not value:
         raise BadFilter(f"filter: {key}: expected a list of at least one filter, got {told(value)}")
     _check_depth(depth)
+    tree.checked_size(len(value))
     parts = [_filter(part, "", depth + 1) for part in value]
     if key == "$and":
         return tree.every(parts)

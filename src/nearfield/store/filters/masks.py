@@ -79,7 +79,7 @@ def _leaf(leaf: Leaf, metadata: Metadata, path: str | None = None) -> Mask:
         if leaf.op == "!=":
             return ~_typed(Compare(leaf.path, "=", leaf.value), metadata, path)
     out = _typed(leaf, metadata, path)
-    if isinstance(leaf, In) and any(v is None for v in leaf.values):
+    if isinstance(leaf, In) and _choices(leaf).null:
         out |= ~metadata.present(path)
     return out
 
@@ -117,10 +117,18 @@ def _any(leaf: Leaf, test: Callable[[Column], Mask | None], column: Lists) -> Ma
     return None if chosen is None else np.logical_or.reduceat(chosen, column.starts[:-1])
 
 
+def _choices(leaf: In) -> Choices:
+    """The values of an ``in``, kept with it: it is asked of each segment, and of each column."""
+    found = leaf.__dict__.get("_choices")
+    if not isinstance(found, Choices):
+        found = leaf.__dict__["_choices"] = Choices(leaf.values)
+    return found
+
+
 def _test(leaf: Leaf) -> Callable[[Column], Mask | None]:
     """What a condition chooses of a column of single values; None where it cannot hold for its type."""
     if isinstance(leaf, In):
-        choices = Choices(leaf.values)
+        choices = _choices(leaf)
         return lambda column: _among(choices, column)
     if isinstance(leaf, Match):
         return lambda column: _matching(leaf, column)
@@ -162,6 +170,11 @@ def _among(choices: Choices, column: Column) -> Mask | None:
 def _matching(leaf: Match, column: Column) -> Mask | None:
     if not (isinstance(column, Texts) and column.kind == "str" and isinstance(leaf.value, str)):
         return None
-    if leaf.op == "contains":
-        return column.strings.containing(leaf.value)
-    return column.strings.matching(wanted.text_test(leaf.op, leaf.value))
+    op, value = (wanted.plain_pattern(leaf.value) if leaf.op == "like" else None) or (leaf.op, leaf.value)
+    if op == "contains":
+        return column.strings.containing(value)
+    if op == "=":
+        return column.strings.ordered("=", value)
+    if op == "startswith":
+        return column.strings.starting(value)
+    return column.strings.matching(wanted.text_test(op, value))

@@ -113,6 +113,7 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
         self.stop = 0
+        self.conditions = 0
         self.next()
 
     def next(self) -> None:
@@ -180,6 +181,7 @@ class _Parser:
                 return ".".join(parts)
 
     def condition(self, path: str) -> Filter:
+        self.conditions = tree.checked_size(self.conditions + 1)
         if self.word in _SIGNS:
             op = _SIGNS[self.word]
             self.next()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -19,6 +19,7 @@ from nearfield.store.metadata.check import check_metadata, told
 
 MAX_DEPTH = 100
 MAX_VALUES = 1_000_000
+MAX_CONDITIONS = 10_000
 MAX_TEXT = 16 << 20
 MAX_PATTERN = 10_000
 MAX_BITS = 4096  # of a whole number
@@ -34,6 +35,7 @@ class Filter:
 
     _key: Any = ()
     depth: int = 1
+    size: int = 1  # conditions within
 
     def __and__(self, other: Filter) -> Filter:
         return And((self, _filter(other)))
@@ -71,6 +73,7 @@ class _Many(Filter):
             raise BadFilter(f"filter: {type(self).__name__} expected two parts or more, or none; got one")
         object.__setattr__(self, "parts", tuple(parts))
         object.__setattr__(self, "depth", _checked_depth(1 + max((p.depth for p in parts), default=0)))
+        object.__setattr__(self, "size", checked_size(sum(p.size for p in parts)))
 
     @property
     def _key(self) -> Any:
@@ -95,6 +98,7 @@ class Not(Filter):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "depth", _checked_depth(1 + _filter(self.part).depth))
+        object.__setattr__(self, "size", self.part.size)
 
     @property
     def _key(self) -> Any:
@@ -147,7 +151,11 @@ class In(Leaf):
 
     @property
     def _key(self) -> Any:
-        return self.path, self.values, tuple(i for i, v in enumerate(self.values) if v is True or v is False)
+        return self.path, self.values, self._bools
+
+    @cached_property
+    def _bools(self) -> tuple[int, ...]:
+        return tuple(i for i, v in enumerate(self.values) if v is True or v is False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,8 +223,11 @@ def literal(value: Any, path: str, op: str) -> Value:
         raise BadFilter(f"filter: {path!r} {op}: expected a single value, got a {type(value).__name__}; {advice}")
     try:
         out: Value = check_metadata({"value": value}, f"filter: {path!r} {op}")["value"]
+        offset = out.utcoffset() if isinstance(out, datetime) else None
+        if isinstance(out, datetime) and offset is not None and offset.microseconds:
+            return out.astimezone(UTC)  # the same instant, which text can say
         return out
-    except BadInput as error:
+    except (BadInput, OverflowError) as error:
         raise BadFilter(str(error)) from None
 
 
@@ -250,6 +261,13 @@ def _path(path: Any) -> str:
     if name.startswith("$") and name not in SPECIAL:
         raise BadFilter(f"filter: expected a key, $id or $text, got {told(name)}")
     return name
+
+
+def checked_size(size: int) -> int:
+    """The number of conditions of a filter, if it is allowed."""
+    if size > MAX_CONDITIONS:
+        raise BadFilter(f"filter: expected at most {MAX_CONDITIONS} conditions, got more; use in for many values")
+    return size
 
 
 def _checked_depth(depth: int) -> int:

@@ -6,16 +6,17 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.store.filters.tree import Value
+from nearfield.store.metadata.check import INT64
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_INT64 = (-(1 << 63), (1 << 63) - 1)
 
 Bounds: TypeAlias = tuple[int | None, int | None]
 NOTHING: Bounds = (1, 0)
@@ -93,19 +94,41 @@ def _iso(text: str) -> datetime | None:
 
 
 class Choices:
-    """The values of an ``in``, by the columns that can hold them."""
+    """The values of an ``in``, by the columns that can hold them; each form is made when it is first needed."""
 
     def __init__(self, values: Sequence[Value]) -> None:
-        self.null = any(v is None for v in values)
+        self._values = values
         self.bools = {v for v in values if isinstance(v, bool)}
-        self.texts = {v for v in values if isinstance(v, str)}
-        numbers: list[Any] = [v for v in values if is_number(v)]
-        whole = [int(v) for v in numbers if _INT64[0] <= v <= _INT64[1] and v == math.floor(v)]
-        # a float that is 2**63 passes the comparison above on some paths, int() of it does not fit
-        self.whole = np.array([w for w in whole if w <= _INT64[1]], np.int64)
-        self.floats = np.array([f for v in numbers if (f := _float(v)) == v], np.float64)
-        moments = [m for v in values if (m := moment(v)) is not None]
-        self.moments = np.array(moments, np.int64)
+        self.null = any(v is None for v in values)
+
+    @cached_property
+    def texts(self) -> set[str]:
+        """The texts."""
+        return {v for v in self._values if isinstance(v, str)}
+
+    @cached_property
+    def whole(self) -> NDArray[np.int64]:
+        """The whole numbers of 64 bits, floats that are whole among them."""
+        if set(map(type, self._values)) == {int}:
+            try:
+                return np.array(self._values, np.int64)
+            except OverflowError:
+                pass
+        return np.array([int(v) for v in self._numbers if v == math.floor(v) and int(v) in INT64], np.int64)
+
+    @cached_property
+    def floats(self) -> NDArray[np.float64]:
+        """The numbers that a float64 holds exactly."""
+        return np.array([f for v in self._numbers if (f := _float(v)) == v], np.float64)
+
+    @cached_property
+    def moments(self) -> NDArray[np.int64]:
+        """The times, in microseconds."""
+        return np.array([m for v in self._values if (m := moment(v)) is not None], np.int64)
+
+    @property
+    def _numbers(self) -> list[Any]:
+        return [v for v in self._values if is_number(v)]
 
     def among_floats(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         """Which floats are among the numbers."""
@@ -119,6 +142,21 @@ def _float(value: int | float) -> float:
         return float(value)
     except OverflowError:
         return math.inf
+
+
+def plain_pattern(pattern: str) -> tuple[str, str] | None:
+    """The condition that a pattern of ``like`` amounts to, where that is a simpler one.
+
+    >>> plain_pattern("a%"), plain_pattern("%a%"), plain_pattern("a"), plain_pattern("a_")
+    (('startswith', 'a'), ('contains', 'a'), ('=', 'a'), None)
+    """
+    text = pattern.strip("%")
+    if any(c in text for c in "%_\\"):
+        return None
+    ahead, behind = pattern.startswith("%"), pattern.endswith("%")
+    if ahead:
+        return ("contains" if behind else "endswith"), text
+    return ("startswith" if behind else "="), text
 
 
 def text_test(op: str, value: str) -> Callable[[str], bool]:

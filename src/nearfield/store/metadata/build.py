@@ -167,7 +167,8 @@ def _by_store(groups: list[_Group], schema: Schema) -> list[list[Any]]:
             columns[column] += [row[place] for row in group.rows]
     out: list[list[Any]] = [[] for _ in schema.store_kinds]
     for column, store in enumerate(schema.stores):
-        out[store] = out[store] + columns[column] if out[store] else columns[column]
+        out[store] += columns[column]
+        columns[column] = []
     return out
 
 

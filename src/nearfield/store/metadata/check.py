@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ _HALF = 1 << 63
 _MOST = 1.7976931348623157e308  # the largest finite float
 _KNOWN_KEYS: set[str] = set()
 _MOST_KEYS = 100_000
+_MICROSECOND = timedelta(microseconds=1)
 INT64 = range(-(1 << 63), 1 << 63)
 
 
@@ -121,8 +122,11 @@ def _line(error: Exception) -> str:
     return str(error).splitlines()[0][:80] if str(error) else type(error).__name__
 
 
-def _tagged(value: Any) -> dict[str, str]:
+def _tagged(value: Any) -> dict[str, Any]:
     if isinstance(value, datetime):
+        offset = value.utcoffset()
+        if offset is not None and offset.microseconds:  # which not every Python reads back from ISO text
+            return {"$time": value.replace(tzinfo=None).isoformat(), "$offset": offset // _MICROSECOND}
         return {"$time": value.isoformat()}
     if isinstance(value, date):
         return {"$date": value.isoformat()}
@@ -135,6 +139,9 @@ def _untagged(found: dict[str, Any]) -> Any:
             return datetime.fromisoformat(found["$time"])
         if "$date" in found:
             return date.fromisoformat(found["$date"])
+    if found.keys() == {"$time", "$offset"} and type(found["$offset"]) is int:
+        ahead = timedelta(microseconds=found["$offset"])
+        return datetime.fromisoformat(found["$time"]).replace(tzinfo=timezone(ahead))
     return found
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nearfield.core.errors import Corrupt
 from nearfield.store.metadata import check
-from nearfield.store.metadata.ints import I64, Fetch, Ints, check_array, spans, starts_of
+from nearfield.store.metadata.ints import I64, Fetch, Ints, Mask, check_array, spans, starts_of
 from nearfield.store.metadata.strings import Strings, check_lengths
 
 _EPOCH = datetime(1970, 1, 1)
@@ -27,6 +27,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _FIRST = (datetime.min - _EPOCH) // _MICROSECOND
 _LAST = (datetime.max - _EPOCH) // _MICROSECOND
 _SAMPLE = 1024
+_FEW = 16
 _MOST_DIGITS = 6
 _EXACT = 2.0**53
 
@@ -179,6 +180,14 @@ class Floats:
         if self._raw is not None:
             return self._raw
         return self.take(None)
+
+    def counted(self, at: I64 | Mask | None) -> tuple[list[float], list[int]]:
+        """The distinct values, ascending, and how often each comes; ``at`` chooses positions."""
+        if self._whole is not None:
+            whole, counts = self._whole.counted(at)
+            return [w / 10**self._digits for w in whole], counts
+        found, many = np.unique(self.values if at is None else self.values[at], return_counts=True)
+        return found.astype(np.float64).tolist(), many.tolist()
 
     def take(self, at: I64 | None) -> NDArray[np.float64]:
         """The values at these positions (None: all) as float64."""
@@ -377,7 +386,10 @@ class Lists:
 
     def item(self, at: int) -> list[Any]:
         """One list."""
-        return self.inner.pick(np.arange(self.starts.item(at), self.starts.item(at + 1)))
+        first, last = self.starts.item(at), self.starts.item(at + 1)
+        if last - first <= _FEW:
+            return [self.inner.item(i) for i in range(first, last)]
+        return self.inner.pick(np.arange(first, last))
 
     def pick(self, at: I64) -> list[list[Any]]:
         """The lists at these positions."""

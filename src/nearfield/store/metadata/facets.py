@@ -62,8 +62,7 @@ def _counted(column: Column, at: Any) -> tuple[list[Any], list[int]]:
     if isinstance(column, Integers):
         return column.ints.counted(at)
     if isinstance(column, Floats):
-        found, many = np.unique(column.values if at is None else column.values[at], return_counts=True)
-        return found.astype(np.float64).tolist(), many.tolist()
+        return column.counted(at)
     if isinstance(column, Texts):
         return column.strings.counted(at)
     if isinstance(column, Times):

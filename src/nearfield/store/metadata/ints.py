@@ -24,6 +24,7 @@ _WIDTHS: dict[int, type[np.unsignedinteger[Any]]] = {8: np.uint8, 16: np.uint16,
 _MOST = (1 << 63) - 1
 _WRAP = (1 << 64) - 1
 _SAMPLE = 1024
+_TABLE = 1 << 22  # codes that a table of them is made for
 
 
 class Ints:
@@ -138,10 +139,11 @@ class Ints:
         chosen = near.astype(self.codes.dtype)
         if chosen.size == 1:
             return np.asarray(self.codes == chosen[0])
-        if self.bits > 16:
+        most = most if self.bits <= 16 else int(self.codes.max(initial=0))
+        if most > _TABLE:
             return np.isin(self.codes, chosen)
         table = np.zeros(most + 1, np.bool_)
-        table[chosen] = True
+        table[chosen[chosen <= most]] = True
         return np.asarray(table[self.codes])
 
     def counted(self, at: I64 | Mask | None) -> tuple[list[int], list[int]]:
@@ -150,7 +152,7 @@ class Ints:
             n = self.n if at is None else len(self._chosen(np.empty(self.n, np.bool_), at))
             return ([self.base], [n]) if n else ([], [])
         codes = self._chosen(self.codes, at)
-        if self.bits <= 16:
+        if self.bits <= 16 or int(codes.max(initial=0)) < min(_TABLE, 4 * codes.size):
             counts = np.bincount(codes, minlength=1)
             found = np.flatnonzero(counts)
             counts = counts[found]

@@ -126,6 +126,11 @@ class Strings:
         return starts_of(self.lengths.all())
 
     @cached_property
+    def _view(self) -> memoryview:
+        # slices of it cost a third of those of an array; an empty array has none
+        return self.blob.data if self.blob.size else memoryview(b"")
+
+    @cached_property
     def distinct(self) -> list[str]:
         """The stored texts: with a dictionary the distinct ones, ascending; else all."""
         data = self.blob.tobytes()
@@ -139,7 +144,8 @@ class Strings:
         """One text."""
         if self.codes is not None:
             at = self.codes.item(at)
-        return str(self.blob[self.starts.item(at) : self.starts.item(at + 1)].tobytes(), "utf-8")
+        starts = self.starts
+        return str(self._view[starts.item(at) : starts.item(at + 1)], "utf-8")
 
     def pick(self, at: I64) -> list[str]:
         """The texts at these positions."""
@@ -186,6 +192,8 @@ class Strings:
             else:
                 there = [i for i, text in enumerate(self.distinct) if text in wanted]
             return self.codes.among(np.array(there, np.int64))
+        if len(wanted) > self.n:
+            return self.matching(wanted.__contains__)
         encoded = {w.encode() for w in wanted}
         heads = np.fromiter((int.from_bytes(w[:8].ljust(8, b"\0"), "big") for w in encoded), np.uint64, len(encoded))
         out = np.isin(self._heads, heads)
@@ -194,6 +202,18 @@ class Strings:
         bounds = zip(self.starts[:-1][some].tolist(), self.starts[1:][some].tolist())
         out[some] = np.fromiter((blob[a:b].tobytes() in encoded for a, b in bounds), np.bool_, some.size)
         return out
+
+    def starting(self, piece: str) -> Mask:
+        """Which texts begin with a piece."""
+        if self.codes is not None:
+            size = len(piece)
+            first = bisect_left(self.distinct, piece)
+            return self.codes.between(
+                first, bisect_right(self.distinct, piece, first, key=lambda text: text[:size]) - 1
+            )
+        encoded = piece.encode()
+        # no byte of UTF-8 is 0xff: what begins with the piece lies between it and the piece followed by that
+        return ~self._against(encoded)[0] & self._against(encoded + b"\xff")[0]
 
     def matching(self, test: Callable[[str], bool]) -> Mask:
         """Which texts pass a test: about 0.3 microseconds a stored text, and what the test takes."""
