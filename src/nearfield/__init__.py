@@ -27,6 +27,7 @@ _LAZY = {
     "sparse": "nearfield.store.fields",
     "ragged": "nearfield.store.fields",
     "key": "nearfield.store.filters",
+    "HyDE": "nearfield.search.hyde",
     "Plan": "nearfield.search.plan",
     "Packed": "nearfield.search.packed",
     "load": "nearfield.search.file",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from nearfield.core.report import Report as Report
     from nearfield.opening import open as open
     from nearfield.search.file import load as load
+    from nearfield.search.hyde import HyDE as HyDE
     from nearfield.search.packed import Packed as Packed
     from nearfield.search.plan import Plan as Plan
     from nearfield.search.words import Words as Words
@@ -63,8 +65,8 @@ if TYPE_CHECKING:
     from nearfield.store.filters import key as key
 
 __all__ = [
-    "Collection", "Hits", "NearfieldError", "Packed", "Plan", "Report", "Words", "advise", "concat", "convert",
-    "dense", "info", "key", "load", "methods", "open", "papers", "ragged", "sparse",
+    "Collection", "Hits", "HyDE", "NearfieldError", "Packed", "Plan", "Report", "Words", "advise", "concat",
+    "convert", "dense", "info", "key", "load", "methods", "open", "papers", "ragged", "sparse",
 ]  # fmt: skip
 
 

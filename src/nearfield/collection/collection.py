@@ -269,6 +269,7 @@ class Collection(Twins):
         min_score: float | None = None,
         group_by: str | None = None,
         diversity: float | None = None,
+        expand: Any = None,
         offset: int = 0,
         on_zero: str = "raise",
         exact: bool = False,
@@ -290,6 +291,7 @@ class Collection(Twins):
         min_score: only rows that score at least so much; with ``k=None`` all of them (a range search).
         group_by: a metadata key; of each value only the best row is found.
         diversity: from 0 to 1, how much results should differ from one another (maximal marginal relevance).
+        expand: makes the vector of a text from more than the text: ``nearfield.HyDE(...)``.
         exact: search the vectors themselves, not by a Plan. offset: leave out so many of the best.
         timeout: seconds; ``cancel``: an event that stops the search.
         explain: tell in ``.explain`` which way was taken.
@@ -298,6 +300,7 @@ class Collection(Twins):
             k=k, text=text, id=id, where=_filter(where), field=field, fuse=fuse, weights=weights, depth=depth,
             budget=budget, min_score=min_score, group_by=group_by, diversity=diversity, offset=offset, on_zero=on_zero,
             exact=exact, explain=explain, timeout=timeout, cancel=cancel,
+            expand=expand,
         )  # fmt: skip
         given = q if vector is None else vector
         if q is not None and vector is not None:

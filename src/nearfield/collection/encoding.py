@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -67,13 +68,19 @@ class Encoding:
             rows[i] = vector
         return {name: rows}
 
-    def query(self, text: str, snapshot: Snapshot) -> Any:
-        """The vector of a query text, as ``{field: vector}``; None where no encoder is known."""
+    def query(self, text: str, snapshot: Snapshot, expand: Any = None, nearest: Any = None) -> Any:
+        """The vector of a query text, as ``{field: vector}``; None where no encoder is known.
+
+        ``expand`` makes it in its own way (``HyDE``); ``nearest(name, vector, n)`` are the vectors of rows near one.
+        """
         fields = {name: snapshot.fields[number] for name, number in snapshot.names.items()}
         name = self._field(fields)
         if name is None or not text.strip():
             return None
-        made: F32 = encode_texts(self._encoder(name, fields[name]), [text], queries=True)
+        encoder = self._encoder(name, fields[name])
+        if expand is not None:
+            return {name: expand.vector(text, encoder, partial(nearest, name))}
+        made: F32 = encode_texts(encoder, [text], queries=True)
         return {name: made[0]}
 
     def check(self, name: str, field: Field, encoder: Any) -> None:

@@ -21,6 +21,7 @@ from nearfield.core.arrays import check_on_zero
 from nearfield.core.errors import BadInput
 from nearfield.core.fusers import Ranking
 from nearfield.core.hits import HitList, HitLists
+from nearfield.core.protocols import F32
 from nearfield.numerics.mmr import mmr
 from nearfield.store.fields import Field
 from nearfield.store.filters import Filter, to_text
@@ -49,6 +50,7 @@ class Request:
     explain: bool = False
     timeout: float | None = None
     cancel: threading.Event | None = None
+    expand: Any = None
 
     def check(self) -> None:
         """Refuse what makes no sense before anything is searched."""
@@ -61,6 +63,8 @@ class Request:
         for name, value in (("budget", self.budget), ("depth", self.depth)):
             if value is not None:
                 check_count(name, value, 1)
+        if self.expand is not None and not hasattr(self.expand, "vector"):
+            raise BadInput(f"expand: expected HyDE(...), got {type(self.expand).__name__}")
         if self.text is not None and not isinstance(self.text, str):
             raise BadInput(f"text: expected str, got {type(self.text).__name__}")
         for name, number in (("min_score", self.min_score), ("timeout", self.timeout), ("diversity", self.diversity)):
@@ -87,13 +91,13 @@ def run(
     scope = searching.make_scope(state.folder, snapshot, request.where, stop, exact=request.exact)
     keep = state.mode != "r"
     if isinstance(q, str):
-        q, request = _text_query(q, request, encoding, snapshot)
+        q, request = _text_query(scope, q, request, encoding)
     if request.id is not None:
         q = _vector_of(scope, request, q)
     if q is None and request.text is None:
         raise BadInput("search: expected a vector, a text or an id, got nothing")
     if request.text is not None and q is None:
-        q = encoding.query(request.text, snapshot)
+        q = _encoded(scope, request.text, request, encoding)
     lists, specs, several = _rankings(scope, settings, log, q, request, keep)
     metric = searching.metric_of(specs, request.text is not None)
     out = HitLists()
@@ -104,9 +108,25 @@ def run(
     return out if several else out[0]
 
 
-def _text_query(q: str, request: Request, encoding: Encoding, snapshot: Snapshot) -> tuple[Any, Request]:
+def _encoded(scope: Scope, text: str, request: Request, encoding: Encoding) -> Any:
+    """The vector of a text, made by the encoder, or from what expands it; None where there is no encoder."""
+
+    def nearest(name: str, vector: F32, n: int) -> F32:
+        _, number = searching.field_named(scope.snapshot, name)
+        ready, _ = searching.ready_queries(name, scope.snapshot.fields[number], vector, request.on_zero)
+        ((rows, _),) = searching.rank_dense(scope, number, ready, n, request.budget)
+        found = [value for value in _vectors_of(scope, number, rows) if value is not None]
+        return np.asarray(found, dtype=np.float32).reshape(-1, len(vector))
+
+    found = encoding.query(text, scope.snapshot, request.expand, nearest)
+    if found is None and request.expand is not None:
+        raise BadInput("expand: expected an encoder to make vectors of texts with; open the collection with encoder=")
+    return found
+
+
+def _text_query(scope: Scope, q: str, request: Request, encoding: Encoding) -> tuple[Any, Request]:
     """A text as query: its vector where there is an encoder, else its words."""
-    vector = encoding.query(q, snapshot)
+    vector = _encoded(scope, q, request, encoding)
     if vector is not None:
         return vector, request
     if request.text is not None:
@@ -235,15 +255,19 @@ def _first_of_groups(snapshot: Snapshot, rows: NDArray[np.int64], key: str, most
 def _varied(scope: Scope, rows: NDArray[np.int64], scores: NDArray[Any], request: Request, k: int) -> NDArray[np.int64]:
     """Rows that are near and not all the same."""
     name, number = searching.field_named(scope.snapshot, request.field, "dense")
-    vectors = []
-    for row in rows.tolist():
-        part, at = scope.snapshot.place(row)
-        found = part.vectors(number)
-        value = None if found is None else found.rows(np.array([at]))[0]
-        if value is None:
+    vectors = _vectors_of(scope, number, rows)
+    for row, vector in zip(rows.tolist(), vectors):
+        if vector is None:
+            part, at = scope.snapshot.place(row)
             raise BadInput(f"diversity: row {part.id(at)!r} has no vector in field {name!r}")
-        vectors.append(value)
     return mmr(np.asarray(scores, dtype=np.float64), np.stack(vectors), k, 1 - float(request.diversity or 0))
+
+
+def _vectors_of(scope: Scope, number: int, rows: NDArray[np.int64]) -> list[Any]:
+    """The vector of each row in a field, None where it has none."""
+    places = [scope.snapshot.place(row) for row in rows.tolist()]
+    found = [(part.vectors(number), at) for part, at in places]
+    return [None if held is None else held.rows(np.array([at]))[0] for held, at in found]
 
 
 def _explained(scope: Scope, request: Request, found: int) -> dict[str, Any]:

@@ -139,11 +139,13 @@ class Packed:
         allow: NDArray[np.bool_] | None = None,
         on_zero: str = "raise",
         encoder: Any = None,
+        expand: Any = None,
     ) -> Hits:
         """The ``k`` best rows for each query: vectors ``[m, d]``, one vector ``[d]``, a text or texts.
 
         ``allow`` is a bool a row: only rows where it is true are found, and always ``min(k, matches)``
         of them. ``budget`` is how many rows the first stage may score (a flat index scores them all).
+        ``expand`` makes the vectors of texts from more than the texts: ``nearfield.HyDE(...)``.
         Raises ``BadInput`` for queries of another width, not finite, or zero under cosine.
         """
         n = len(self)
@@ -151,7 +153,7 @@ class Packed:
         check_on_zero(on_zero)
         if budget is not None and (isinstance(budget, bool) or not isinstance(budget, (int, np.integer)) or budget < 1):
             raise BadInput(f"budget: expected a whole number of rows, at least 1, got {budget!r}")
-        vectors = self._vectors(queries, encoder)
+        vectors = self._vectors(queries, encoder, expand, allow)
         q = as_queries(vectors, self.metric, self.dim, on_zero)
         if self.fitted.origin is not None:
             q = q - self.fitted.origin
@@ -167,10 +169,18 @@ class Packed:
             _blank_queries(hits, np.abs(q).max(axis=1, initial=0) == 0, allow, n)
         return hits
 
-    def _vectors(self, queries: Any, encoder: Any) -> Any:
+    def _vectors(self, queries: Any, encoder: Any, expand: Any, allow: NDArray[np.bool_] | None) -> Any:
         if isinstance(queries, str):
             queries = [queries]
         if isinstance(queries, (list, tuple)) and queries and all(isinstance(q, str) for q in queries):
+            if expand is not None:
+                made = self._text_encoder(encoder)
+
+                def nearest(vector: F32, n: int) -> F32:
+                    rows = self.search(vector, min(n, len(self)), allow=allow).rows[0]
+                    return self.decode(rows[rows >= 0])
+
+                return np.stack([expand.vector(text, made, nearest) for text in queries])
             return encode_texts(self._text_encoder(encoder), list(queries), queries=True)
         try:
             one = isinstance(queries, (list, np.ndarray)) and np.ndim(queries) == 1 and len(queries) > 0

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nearfield.core.arrays import as_batch
 from nearfield.core.errors import BadInput
@@ -21,8 +20,7 @@ from nearfield.store.io_base import PathLike
 from nearfield.store.io_write_raw import Job
 from nearfield.store.rows import RowBatch
 
-_ROWS = {**exchange.WRITERS}
-_ROWS.pop(".csv")  # a table of numbers here, one of rows there
+_ROWS = frozenset(exchange.WRITERS) - {".csv"}  # CSV is a table of numbers here, one of rows there
 WRITERS: dict[str, Callable[[BinaryIO, Job], None]] = {
     ".npy": io_write_raw.write_npy,
     ".npz": io_write_raw.write_npz,
@@ -82,7 +80,7 @@ def write_vectors(
     batch = as_batch(x)
     found = getattr(x, "ids", None) if ids is None else ids
     names = None if found is None or found is False else found
-    _check(name, suffix, batch, names, texts, meta, key, column)
+    _check(str(path), suffix, batch, names, texts, meta, key, column)
     job = Job(str(path), suffix, batch, names, key)
     if suffix in _ROWS:
         source = Blocks(job, texts, meta, column or "vector")
@@ -96,12 +94,13 @@ def write_vectors(
 
 
 def _check(
-    name: str, suffix: str, batch: Batch, ids: Any, texts: Any, meta: Any, key: str | None, column: str | None
+    path: str, suffix: str, batch: Batch, ids: Any, texts: Any, meta: Any, key: str | None, column: str | None
 ) -> None:
     """Refuse what the format cannot hold, before anything is written."""
-    dtype = io_base.check_dtype(name, batch.dtype)
+    name = io_base.named(path)
+    dtype = io_base.check_dtype(path, batch.dtype)
     rows, width = batch.shape
-    io_base.check_form(name, rows, width, "the array")
+    io_base.check_form(path, rows, width, "the array")
     if dtype.name not in HOLDS.get(suffix, io_base.DTYPES):
         can = ", ".join(sorted(HOLDS[suffix]))
         raise BadInput(f"{name}: {suffix} holds {can}, got {dtype}; convert with x.astype(...), or choose another")
@@ -132,10 +131,8 @@ class Blocks:
         for block in self.job.blocks():
             part = slice(at, at + len(block))
             at += len(block)
-            yield RowBatch(_cut(self.job.ids, part), _cut(self.texts, part), _cut(self.meta, part), self._field(block))
-
-    def _field(self, block: NDArray[Any]) -> dict[str, Any]:
-        return {self.column: block}
+            ids, texts, meta = (_cut(values, part) for values in (self.job.ids, self.texts, self.meta))
+            yield RowBatch(ids, texts, meta, {self.column: block})
 
 
 def _cut(values: Any, part: slice) -> Any:
