@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= .venv-demo
 BARE ?= .venv-bare
+INTEGRATIONS ?= .venv-integrations
 BIN = $(VENV)/bin
 # Two test processes on two cores: BLAS with threads of its own beside them would only make them wait.
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
@@ -10,12 +11,13 @@ PIP = -m pip --disable-pip-version-check install --quiet
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 SOURCES = pyproject.toml CMakeLists.txt $(wildcard native/*)
 
-.PHONY: help demo test lint types tests slow wheel-test claims bench docs format clean
+.PHONY: help demo test lint types tests slow crash fuzz integrations wheel wheel-test claims bench docs format clean
 
 help:
 	@echo "make demo    the main job on real text, in its own environment"
 	@echo "make test    lint, types, tests, wheel: what CI runs"
 	@echo "make slow    the long suites in full"
+	@echo "make crash   1,000 kills and every fault; make fuzz: 200,000 damaged files"
 	@echo "make claims  run every paper's claims test and rewrite the record of figures"
 	@echo "make bench   the benchmarks against peers, and the README's table"
 	@echo "make docs    build the documentation"
@@ -38,7 +40,7 @@ $(VENV)/.done: $(SOURCES) constraints.txt requirements-test.txt
 	$(BIN)/python $(PIP) --no-build-isolation -c constraints.txt -e ".[all]"
 	@touch $@
 
-test: lint types tests wheel-test
+test: lint types tests integrations wheel-test
 
 lint: $(VENV)/.done
 	$(BIN)/ruff check
@@ -54,10 +56,25 @@ tests: $(VENV)/.done
 slow: $(VENV)/.done
 	$(BIN)/pytest -m slow
 
-# The wheel that users get, in an environment with nothing but the core dependencies.
-wheel-test: $(VENV)/.done
-	rm -rf dist/wheel $(BARE)
+# Adapters against the suites that their ecosystems publish, which bring plugins that other tests do not want.
+$(INTEGRATIONS)/.done: requirements-integrations.txt
+	$(PYTHON) -m venv $(INTEGRATIONS)
+	$(INTEGRATIONS)/bin/python $(PIP) --upgrade pip
+	$(INTEGRATIONS)/bin/python $(PIP) -r requirements-integrations.txt
+	@touch $@
+
+integrations: wheel $(INTEGRATIONS)/.done
+	$(INTEGRATIONS)/bin/python $(PIP) dist/wheel/*.whl
+	$(INTEGRATIONS)/bin/python $(PIP) --force-reinstall --no-deps dist/wheel/*.whl
+	$(ONE_THREAD) $(INTEGRATIONS)/bin/python -m pytest -q -n 2 -o asyncio_mode=auto -o asyncio_default_fixture_loop_scope=function -p no:cacheprovider tests/integrations
+
+wheel: $(VENV)/.done
+	rm -rf dist/wheel
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist/wheel .
+
+# The wheel that users get, in an environment with nothing but the core dependencies.
+wheel-test: wheel
+	rm -rf $(BARE)
 	$(PYTHON) -m venv $(BARE)
 	$(BARE)/bin/python $(PIP) dist/wheel/*.whl
 	$(BARE)/bin/python $(PIP) -r requirements-bare.txt
@@ -84,4 +101,4 @@ format: $(VENV)/.done
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(BARE) build dist site
+	rm -rf $(VENV) $(DEMO) $(BARE) $(INTEGRATIONS) build dist site

@@ -20,7 +20,7 @@ import nearfield as nf
 from bench import data, peers, results
 from bench.data import F32
 from bench.results import Keeper, Row
-from nearfield.search.fit import as_queries
+from nearfield.search.queries import as_queries
 
 QUICK = {"rows": 10_000, "batch": 16, "single": 4, "repeats": 3}
 DISTURBED = 1.15  # wall over processor time from which a figure is doubtful

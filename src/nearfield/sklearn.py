@@ -11,8 +11,9 @@ from nearfield.core import rooms
 from nearfield.core.errors import BadPlan
 from nearfield.core.maps import Map
 from nearfield.core.optional import require
+from nearfield.neighbors import neighbors
 
-__all__ = ["transformer"]
+__all__ = ["neighbors", "transformer"]
 
 
 def transformer(steps: str = "pca(dim=64)", *, metric: str = "dot", random_state: Any = 0) -> Any:

@@ -12,7 +12,7 @@ from nearfield.adviser.quality import Judgements
 from nearfield.core import arrays
 from nearfield.core.errors import BadInput
 from nearfield.core.protocols import F32, I64, METRICS, Batch, Metric
-from nearfield.search.fit import as_queries
+from nearfield.search.queries import as_queries
 
 QUERIES = 1000  # measured; more would cost time and gain little
 PAIRS = 5000

@@ -7,14 +7,15 @@ missing or damaged; where the originals were dropped, the codes are all there is
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nearfield.collection.plans import PLANS, Coded, plan_file
 from nearfield.core.arrays import ArraySource
 from nearfield.core.errors import Corrupt, NearfieldError
 from nearfield.core.protocols import F32, I64
@@ -24,46 +25,15 @@ from nearfield.search.packed import Packed
 from nearfield.store.parts import FOLDER, Entry, Part, SegmentPart
 from nearfield.store.snapshot import Snapshot
 
-PLANS = "plans"
 _LOADED: dict[tuple[str, str], Fitted] = {}
-
-
-@dataclass(frozen=True)
-class Coded:
-    """A field's Plan: its text, the file of what it learned, and the type in which the originals are kept, or none."""
-
-    plan: str
-    file: str
-    keep: str | None
-
-    @classmethod
-    def of(cls, snapshot: Snapshot, number: int) -> Coded | None:
-        """The Plan of a field, None where its vectors are kept as they are."""
-        found = snapshot.plans.get(str(number))
-        if found is None:
-            return None
-        file = str(found.get("file"))
-        if len(file) != 16 or not all(c in "0123456789abcdef" for c in file):
-            raise Corrupt(f"plans: expected the name of a file, got {file[:40]!r}")
-        return cls(str(found["plan"]), file, found.get("keep"))
-
-
-def dropped(snapshot: Snapshot) -> set[int]:
-    """Fields whose originals are not kept."""
-    return {n for n in snapshot.fields if (c := Coded.of(snapshot, n)) is not None and c.keep is None}
 
 
 def new_plan(folder: Path, fitted: Fitted) -> str:
     """Write what a Plan learned into a new file; returns its name."""
-    name = secrets.token_hex(8)
+    name = os.urandom(8).hex()
     (folder / PLANS).mkdir(exist_ok=True)
     save_plan(folder / PLANS / f"{name}.nf", fitted)
     return name
-
-
-def plan_file(folder: Path, name: str) -> Path:
-    """The file of what a Plan learned."""
-    return folder / PLANS / f"{name}.nf"
 
 
 def fitted_of(folder: Path, name: str) -> Fitted:

@@ -6,13 +6,13 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from nearfield.collection import changing, health, measuring, reading, recoding, searches, upkeep, writing
+from nearfield.collection import reading, searches, upkeep, writing
 from nearfield.collection.encoding import Encoding
+from nearfield.collection.fieldrows import FieldRows
 from nearfield.collection.intake import take_rows
 from nearfield.collection.querylog import QueryLog
-from nearfield.collection.recoding import FieldRows, Recoding
 from nearfield.collection.results import Row, walk
 from nearfield.collection.searching import field_named
 from nearfield.collection.state import Settings, State
@@ -23,6 +23,11 @@ from nearfield.core.protocols import F32, Metric, Progress
 from nearfield.core.report import Report
 from nearfield.store.fields import Field
 from nearfield.store.filters import parse_where
+
+if TYPE_CHECKING:
+    from nearfield.collection.recoding import Recoding
+
+# What most processes never call is imported where it is called: opening a Collection takes half the time.
 
 
 class Collection(Twins):
@@ -326,12 +331,14 @@ class Collection(Twins):
         or ``"drop"`` them (then vectors come back as the codes give them). A recode that was stopped or killed goes on
         from there when it is called again. ``background=True`` returns at once a handle: ``done``, ``wait``, ``stop``.
         """
+        from nearfield.collection import recoding
+
         _, number = field_named(self._state.snapshot(), field, "dense")
         how = {"originals": originals, "queries": queries, "rng": rng, "progress": progress}
         if not background:
             recoding.recode(self._state, number, plan, **how)
             return None
-        return Recoding(lambda stopped: recoding.recode(self._state, number, plan, **how, stopped=stopped))
+        return recoding.Recoding(lambda stopped: recoding.recode(self._state, number, plan, **how, stopped=stopped))
 
     @property
     def plans(self) -> dict[str, str]:
@@ -356,6 +363,8 @@ class Collection(Twins):
         self, k: int = 10, *, field: str | None = None, queries: Any = None, budget: int | None = None, rng: Any = 0
     ) -> Report:
         """Live recall against exact search, with an interval; of ``queries``, else of 200 rows that are there."""
+        from nearfield.collection import measuring
+
         return measuring.recall(self._state, field, reading.check_count("k", k, 1), queries, budget, rng)
 
     def watch(
@@ -365,6 +374,8 @@ class Collection(Twins):
 
         The test of drift (energy distance, by permutation) raises a false alarm with probability ``alarm``.
         """
+        from nearfield.collection import measuring
+
         out = {"recall": self.recall(field=field, rng=rng)}
         canaries = measuring.canaries(self._state)
         if canaries is not None:
@@ -374,26 +385,38 @@ class Collection(Twins):
 
     def set_canaries(self, queries: Any = None, k: int = 10, *, field: str | None = None) -> int:
         """Remember queries (200 rows where None) with what they find exactly now, for ``watch``; returns how many."""
+        from nearfield.collection import measuring
+
         return measuring.set_canaries(self._state, field, queries, reading.check_count("k", k, 1))
 
     def add_field(self, name: str, field: Field) -> None:
         """Add a vector field; rows get vectors in it by ``update`` or ``upsert``."""
+        from nearfield.collection import changing
+
         changing.add_field(self._state, self._settings, name, field)
 
     def drop_field(self, name: str) -> None:
         """Drop a vector field with all its vectors; ``compact`` gives their space back."""
+        from nearfield.collection import changing
+
         changing.drop_field(self._state, name)
 
     def info(self) -> dict[str, Any]:
         """Rows, bytes (live and dead), segments, fields, Plans, metadata keys, versions."""
+        from nearfield.collection import health
+
         return health.info(self._state)
 
     def check(self, progress: Progress | None = None) -> list[str]:
         """Read every byte; returns a line for each thing that is wrong: none where all is sound."""
+        from nearfield.collection import health
+
         return health.check(self._state, progress)
 
     def backup(self, target: Any, progress: Progress | None = None) -> None:
         """Write a consistent copy into a new folder, while others read and write."""
+        from nearfield.collection import health
+
         health.backup(self._state, target, progress)
 
     def compact(self, *, purge: bool = False, progress: Progress | None = None) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from nearfield.collection.fieldrows import FieldRows
 from nearfield.collection.intake import Intake
-from nearfield.collection.recoding import FieldRows
 from nearfield.collection.state import State
 from nearfield.core.arrays import to_f32
 from nearfield.core.errors import BadInput, DataWarning, Unsupported

@@ -7,7 +7,6 @@ import functools
 import json
 import operator
 import os
-import secrets
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nearfield.collection import coded
+from nearfield.collection.plans import PLANS, Coded
 from nearfield.collection.state import State, folder_bytes
 from nearfield.core.errors import BadInput, Corrupt, NearfieldError, NotWritten
 from nearfield.core.protocols import Progress
@@ -61,7 +61,7 @@ def _bytes_of(folder: Path, part: Any) -> int:
 
 
 def _described(snapshot: Snapshot, number: int) -> dict[str, Any]:
-    field, plan = snapshot.fields[number], coded.Coded.of(snapshot, number)
+    field, plan = snapshot.fields[number], Coded.of(snapshot, number)
     out = field.record()
     if plan is not None:
         out |= {"plan": plan.plan, "originals": plan.keep}
@@ -92,7 +92,7 @@ def check(state: State, progress: Progress | None = None) -> list[str]:
 
 def _check_codes(found: list[str], folder: Path, snapshot: Snapshot, part: SegmentPart) -> None:
     for number in snapshot.fields:
-        plan = coded.Coded.of(snapshot, number)
+        plan = Coded.of(snapshot, number)
         if plan is not None and len(part.having(number)):
             _try(found, lambda n=number, f=plan.file: coded.packed_of(folder, part, n, f).verify())  # type: ignore[misc]
 
@@ -114,7 +114,7 @@ def backup(state: State, target: str | os.PathLike[str], progress: Progress | No
         raise BadInput(f"{out}: the folder {str(out.parent)!r} does not exist; create it first")
     if out.resolve().is_relative_to(state.folder.resolve()):
         raise BadInput(f"{out}: expected a folder outside the collection")
-    made = out.with_name(f"{out.name}.{secrets.token_hex(4)}.tmp")
+    made = out.with_name(f"{out.name}.{os.urandom(4).hex()}.tmp")
     hold = contextlib.nullcontext() if state.mode == "r" else state.work.held(state.timeout)
     try:
         with hold, state.catalog.telling():  # segments are only deleted by whoever holds this lock
@@ -143,7 +143,7 @@ def _copy_files(folder: Path, made: Path, progress: Progress | None) -> None:
         catalog.close()
     (made / FOLDER).mkdir()
     wanted = [p for p in sorted((folder / FOLDER).iterdir()) if p.name.partition(".")[0] in stems and p.suffix == ".nf"]
-    wanted += [p for p in sorted((folder / coded.PLANS).glob("*.nf")) if p.stem in plans]
+    wanted += [p for p in sorted((folder / PLANS).glob("*.nf")) if p.stem in plans]
     for i, path in enumerate(wanted):
         place = made / path.parent.name
         place.mkdir(exist_ok=True)
@@ -151,7 +151,7 @@ def _copy_files(folder: Path, made: Path, progress: Progress | None) -> None:
         _sync(place / path.name)
         if progress:
             progress("backup", i + 1, len(wanted))
-    for place in (made / FOLDER, made / coded.PLANS, made):
+    for place in (made / FOLDER, made / PLANS, made):
         if place.is_dir():
             _sync(place)
 

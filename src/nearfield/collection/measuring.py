@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.collection import searching
-from nearfield.collection.recoding import FieldRows
+from nearfield.collection.fieldrows import FieldRows
 from nearfield.collection.searching import Stop
 from nearfield.collection.state import State
 from nearfield.core.arrays import as_generator, to_f32, unit_rows
 from nearfield.core.errors import BadInput
 from nearfield.core.protocols import F32
 from nearfield.core.report import Report
-from nearfield.search.fit import as_queries
+from nearfield.search.queries import as_queries
 from nearfield.store.catalog import Change
 from nearfield.store.fields import Field
 from nearfield.store.snapshot import Snapshot

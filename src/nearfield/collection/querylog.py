@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nearfield.collection.state import State
 from nearfield.core.errors import NearfieldError
 from nearfield.core.protocols import F32
+from nearfield.store.locks import on_fork
 
 FLUSH = 100  # queries that are held in memory before they are written
 
@@ -23,6 +24,11 @@ class QueryLog:
         self._most = most
         self._held: list[tuple[str, bytes]] = []
         self._guard = threading.Lock()
+        on_fork(self)
+
+    def forked(self) -> None:
+        """What is held is the parent's to write."""
+        self._guard, self._held = threading.Lock(), []
 
     def add(self, name: str, queries: NDArray[Any]) -> None:
         """Note queries ``[m, d]`` of a field."""

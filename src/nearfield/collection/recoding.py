@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nearfield.collection import coded
+from nearfield.collection.fieldrows import FieldRows
+from nearfield.collection.plans import PLANS, Coded, dropped, plan_file
 from nearfield.collection.state import State, remove
 from nearfield.collection.upkeep import clear
 from nearfield.collection.writing import entries, seal
-from nearfield.core.arrays import block_rows
 from nearfield.core.errors import BadInput, Unsupported
 from nearfield.core.protocols import I64, Progress
 from nearfield.search.apart import fit_apart
@@ -25,53 +23,6 @@ from nearfield.store.parts import Entry, Part, SegmentPart, write_part
 from nearfield.store.snapshot import Snapshot
 
 ORIGINALS = ("keep", "float16", "drop")
-
-
-class FieldRows:
-    """The vectors of a dense field of all rows that are there, as a ``Batch``."""
-
-    def __init__(self, snapshot: Snapshot, number: int) -> None:
-        self._parts: list[tuple[Part, I64]] = []
-        for view in snapshot.views:
-            found = view.part.vectors(number)
-            if found is not None:
-                live = np.arange(found.count) if found.present is None else found.present
-                at = np.arange(found.count) if view.live is None else np.flatnonzero(view.live[live])
-                self._parts.append((view.part, at.astype(np.int64)))
-        self._number = number
-        self._field = snapshot.fields[number]
-        self._ends = np.cumsum([len(at) for _, at in self._parts], dtype=np.int64)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Rows and width."""
-        return (int(self._ends[-1]) if len(self._ends) else 0, self._field.width)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The type in which they are kept."""
-        return self._field.values
-
-    def blocks(self, rows: int = 0) -> Iterator[NDArray[Any]]:
-        """All rows, a block at a time."""
-        step = rows or block_rows(self.shape[1])
-        for start in range(0, self.shape[0], step):
-            yield self.take(np.arange(start, min(self.shape[0], start + step)))
-
-    def take(self, rows: I64) -> NDArray[Any]:
-        """Some rows."""
-        out = np.empty((len(rows), self.shape[1]), self.dtype)
-        which = np.searchsorted(self._ends, rows, side="right")
-        for i in np.unique(which).tolist():
-            part, at = self._parts[i]
-            here = which == i
-            places = at[rows[here] - (int(self._ends[i - 1]) if i else 0)]
-            found = part.vectors(self._number)
-            if found is not None:
-                if isinstance(part, SegmentPart):
-                    part.verify_vectors(self._number, places)
-                out[here] = found.values[places]
-        return out
 
 
 def recode(
@@ -107,7 +58,7 @@ def _check(snapshot: Snapshot, number: int, originals: str) -> None:
     field = snapshot.fields[number]
     if field.kind != "dense":
         raise Unsupported(f"recode: expected a dense field, got {field.kind}")
-    known = coded.Coded.of(snapshot, number)
+    known = Coded.of(snapshot, number)
     if known is not None and known.keep is None:
         raise Unsupported("recode: the originals of this field were dropped; its vectors must be written again")
     if originals == "float16" and field.dtype not in ("float32", "float16"):
@@ -119,7 +70,7 @@ def _fitted(state: State, number: int, plan: Plan, originals: str, queries: Any,
     snapshot = state.snapshot()
     job = {"field": number, "plan": str(plan), "originals": originals}
     known = state.catalog.get("recoding", {})
-    if {k: known.get(k) for k in job} == job and coded.plan_file(state.folder, known["file"]).exists():
+    if {k: known.get(k) for k in job} == job and plan_file(state.folder, known["file"]).exists():
         return str(known["file"])
     rows = FieldRows(snapshot, number)
     if not rows.shape[0]:
@@ -167,7 +118,7 @@ def _rewritten(state: State, now: Snapshot, number: int, file: str, keep: str | 
     fields = dict(now.fields)
     if keep is not None:
         fields[number] = replace(fields[number], dtype=keep)
-    gone = coded.dropped(now) | ({number} if keep is None else set())
+    gone = dropped(now) | ({number} if keep is None else set())
     made = []
     for view in now.segments:
         if view.count:
@@ -182,8 +133,8 @@ def _rewritten(state: State, now: Snapshot, number: int, file: str, keep: str | 
 def _forget_plans(state: State) -> None:
     """Delete files of Plans that no field uses, and codes under them."""
     with state.writing() as snapshot:
-        used = {c.file for n in snapshot.fields if (c := coded.Coded.of(snapshot, n)) is not None}
-        place = state.folder / coded.PLANS
+        used = {c.file for n in snapshot.fields if (c := Coded.of(snapshot, n)) is not None}
+        place = state.folder / PLANS
         for path in place.iterdir() if place.is_dir() else ():
             if path.stem not in used:
                 path.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nearfield.collection import coded
+from nearfield.collection.plans import Coded
 from nearfield.core.hits import HitList, distances
 from nearfield.core.protocols import I64, Metric
 from nearfield.store.parts import Part, SegmentPart
@@ -54,9 +54,12 @@ class Row:
         """The vector as its codes give it back, where the original was dropped."""
         if not isinstance(self._part, SegmentPart):
             return None
-        plan = coded.Coded.of(self._of, number)
-        folder = self._part.path.parent.parent
-        return None if plan is None else coded.decoded(folder, self._part, number, plan.file, self._at)
+        plan = Coded.of(self._of, number)
+        if plan is None:
+            return None
+        from nearfield.collection.coded import decoded
+
+        return decoded(self._part.path.parent.parent, self._part, number, plan.file, self._at)
 
     @property
     def vector(self) -> Any:

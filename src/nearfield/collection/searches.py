@@ -215,7 +215,11 @@ def _of_field(scope: Scope, number: int, spec: Field, ready: Any, request: Reque
 def _fuse(scope: Scope, runs: list[Ranking], request: Request) -> Ranking:
     longest = sum(len(rows) for rows, _ in runs)
     wanted = longest if request.group_by is not None or request.k is None else max(request.reach, 1)
-    return searching.fused(runs, max(1, wanted), request.fuse, request.weights)
+    if len(runs) == 1:
+        return runs[0][0][:wanted], runs[0][1][:wanted]
+    from nearfield.collection.fusing import make_fuser
+
+    return make_fuser(request.fuse or "rrf", request.weights).fuse(runs, max(1, wanted))
 
 
 def _cut(scope: Scope, ranking: Ranking, request: Request) -> Ranking:

@@ -7,30 +7,33 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.collection import coded, dense, matching
+from nearfield.collection import dense, matching
 from nearfield.collection.intake import ragged_columns, sparse_columns
 from nearfield.collection.matching import EMPTY, picked
-from nearfield.core import arrays, rooms
+from nearfield.collection.plans import Coded
+from nearfield.core import arrays
 from nearfield.core.errors import BadInput, Cancelled, Unknown, did_you_mean
-from nearfield.core.fusers import Fuser, Ranking
-from nearfield.core.method import Method
-from nearfield.core.plan import read
+from nearfield.core.fusers import Ranking
 from nearfield.core.protocols import F32, I64, Metric
 from nearfield.numerics import kernels
-from nearfield.search.fit import as_queries
-from nearfield.search.packed import Packed
+from nearfield.search.queries import as_queries
 from nearfield.store.fields import Field
 from nearfield.store.filters import Filter, check
 from nearfield.store.parts import Part, SegmentPart
 from nearfield.store.snapshot import Snapshot
 
+if TYPE_CHECKING:
+    from nearfield.search.packed import Packed
+
 Mask = NDArray[np.bool_]
 DEPTH = 100  # rows of each ranking that are fused, or ten times what is asked for
+_PRODUCTS = 1 << 30  # of numbers, between two looks at the clock, by each thread: about a tenth of a second
+_PANEL = 16  # queries that kernels score together at the least
 NO_SCORES: F32 = np.zeros(0, np.float32)
 
 
@@ -86,15 +89,22 @@ def make_scope(folder: Path, snapshot: Snapshot, where: Filter | None, stop: Sto
 
 # ---- one ranking -----------------------------------------------------------------------------------
 def rank_dense(scope: Scope, number: int, q: NDArray[Any], k: int, budget: int | None = None) -> list[Ranking]:
-    """The best rows of a dense field for each query ``[m, d]``."""
-    spec = scope.snapshot.fields[number]
-    query = dense.make_query(spec, q)
+    """The best rows of a dense field for each query ``[m, d]``; so many at a time that it can be stopped meanwhile."""
+    most = max([view.part.n for view in scope.snapshot.views], default=0) * scope.snapshot.fields[number].dim
+    step = max(_PANEL, _PRODUCTS * kernels.thread_count() // max(1, most))
+    return [r for i in range(0, len(q), step) for r in _rank_block(scope, number, q[i : i + step], k, budget)]
+
+
+def _rank_block(scope: Scope, number: int, q: NDArray[Any], k: int, budget: int | None) -> list[Ranking]:
+    query = dense.make_query(scope.snapshot.fields[number], q)
     parts, paths = [], []
     for view, mask in zip(scope.snapshot.views, scope.masks):
         scope.stop.check()
         packed = _packed(scope, view.part, number, mask)
         if packed is not None:
-            rows, scores, scored = coded.best_coded(packed, view.part, number, q, k, mask, budget)
+            from nearfield.collection.coded import best_coded
+
+            rows, scores, scored = best_coded(packed, view.part, number, q, k, mask, budget)
         else:
             rows, scores, scored = dense.best(view.part, number, query, k, mask)
         parts.append((rows, scores))
@@ -107,11 +117,15 @@ def rank_dense(scope: Scope, number: int, q: NDArray[Any], k: int, budget: int |
 
 def _packed(scope: Scope, part: Part, number: int, mask: Mask | None) -> Packed | None:
     """The codes to search a part by; None where it is searched exactly: no Plan, the tail, or so few rows pass."""
-    plan = coded.Coded.of(scope.snapshot, number)
+    plan = Coded.of(scope.snapshot, number)
     if plan is None or scope.exact or not isinstance(part, SegmentPart) or not len(part.having(number)):
         return None
     few = mask is not None and int(np.count_nonzero(mask)) * dense.FEW <= part.n
-    return None if few and plan.keep is not None else coded.packed_of(scope.folder, part, number, plan.file)
+    if few and plan.keep is not None:
+        return None
+    from nearfield.collection.coded import packed_of
+
+    return packed_of(scope.folder, part, number, plan.file)
 
 
 def _merged(parts: list[tuple[I64, F32]], m: int, k: int) -> tuple[I64, F32]:
@@ -201,34 +215,7 @@ def field_named(snapshot: Snapshot, name: str | None, kind: str | None = None) -
     return name, snapshot.names[name]
 
 
-# ---- several rankings ------------------------------------------------------------------------------
-def make_fuser(fuse: Any, weights: Any = None) -> Fuser:
-    """A fuser from its name, from text such as ``rrf(offset=20)``, or the fuser itself."""
-    if isinstance(fuse, Fuser):
-        return fuse
-    if not isinstance(fuse, str):
-        raise BadInput(f"fuse: expected the name of a fuser, got {type(fuse).__name__}")
-    steps = read(fuse if "(" in fuse else f"{fuse}()")
-    known = rooms.catalog("fusers")
-    if len(steps) != 1 or steps[0].name not in known:
-        raise Unknown(f"fuse: no fuser {fuse!r}; {did_you_mean(fuse, known)}")
-    params = dict(steps[0].params)
-    if weights is not None:
-        params["weights"] = tuple(float(w) for w in weights)
-    made: Method = rooms.load("fusers", steps[0].name)(**params)
-    if not isinstance(made, Fuser):
-        raise Unknown(f"fuse: {steps[0].name} is not a fuser")
-    return made
-
-
-def fused(runs: list[Ranking], k: int, fuse: Any, weights: Any) -> Ranking:
-    """Several rankings as one; a single one stays as it is."""
-    if len(runs) == 1:
-        return runs[0][0][:k], runs[0][1][:k]
-    rows, scores = make_fuser(fuse or "rrf", weights).fuse(runs, k)
-    return rows, scores
-
-
+# ---- ranges --------------------------------------------------------------------------------------
 def all_above(scope: Scope, number: int, q: NDArray[Any], least: float) -> Ranking:
     """Every row whose score is at least so much, best first: a range search."""
     query = dense.make_query(scope.snapshot.fields[number], q)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from nearfield.core.hits import HitList, HitLists
@@ -12,6 +11,8 @@ class Twins:
     """``await c.asearch(...)`` is ``c.search(...)`` on a thread; kernels and the disk let others run meanwhile."""
 
     async def _on_thread(self, verb: str, *args: Any, **options: Any) -> Any:
+        import asyncio  # takes longer to load than a Collection to open
+
         return await asyncio.to_thread(getattr(self, verb), *args, **options)
 
     async def aupsert(self, *args: Any, **options: Any) -> list[Any]:
@@ -40,6 +41,7 @@ class Twins:
 
     async def asearch(self, *args: Any, **options: Any) -> HitList | HitLists:
         """``search``; when the task is cancelled, so is the search."""
+        import asyncio
         import threading
 
         stop = options.setdefault("cancel", threading.Event())

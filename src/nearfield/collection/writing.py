@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nearfield.collection.coded import dropped, write_codes
 from nearfield.collection.intake import Intake, take_rows
+from nearfield.collection.plans import dropped
 from nearfield.collection.reading import found_ids, matching
 from nearfield.collection.results import Row
 from nearfield.collection.state import State, remove
@@ -123,7 +123,10 @@ def write_segment(state: State, snapshot: Snapshot, sources: list[tuple[Part, I6
     """Write rows as a segment, and their codes for fields under a Plan."""
     made = write_part(state.folder, sources, snapshot.fields, kind, dropped(snapshot))
     try:
-        write_codes(state.folder, snapshot, made, sources)
+        if snapshot.plans:
+            from nearfield.collection.coded import write_codes
+
+            write_codes(state.folder, snapshot, made, sources)
     except BaseException:
         discard(state, [made])
         raise

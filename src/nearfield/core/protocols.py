@@ -28,7 +28,6 @@ I64: TypeAlias = NDArray[np.int64]
 Kind: TypeAlias = Literal["dense", "sparse", "ragged"]
 Metric: TypeAlias = Literal["dot", "cosine", "l2", "hamming"]
 Element: TypeAlias = Literal["f32", "f16", "bf16", "e4m3", "e5m2", "u8", "i8"]
-Generator: TypeAlias = np.random.Generator
 Progress: TypeAlias = Callable[[str, int, int], None]  # (what, done, total)
 
 METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2", "hamming")

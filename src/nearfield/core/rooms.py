@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.metadata
 import importlib.util
-import inspect
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -69,6 +67,8 @@ def _read(path: Path, room: str, name: str, module: str) -> Info:
 
 
 def _entry_points(room: str) -> dict[str, Info]:
+    import importlib.metadata  # slow, and first needed here
+
     found = {}
     for entry in importlib.metadata.entry_points(group=f"nearfield.{room}"):
         spec = importlib.util.find_spec(entry.module)
@@ -107,7 +107,7 @@ def load(room: str, name: str) -> type[Any]:
     classes = [
         c
         for key, c in vars(module).items()
-        if inspect.isclass(c) and c.__module__ == module.__name__ and not key.startswith("_")
+        if isinstance(c, type) and c.__module__ == module.__name__ and not key.startswith("_")
     ]
     methods = [c for c in classes if issubclass(c, Method)] or classes
     if len(methods) != 1:

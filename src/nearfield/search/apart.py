@@ -17,7 +17,6 @@ from nearfield.numerics import kernels
 from nearfield.search.file import add_state, restore_state
 from nearfield.search.fit import (
     Fitted,
-    as_queries,
     coded_columns,
     column_shapes,
     encode_columns,
@@ -26,6 +25,7 @@ from nearfield.search.fit import (
 )
 from nearfield.search.packed import Packed
 from nearfield.search.plan import Plan
+from nearfield.search.queries import as_queries
 from nearfield.search.sound import check_columns, check_zeros, rehearse
 from nearfield.store.segments import Segment, SegmentWriter
 

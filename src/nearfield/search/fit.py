@@ -19,6 +19,7 @@ from nearfield.core.protocols import F32, METRICS, TABLE_LAYOUTS, U8, Batch, Met
 from nearfield.numerics import kernels
 from nearfield.search.columns import MemorySink, Sink, text_columns
 from nearfield.search.encoding import as_encoder, encode_texts, encoder_of
+from nearfield.search.queries import as_queries
 
 if TYPE_CHECKING:
     from nearfield.search.packed import Packed
@@ -234,18 +235,6 @@ def _ready_sample(given: NDArray[Any], metric: Metric, on_zero: str) -> F32:
         if not len(x):
             raise BadInput("vectors: cosine needs a direction, got zero vectors only")
     return x
-
-
-def as_queries(queries: Any, metric: Metric, d: int, on_zero: str = "raise") -> F32:
-    """Check queries ``[m, d]`` and make them ready, as rows are."""
-    batch = arrays.as_batch(queries, "queries")
-    width = batch.shape[1] * (8 if metric == "hamming" else 1)
-    if width != d:
-        raise BadInput(f"queries: expected width {d}, as the rows, got {width}")
-    if isinstance(batch, arrays.ArraySource):
-        return arrays.ready(batch.array, metric, 0, "queries", on_zero)
-    parts = [arrays.ready(b, metric, 0, "queries", on_zero) for b in batch.blocks(batch.shape[0] or 1)]
-    return np.concatenate(parts) if parts else np.zeros((0, d), np.float32)
 
 
 def mapped_blocks(batch: Batch, maps: list[Map], metric: Metric, on_zero: str) -> Iterator[F32]:

@@ -17,7 +17,8 @@ from nearfield.core.protocols import F32, I64, U8, Metric, Rows
 from nearfield.numerics import kernels
 from nearfield.search.columns import Texts
 from nearfield.search.encoding import SAFE, as_encoder, encode_texts
-from nearfield.search.fit import Fitted, as_queries, first_scorer, interleaved, mapped_blocks
+from nearfield.search.fit import Fitted, first_scorer, interleaved, mapped_blocks
+from nearfield.search.queries import as_queries
 from nearfield.search.rescore import rescore
 
 if TYPE_CHECKING:
@@ -300,9 +301,7 @@ class Packed:
 
     def _verify_rows(self, name: str, rows: I64) -> None:
         if self._segment:
-            width = self.columns[name].shape[1]
-            for row in np.unique(rows[rows >= 0] * width // (1 << 20)):
-                self._segment.touch(name, int(row) << 20, (int(row) + 1) << 20)
+            self._segment.touch_rows(name, rows[rows >= 0], self.columns[name].shape[1])
             self._verify(f"{name}.terms")
 
     def verify_column(self, name: str) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from nearfield.core.errors import BadInput, NearfieldError, NotWritten
+from nearfield.core.errors import BadInput, NearfieldError, NotWritten, StorageFull
 
 
 class AtomicFile:
@@ -30,7 +29,7 @@ class AtomicFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = target(path)
-        self._temporary = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.tmp")
+        self._temporary = self.path.with_name(f"{self.path.name}.{os.urandom(4).hex()}.tmp")
         with self.writing():
             self.file: BinaryIO = open(self._temporary, "xb")  # noqa: SIM115 (closed by publish or __exit__)
         self._published = False
@@ -43,7 +42,8 @@ class AtomicFile:
         except OSError as error:
             if isinstance(error, NearfieldError):
                 raise
-            raise NotWritten(f"{self.path}: {_reason(error)}; nothing of it is left behind") from error
+            kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else NotWritten
+            raise kind(f"{self.path}: {_reason(error)}; nothing of it is left behind") from error
 
     def publish(self) -> None:
         """Give the file its name, once all of it is on the disk."""

@@ -28,6 +28,7 @@ import numpy as np
 
 from nearfield.core.errors import BadInput, Corrupt, NearfieldError, NotWritten, ReadOnly, StorageFull
 from nearfield.core.protocols import I64
+from nearfield.store.locks import calm_at_fork
 
 NAME = "catalog.db"
 VERSION = 1
@@ -40,6 +41,7 @@ _SCHEMA = (
     "CREATE TABLE queries(number INTEGER PRIMARY KEY, field TEXT NOT NULL, vector BLOB NOT NULL, crc INTEGER NOT NULL)",
 )
 _TABLES = ("manifest", "tail", "dead", "queries")
+_ABANDONED: list[sqlite3.Connection] = []  # a child must neither use nor close the connections of its parent
 Durability = Literal["full", "relaxed"]
 
 
@@ -108,6 +110,7 @@ class Catalog:
         self.path = folder / NAME
         self.write = write
         self._guard = threading.RLock()
+        calm_at_fork(self._guard)
         self.immutable = False
         if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
             raise BadInput(f"{self.path}: expected a regular file, got a link, folder or device; refusing to follow it")
@@ -191,7 +194,7 @@ class Catalog:
 
     def abandon(self) -> None:
         """Forget the connection without touching the file: it belongs to the process that this one was forked from."""
-        self._db = None  # type: ignore[assignment]
+        _ABANDONED.append(self._db)
 
     # -- errors ------------------------------------------------------------------------------------
 

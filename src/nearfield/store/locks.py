@@ -11,14 +11,14 @@ import contextlib
 import errno
 import json
 import os
-import socket
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from nearfield.core.errors import Locked, ReadOnly
 
@@ -58,6 +58,55 @@ def _take(handle: int, *, shared: bool = False) -> bool:
         raise
 
 
+class Forkable(Protocol):
+    """What a process that was forked cannot share with its parent."""
+
+    def forked(self) -> None:
+        """Begin anew, in the child."""
+
+
+_FORKABLE: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_CALM: weakref.WeakSet[threading.RLock] = weakref.WeakSet()  # held while a process forks ...
+_CALMED: list[threading.RLock] = []  # ... by the thread that forks
+_FORKING = threading.Lock()
+
+
+def on_fork(thing: Forkable) -> None:
+    """Have ``thing.forked()`` called in every child that is forked from now on, before anything else runs there."""
+    _FORKABLE.add(thing)
+
+
+def calm_at_fork(guard: threading.RLock) -> None:
+    """Fork only while no other thread holds this guard: what it guards (SQLite) has locks that a child would inherit.
+
+    Whoever holds such a guard must never wait for another one.
+    """
+    _CALM.add(guard)
+
+
+def _before_fork() -> None:
+    _FORKING.acquire()
+    for guard in sorted(_CALM, key=id):
+        guard.acquire()
+        _CALMED.append(guard)
+
+
+def _after_fork() -> None:
+    while _CALMED:
+        _CALMED.pop().release()
+    _FORKING.release()
+
+
+def _forked() -> None:
+    _after_fork()
+    for thing in list(_FORKABLE):
+        thing.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_forked)
+
+
 class Lock:
     """An exclusive lock on a file, between processes and between threads; within a thread it may be taken again.
 
@@ -70,6 +119,7 @@ class Lock:
         self._handle = -1
         self._depth = 0
         self._threads = threading.RLock()
+        on_fork(self)
 
     @contextlib.contextmanager
     def held(self, timeout: float) -> Iterator[None]:
@@ -103,6 +153,8 @@ class Lock:
             if time.monotonic() >= end:
                 raise self._locked(timeout)
             time.sleep(_PAUSE)
+        import socket  # readers never come here
+
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat()}
         text = json.dumps(holder).encode()
         with contextlib.suppress(OSError):  # on a full disk the lock still holds, it only does not say whose it is
@@ -121,6 +173,11 @@ class Lock:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+    def forked(self) -> None:
+        """The open file, and with it the lock, is the parent's: letting go of this copy of it drops nothing."""
+        self.close()
+        self._depth, self._threads = 0, threading.RLock()
 
     def _locked(self, timeout: float) -> Locked:
         try:
@@ -150,12 +207,17 @@ class Lease:
         if self._handle >= 0:
             with contextlib.suppress(OSError):
                 _take(self._handle, shared=True)
+        on_fork(self)
 
     def close(self) -> None:
         """Give it back."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+    def forked(self) -> None:
+        """It is the parent's, who must be able to give it back alone."""
+        self.close()
 
     def __del__(self) -> None:
         self.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -202,10 +201,13 @@ class SegmentPart(Part):
         if order is not None and (order.shape != (self.n,) or int(order.max()) >= self.n):
             raise Corrupt("the order of the ids names rows that are not there")
         if self.segment.meta["ids"] == "int":
+            base = int(self.segment.meta["ids.base"])
+            if "ids.values" not in self.segment:
+                return IntIds(np.arange(base, base + self.n, dtype=np.int64))
             values = self._column("ids.values")
             if values.shape != (self.n,):
                 raise Corrupt(f"expected {self.n} ids, got {values.shape}")
-            return IntIds(values.astype(np.int64) + int(self.segment.meta["ids.base"]), order)
+            return IntIds(values.astype(np.int64) + base, order)
         names = self._strings("ids")
         hashes = self._column("ids.hashes")
         if names is None or order is None or hashes.shape != (self.n,) or hashes.dtype != np.uint32:
@@ -277,9 +279,7 @@ class SegmentPart(Part):
         if at is None or found.kind != "dense":
             self.segment.touch(name, 0, found.values.nbytes)
             return
-        width = found.values.shape[1] * found.values.dtype.itemsize
-        for chunk in np.unique(at * width >> 20).tolist() + np.unique(((at + 1) * width - 1) >> 20).tolist():
-            self.segment.touch(name, chunk << 20, (chunk + 1) << 20)
+        self.segment.touch_rows(name, at, found.values.shape[1] * found.values.dtype.itemsize)
 
     def verify(self) -> None:
         """Check every byte, and that the contents make sense."""
@@ -309,7 +309,7 @@ def write_part(
     if not len(rows) or (rows[1:] <= rows[:-1]).any():
         raise BadInput("segment: expected rows whose numbers ascend")
     place = folder / FOLDER
-    name = f"{secrets.token_hex(8)}.nf"
+    name = f"{os.urandom(8).hex()}.nf"
     first, last = int(rows[0]), int(rows[-1])
     with SegmentWriter(place / name, KIND) as out:
         if last - first + 1 != len(rows):
@@ -349,6 +349,8 @@ def _write_ids(out: SegmentWriter, sources: Sequence[tuple[Part, I64]], kind: Id
         base = int(values.min())
         meta["ids.base"] = base
         span = int(values.max()) - base
+        if ids.order is None and span == len(values) - 1:
+            return  # one after another, as where rows are numbered
         out.add("ids.values", (values - base).astype(smallest_uint(span)) if span < 1 << 32 else values)
         if span >= 1 << 32:
             meta["ids.base"] = 0

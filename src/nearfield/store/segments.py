@@ -242,6 +242,17 @@ class Segment:
                     raise Corrupt(f"{self.path}: damaged at offset {at} (column {name!r}): checksum mismatch")
                 done[chunk] = True
 
+    def touch_rows(self, name: str, rows: NDArray[np.int64], width: int) -> None:
+        """Verify each MiB in which some rows of ``width`` bytes lie."""
+        done = self._verified[name]
+        if done.all():
+            return
+        wanted = np.full(len(done), len(rows) and width > CHUNK, dtype=np.bool_)  # such rows lie in more than two
+        wanted[rows * width // CHUNK] = True
+        wanted[((rows + 1) * width - 1) // CHUNK] = True
+        for chunk in np.flatnonzero(wanted & ~done).tolist():
+            self.touch(name, chunk * CHUNK, (chunk + 1) * CHUNK)
+
     def verify(self) -> None:
         """Check every byte: those of columns by their checksums, those in between by being zero."""
         for name in self._columns:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from nearfield.core.protocols import I64
 from nearfield.store.catalog import Catalog, Durability, Head, TailRecord
 from nearfield.store.fields import Field
 from nearfield.store.ids import Wanted
-from nearfield.store.locks import Lease
+from nearfield.store.locks import Lease, on_fork
 from nearfield.store.parts import Entry, Fields, Part, SegmentPart
 from nearfield.store.tail import Tail, TailPart
 
@@ -154,13 +153,29 @@ class Reader:
     def __init__(self, folder: Path, *, write: bool, create: bool, durability: Durability) -> None:
         self.folder = folder
         self._how = (write, durability)
-        self.catalog = Catalog(folder, write=write, create=create, durability=durability)
+        self._catalog: Catalog | None = Catalog(folder, write=write, create=create, durability=durability)
         self._guard = threading.RLock()
         self._snapshot: Snapshot | None = None
         self._tail = Tail({})
         self._seen = -1
         self._stale = True
-        self._pid = os.getpid()
+        on_fork(self)
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalogue; a process that was forked gets a connection of its own."""
+        with self._guard:
+            if self._catalog is None:
+                write, durability = self._how
+                self._catalog = Catalog(self.folder, write=write, create=False, durability=durability)
+            return self._catalog
+
+    def forked(self) -> None:
+        """In a child: neither the connection nor what the parent's other threads hold is its own."""
+        self._guard = threading.RLock()
+        if self._catalog is not None:
+            self._catalog.abandon()
+        self._catalog, self._snapshot, self._stale = None, None, True
 
     def stale(self) -> None:
         """Something was committed here: look again."""
@@ -177,13 +192,12 @@ class Reader:
             if self._snapshot is not None and self._snapshot.lease is not None:
                 self._snapshot.lease.close()
             self._snapshot = None
-            if self._pid == os.getpid():
-                self.catalog.close()
+            if self._catalog is not None:
+                self._catalog.close()
 
     def snapshot(self) -> Snapshot:
         """The latest state."""
         with self._guard:
-            self._after_fork()
             seen = self.catalog.changed()
             if self._snapshot is not None and not self._stale and seen == self._seen:
                 return self._snapshot
@@ -197,14 +211,6 @@ class Reader:
                 old.lease.close()  # whoever still holds it has the files open
             self._seen, self._stale = seen, False
             return self._snapshot
-
-    def _after_fork(self) -> None:
-        if self._pid == os.getpid():
-            return
-        self.catalog.abandon()  # a connection must not be used, nor closed, by a child
-        write, durability = self._how
-        self.catalog = Catalog(self.folder, write=write, create=False, durability=durability)
-        self._snapshot, self._pid = None, os.getpid()
 
     def _refreshed(self, old: Snapshot | None) -> Snapshot:
         while True:

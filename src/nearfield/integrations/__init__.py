@@ -1,0 +1,1 @@
+"""Collections in other ecosystems; each module needs the extra of its name, imported when the module is."""
