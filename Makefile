@@ -56,6 +56,14 @@ tests: $(VENV)/.done
 slow: $(VENV)/.done
 	$(BIN)/pytest -m slow
 
+# Kills, faults and power cuts in full; the counts in the README are of such a run.
+crash: $(VENV)/.done
+	$(BIN)/python scripts/run_crash.py --kills 1000
+	$(BIN)/python scripts/make_results.py
+
+fuzz: $(VENV)/.done
+	$(ONE_THREAD) NEARFIELD_FUZZ=10 $(BIN)/pytest -q -n 2 tests/collection/test_corrupt.py
+
 # Adapters against the suites that their ecosystems publish, which bring plugins that other tests do not want.
 $(INTEGRATIONS)/.done: requirements-integrations.txt
 	$(PYTHON) -m venv $(INTEGRATIONS)

@@ -38,8 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _files(folder: Path, root: Path) -> dict[Path, str]:
-    suites = ("compression", "judged", "scan", "advise")
-    compression, judged, scan, advise = (results.read(folder, name) for name in suites)
+    suites = ("compression", "judged", "scan", "advise", "store", "crash")
+    compression, judged, scan, advise, store, crash = (results.read(folder, name) for name in suites)
     readme = root / "README.md"
     before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -51,9 +51,10 @@ def _files(folder: Path, root: Path) -> dict[Path, str]:
         _judged(judged),
         _scan(scan),
         _advise(advise),
+        _store(store),
     ]
     return {
-        readme: f"{before}{BEGIN}\n{_short(compression)}{END}{after}",
+        readme: f"{before}{BEGIN}\n{_short(compression)}{_short_store(store)}{_short_crash(crash)}{END}{after}",
         root / "docs" / "results.md": "\n\n".join(p for p in parts if p) + "\n",
     }
 
@@ -243,6 +244,95 @@ def _advise(rows: list[Row]) -> str:
     return "\n\n".join(
         [said, table(head, lines), table(["plan", "bytes", "predicted", "measured", "error", "set"], plans)]
     )
+
+
+# -- collections -----------------------------------------------------------------------------------
+
+
+def _speeds(row: Row) -> str:
+    return " / ".join(f"{v:,.0f}" for v in row["rows_per_s"].values())
+
+
+def _times(row: Row, name: str, kinds: Iterable[str]) -> str:
+    return " / ".join(f"{row[name][kind]:.1f}" for kind in kinds)
+
+
+def _short_store(rows: list[Row]) -> str:
+    """The README's table: a line an engine."""
+    found = _part(rows, "store")
+    if not found:
+        return ""
+    kinds = list(found[0]["p50_ms"])
+    batches = " / ".join(f"{int(b):,}" for b in found[0]["rows_per_s"])
+    head = [
+        "engine",
+        "a write is",
+        f"rows/s, {batches} a call",
+        "bytes a row",
+        "first answer, s",
+        "p50, ms",
+        "recall@10",
+    ]
+    lines = [
+        [
+            f"**{r['engine']}**" if r["engine"].startswith("nearfield") else r["engine"],
+            "synced" if r["durability"] == "full" else "not synced",
+            _speeds(r),
+            f"{r['bytes_per_row']:,.0f}",
+            f"{r['open_cold_s']:.2f}",
+            _times(r, "p50_ms", kinds),
+            " / ".join(f"{r['recall'][k]:.2f}" for k in kinds),
+        ]
+        for r in found
+    ]
+    share = ", ".join(k for k in kinds if k != "all")
+    said = (
+        f"Collections of {found[0]['rows']:,} real rows (384 dimensions, float32: 1,536 bytes) with four keys of "
+        f"metadata, one core. First answer: from a cold page cache, imports and all. p50: of all rows, and where a "
+        f"filter lets {share} through."
+    )
+    return f"{said}\n\n{table(head, lines)}\n\n{_where(found[0])}\n\n"
+
+
+def _short_crash(rows: list[Row]) -> str:
+    """What the crash suites counted."""
+    parts = {r["part"]: r for r in rows}
+    if not {"kills", "faults", "replay"} <= set(parts):
+        return ""
+    kills, faults, replay = (parts[name] for name in ("kills", "faults", "replay"))
+    bad = sum(r["problems"] for r in parts.values())
+    return (
+        f"Crashes (`make crash`): {kills['kills']:,} SIGKILLs at random moments and calls with "
+        f"{kills['rows_acknowledged']:,} rows acknowledged: {kills['lost']} lost, {kills['torn']} torn, "
+        f"{kills['repairs']} repairs. {faults['cases']:,} failing calls (no space, EIO, short write), and "
+        f"{replay['crashes']:,} power cuts over {replay['events']:,} recorded events: "
+        f"{bad or 'no'} problems.\n\n"
+    )
+
+
+def _store(rows: list[Row]) -> str:
+    found = _part(rows, "store")
+    if not found:
+        return ""
+    kinds = list(found[0]["p50_ms"])
+    said = (
+        f"## Collections\n\nRows a second by rows a call; bytes on the disk; seconds from the start of the program to "
+        f"the first answer (cold page cache / warm / without imports of Python and NumPy); milliseconds a query and "
+        f"recall@10 for {' / '.join(kinds)} of the rows. Every engine in its own process, on one core. "
+        f"{_where(found[0])}"
+    )
+    lines = [
+        [
+            r["engine"], _code(r["requirements"][0]) if r["requirements"] != ["."] else "", r["durability"], _speeds(r),
+            f"{r['bytes_per_row']:,.1f}",
+            f"{r['open_cold_s']:.2f} / {r['open_warm_s']:.2f} / {r['open_open_s']:.2f}",
+            _times(r, "p50_ms", kinds), _times(r, "p99_ms", kinds),
+            " / ".join(f"{r['recall'][k]:.3f}" for k in kinds),
+        ]
+        for r in found
+    ]  # fmt: skip
+    head = ["engine", "version", "durability", "rows/s", "bytes a row", "first answer", "p50", "p99", "recall"]
+    return "\n\n".join([said, table(head, lines)])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,76 @@
+"""Runs the crash suites in full and keeps their counts: python scripts/run_crash.py [--kills 1000] [--seed 1]
+
+Kills at random moments and calls; every call of a workload failing in turn, with no space, an error, a short write or
+a lost sync; and every prefix of what was written, with what a power cut may leave of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from bench.results import Keeper  # noqa: E402
+
+from crash import faults, replay, shim  # noqa: E402
+from crash.host import Host  # noqa: E402
+from crash.kill import Killer  # noqa: E402
+
+TARGET = "collection"
+Counts = tuple[dict[str, object], list[object]]
+
+
+def main() -> int:
+    """Run and keep; the exit status tells whether there were problems, which are told."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--most", type=int, help="so many faults and states only")
+    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results")
+    given = parser.parse_args()
+    problems: list[object] = []
+    with tempfile.TemporaryDirectory() as made, Keeper(given.out, "crash", 1) as keeper:
+        scratch = Path(made)
+        with Host(shim.build(scratch)) as host:
+            for name, run in (("kills", _kills), ("faults", _faults), ("replay", _replay)):
+                row, found = run(host, given, scratch / name)
+                keeper.keep({"part": name, "problems": len(found), **row}, f"{name}: {len(found)} problems; {row}")
+                problems += found
+    for problem in problems[:20]:
+        print(problem, file=sys.stderr)
+    return bool(problems)
+
+
+def _kills(host: Host, given: argparse.Namespace, folder: Path) -> Counts:
+    folder.mkdir()
+    summary = asdict(Killer(host, TARGET, given.seed, folder).go(given.kills, None))
+    found = summary.pop("problems")
+    return summary, found
+
+
+def _faults(host: Host, given: argparse.Namespace, folder: Path) -> Counts:
+    folder.mkdir()
+    breaker = faults.Breaker(host, TARGET, given.seed, folder)
+    report = breaker.go(breaker.cases(given.most))
+    return {
+        "cases": report.cases,
+        "struck": report.struck,
+        "raised": report.raised,
+        "s": report.seconds,
+    }, report.problems
+
+
+def _replay(host: Host, given: argparse.Namespace, folder: Path) -> Counts:
+    folder.mkdir()
+    report = replay.check(host, replay.record(host, TARGET, given.seed, folder), folder, most=given.most)
+    counts = {"events": report.events, "crashes": report.crashes, "states": report.opened, "s": report.seconds}
+    return counts, report.problems
+
+
+if __name__ == "__main__":
+    sys.exit(main())
