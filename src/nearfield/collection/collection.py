@@ -15,7 +15,7 @@ from nearfield.collection.intake import take_rows
 from nearfield.collection.querylog import QueryLog
 from nearfield.collection.results import Row, walk
 from nearfield.collection.searching import field_named
-from nearfield.collection.state import Settings, State
+from nearfield.collection.state import Frozen, Settings, State
 from nearfield.collection.twins import Twins
 from nearfield.core.errors import BadInput, Unknown, did_you_mean
 from nearfield.core.hits import HitList, HitLists
@@ -80,6 +80,15 @@ class Collection(Twins):
             return f"<Collection {str(self.path)!r}: closed>"
         fields = ", ".join(f"{name}: {field}" for name, field in self.fields.items())
         return f"<Collection {str(self.path)!r}: {len(self):,} rows; {fields}>"
+
+    def snapshot(self) -> Collection:
+        """The rows as they are now, for several reads that must agree; what is written meanwhile is not seen.
+
+        It only reads; until it is closed (``with c.snapshot() as s``) its files stay on the disk.
+        """
+        if self._state.closed:
+            raise BadInput(f"{self.path}: this collection was closed; open it again")
+        return Collection(Frozen(self._state), self._settings, self._encoding.given)
 
     def close(self) -> None:
         """Give locks and files back; nothing but the last logged queries is lost without it."""

@@ -39,7 +39,7 @@ class Encoding:
 
     def __init__(self, state: State, encoder: Any) -> None:
         self._state = state
-        self._given = encoder
+        self.given = encoder
         self._made: Any = None
         self._samples: dict[str, F32] = {}
 
@@ -129,16 +129,16 @@ class Encoding:
 
     def _field(self, fields: dict[str, Field]) -> str | None:
         for name, field in fields.items():
-            if field.kind == "dense" and (dict(field.space).get("encoder") or self._given is not None):
+            if field.kind == "dense" and (dict(field.space).get("encoder") or self.given is not None):
                 return name
         return None
 
     def _encoder(self, name: str, field: Field) -> Any:
         if self._made is None:
             recorded = dict(field.space).get("encoder")
-            if self._given is None and recorded not in SAFE:
+            if self.given is None and recorded not in SAFE:
                 raise BadInput(f"{name}: was encoded by {recorded!r}, which is not loaded by name: open with encoder=")
-            self._made = encoder_of(self._given if self._given is not None else recorded, field.dim)
+            self._made = encoder_of(self.given if self.given is not None else recorded, field.dim)
             self.check(name, field, self._made)
         return self._made
 

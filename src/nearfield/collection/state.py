@@ -160,6 +160,27 @@ class State:
         self.work.close()
 
 
+class Frozen(State):
+    """A folder as it is now, kept so for several reads while others write."""
+
+    def __init__(self, live: State) -> None:
+        self.folder, self.mode, self.timeout, self.durability = live.folder, "r", live.timeout, live.durability
+        self.reader, self.lock, self.work = live.reader, live.lock, live.work
+        self.closed = False
+        self._pinned, self._lease = live.reader.pinned()
+
+    def snapshot(self) -> Snapshot:
+        """The state that is kept."""
+        if self.closed:
+            raise BadInput(f"{self.folder}: this snapshot was closed; take another")
+        return self._pinned
+
+    def close(self) -> None:
+        """Let its files go."""
+        self.closed = True
+        self._lease.close()
+
+
 def remove(folder: Path, file: str) -> None:
     """Delete a segment and the files that were derived from it."""
     stem = file.partition(".")[0]

@@ -212,6 +212,12 @@ class Reader:
             self._seen, self._stale = seen, False
             return self._snapshot
 
+    def pinned(self) -> tuple[Snapshot, Lease]:
+        """The latest state with a lease of its own, which keeps its files until it is closed."""
+        with self._guard:  # while the reader's own lease holds
+            found = self.snapshot()
+            return found, Lease(self.folder / LEASES, found.head.generation)
+
     def _refreshed(self, old: Snapshot | None) -> Snapshot:
         while True:
             with self.catalog.reading():
