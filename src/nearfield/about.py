@@ -30,14 +30,14 @@ def methods(room: str | None = None) -> list[rooms.Info]:
 def papers() -> list[dict[str, Any]]:
     """All papers: ``{id, title, methods, claims: [{test, claim, status, figure}]}``.
 
-    ``methods`` are those whose header names the paper; ``status`` is ``held``, ``other`` (measured, and
-    it came out otherwise) or ``untested``.
+    ``methods`` are those, and the parts of search and Collections, whose header names the paper; ``status`` is
+    ``held``, ``other`` (measured, and it came out otherwise) or ``untested``.
 
     >>> len(papers())
     184
     """
     serving: dict[str, list[str]] = {}
-    for info in methods():
+    for info in [*methods(), *rooms.headers("search"), *rooms.headers("collection")]:
         for paper in info.papers:
             serving.setdefault(paper, []).append(info.name)
     claims: dict[str, list[dict[str, str]]] = {}

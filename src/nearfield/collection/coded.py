@@ -42,8 +42,14 @@ def fitted_of(folder: Path, name: str) -> Fitted:
     if key not in _LOADED:
         if len(_LOADED) > 64:
             _LOADED.clear()
-        _LOADED[key] = load_plan(plan_file(folder, name))
+        _LOADED[key] = load_plan(_no_link(plan_file(folder, name)))
     return _LOADED[key]
+
+
+def _no_link(path: Path) -> Path:
+    if path.is_symlink():
+        raise Corrupt(f"{path}: expected a regular file, got a link; refusing to follow it")
+    return path
 
 
 def codes_file(part: SegmentPart, coded_file: str, number: int) -> Path:
@@ -114,7 +120,7 @@ def packed_of(folder: Path, part: SegmentPart, number: int, file: str) -> Packed
     fitted = fitted_of(folder, file)
     found = part.vectors(number)
     try:
-        packed = open_codes(target, fitted, len(part.having(number)))
+        packed = open_codes(_no_link(target), fitted, len(part.having(number)))
     except NearfieldError:
         if found is None:
             raise

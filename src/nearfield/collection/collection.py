@@ -1,4 +1,10 @@
-"""The Collection: rows with ids, texts, metadata and vectors in one folder, durable and searched with filters."""
+"""The Collection: rows with ids, texts, metadata and vectors in one folder, durable and searched with filters.
+
+Several encoders are several fields, whose rankings and that of the words are fused; a copy of the folder is a replica.
+
+paper: Monir, Lau, Yang, Zhao, 2024, arXiv:2409.17383 (S060);
+    Han, Liu, Wang, 2023, arXiv:2310.11703 (S138: storage, rows that change, copies; not its families of indexes)
+"""
 
 from __future__ import annotations
 
@@ -22,7 +28,7 @@ from nearfield.core.hits import HitList, HitLists
 from nearfield.core.protocols import F32, Metric, Progress
 from nearfield.core.report import Report
 from nearfield.store.fields import Field
-from nearfield.store.filters import parse_where
+from nearfield.store.filters import check, parse_where
 
 if TYPE_CHECKING:
     from nearfield.collection.recoding import Recoding
@@ -212,7 +218,7 @@ class Collection(Twins):
         fields = self.fields
         vectors = self._by_field(x, field, fields)
         count = writing.update_rows(
-            self._state, fields, self._settings.on_zero, ids=ids, where=_filter(where), meta=meta, texts=texts,
+            self._state, fields, self._settings.on_zero, ids=ids, where=self._filter(where), meta=meta, texts=texts,
             vectors=vectors, replace=replace,
         )  # fmt: skip
         upkeep.maintain(self._state)
@@ -222,23 +228,31 @@ class Collection(Twins):
         """Delete rows by id or by filter; returns how many. Readers see it at once; ``compact`` frees the space."""
         if (ids is None) == (where is None):
             raise BadInput("delete: expected either ids or where=, and not both")
-        count = writing.delete_rows(self._state, ids, _filter(where))
+        count = writing.delete_rows(self._state, ids, self._filter(where))
         upkeep.maintain(self._state)
         return count
 
     # -- reading -----------------------------------------------------------------------------------
 
+    def _filter(self, where: Any) -> Any:
+        """A filter as it is kept; one that no row could pass, for the types of its values, is refused by every verb."""
+        if where is None:
+            return None
+        parsed = parse_where(where)
+        check(parsed, self._state.snapshot().paths)
+        return parsed
+
     def get(self, ids: Any = None, *, where: Any = None, limit: int | None = None, offset: int = 0) -> list[Row]:
         """Rows by id, in the order asked, without those that are not there; or by filter, in the order of writing."""
-        return reading.get(self._state.snapshot(), ids, _filter(where), limit, offset)
+        return reading.get(self._state.snapshot(), ids, self._filter(where), limit, offset)
 
     def count(self, where: Any = None) -> int:
         """How many rows there are, or how many a filter lets through."""
-        return reading.count(self._state.snapshot(), _filter(where))
+        return reading.count(self._state.snapshot(), self._filter(where))
 
     def ids(self, where: Any = None) -> list[Any]:
         """The ids of all rows, or of those that a filter lets through, in the order of writing."""
-        return reading.ids(self._state.snapshot(), _filter(where))
+        return reading.ids(self._state.snapshot(), self._filter(where))
 
     def __iter__(self) -> Iterator[Row]:
         return walk(self._state.snapshot())
@@ -248,19 +262,19 @@ class Collection(Twins):
 
         ``after`` is the ``row`` number of the last row that was seen, to go on from there another time.
         """
-        return reading.scroll(self._state.snapshot(), _filter(where), batch, after)
+        return reading.scroll(self._state.snapshot(), self._filter(where), batch, after)
 
     def facets(self, key: str, *, where: Any = None, k: int | None = None) -> list[tuple[Any, int]]:
         """Each value of a metadata key with the number of rows that have it, most first."""
-        return reading.facets(self._state.snapshot(), key, _filter(where), k)
+        return reading.facets(self._state.snapshot(), key, self._filter(where), k)
 
     def unique(self, key: str, *, where: Any = None) -> list[Any]:
         """The different values of a metadata key, in their order."""
-        return reading.unique(self._state.snapshot(), key, _filter(where))
+        return reading.unique(self._state.snapshot(), key, self._filter(where))
 
     def bounds(self, key: str, *, where: Any = None) -> tuple[Any, Any] | None:
         """The smallest and the largest value of a metadata key, None where no row has one."""
-        return reading.bounds(self._state.snapshot(), key, _filter(where))
+        return reading.bounds(self._state.snapshot(), key, self._filter(where))
 
     def keys(self) -> dict[str, list[str]]:
         """The metadata keys, dotted where nested, with the types of their values."""
@@ -311,7 +325,7 @@ class Collection(Twins):
         explain: tell in ``.explain`` which way was taken.
         """
         request = searches.Request(
-            k=k, text=text, id=id, where=_filter(where), field=field, fuse=fuse, weights=weights, depth=depth,
+            k=k, text=text, id=id, where=self._filter(where), field=field, fuse=fuse, weights=weights, depth=depth,
             budget=budget, min_score=min_score, group_by=group_by, diversity=diversity, offset=offset, on_zero=on_zero,
             exact=exact, explain=explain, timeout=timeout, cancel=cancel,
             expand=expand,
@@ -431,7 +445,3 @@ class Collection(Twins):
     def compact(self, *, purge: bool = False, progress: Progress | None = None) -> None:
         """Merge segments, drop what was deleted, give the space back; ``purge`` leaves no trace of it on the disk."""
         upkeep.compact(self._state, purge=purge, progress=progress)
-
-
-def _filter(where: Any) -> Any:
-    return None if where is None else parse_where(where)

@@ -17,6 +17,7 @@ from nearfield.core.protocols import Batch
 from nearfield.store.fields import Field, exactly
 from nearfield.store.ids import Id, IdKind, check_ids, refuse_repeats
 from nearfield.store.metadata import check_metadata
+from nearfield.store.strings import check_encodable
 from nearfield.store.vectors import Vectors
 
 CHUNK_BYTES = 256 << 20  # of vectors written into one segment at a time
@@ -152,6 +153,7 @@ def _texts(texts: Any, n: int) -> list[str | None] | None:
     odd = [i for i, t in enumerate(out) if t is not None and not isinstance(t, str)]
     if odd:
         raise BadInput(f"texts: expected str or None, got {type(out[odd[0]]).__name__} in row {arrays.some(odd)}")
+    check_encodable(out, "texts")
     return out
 
 

@@ -98,6 +98,7 @@ def check_folder(path: Any) -> Path:
     if _RESERVED.fullmatch(last) or any(ord(c) < 32 for c in last):
         raise BadInput(f"{name!r}: {last!r} is a reserved name or holds control characters; choose another")
     try:
+        os.fsencode(name)  # a lone surrogate is no name
         if folder.is_symlink():
             raise BadInput(f"{name!r}: is a link; open the folder that it leads to")
         if folder.exists() and not folder.is_dir():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nearfield.collection.plans import PLANS
 from nearfield.core.errors import BadInput, Corrupt, Locked, ReadOnly, Unsupported
 from nearfield.core.protocols import METRICS, Metric
 from nearfield.store.atomic import sync_folder
@@ -40,6 +41,9 @@ class State:
         self.mode = mode
         self.timeout = timeout
         self.durability: Durability = durability
+        for name in (FOLDER, PLANS, LEASES):  # files in there are deleted: never those of another folder
+            if (folder / name).is_symlink():
+                raise Corrupt(f"{folder / name}: expected a folder, got a link; refusing to follow it")
         write = mode != "r"
         kind = network_kind(folder)
         if write and kind is not None:

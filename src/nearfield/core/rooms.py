@@ -90,6 +90,14 @@ def catalog(room: str) -> dict[str, Info]:
     return found | {k: v for k, v in _entry_points(room).items() if k not in found}
 
 
+@cache
+def headers(folder: str) -> tuple[Info, ...]:
+    """The files of another folder of the package whose headers name papers: what is no method of a room."""
+    files = sorted((_PACKAGE / folder).glob("*.py"))
+    found = (_read(path, folder, path.stem, f"nearfield.{folder}.{path.stem}") for path in files)
+    return tuple(info for info in found if info.papers)
+
+
 def find(name: str, rooms: tuple[str, ...] = ("maps", "codecs", "indexes")) -> Info:
     """The one method with this name; ``Unknown`` with the nearest names where there is none."""
     known: dict[str, Info] = {}

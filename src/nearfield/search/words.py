@@ -4,7 +4,7 @@ Use ``convert`` once on a table of word2vec, GloVe or fastText (or any words wit
 ``open_words`` wherever it is needed: nothing is read at opening, each look-up touches what it needs, and
 processes share one copy in memory.
 
-Source: Patel, Sands, Callison-Burch, Apidianaki 2018 (S021), doi:10.18653/v1/D18-2021.
+paper: Patel, Sands, Callison-Burch, Apidianaki, 2018, doi:10.18653/v1/D18-2021 (S021)
 """
 
 from __future__ import annotations

@@ -135,6 +135,8 @@ class Catalog:
                 )
             self.immutable = True
             how = "ro&immutable=1"
+        elif self.write and not os.access(self.path.parent, os.W_OK):
+            raise ReadOnly(f"{self.path.parent}: the folder cannot be written; open it with mode='r'")
         uri = self.path.resolve().as_uri() + f"?mode={how}"
         return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nearfield.core.arrays import some
 from nearfield.core.errors import BadInput
 from nearfield.core.protocols import I64
-from nearfield.store.strings import Strings
+from nearfield.store.strings import Strings, check_encodable
 
 Id: TypeAlias = int | str
 IdKind: TypeAlias = Literal["int", "str"]
@@ -58,6 +58,7 @@ def _check_strings(ids: list[str], what: str) -> None:
             raise BadInput(f"{what}: expected a name, got an empty one in row {row}")
         if len(name) > MAX_BYTES // 4 and len(name.encode(errors="replace")) > MAX_BYTES:
             raise BadInput(f"{what}: expected at most 1 MiB, got {len(name)} characters in row {row}")
+    check_encodable(ids, what)
 
 
 def refuse_repeats(ids: list[Any], what: str = "ids") -> None:

@@ -13,6 +13,16 @@ from nearfield.core.protocols import I64, U8
 from nearfield.numerics.runs import gathered, smallest_uint, starts_of
 
 
+def check_encodable(values: Sequence[str | None], what: str) -> None:
+    """Raise ``BadInput`` naming the row of a string that UTF-8 cannot hold."""
+    for i, value in enumerate(values):
+        if value and not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise BadInput(f"{what}: expected text that UTF-8 can hold, got a lone surrogate in row {i}") from None
+
+
 class Strings:
     """``n`` strings or None, immutable; ``data`` are their UTF-8 bytes, ``sizes`` 0 for None, else bytes + 1.
 

@@ -170,5 +170,5 @@ def query_terms(text: str, tokenizer: str) -> list[str]:
     >>> query_terms("Warm socks, warm feet", "porter")
     ['feet', 'sock', 'warm']
     """
-    names = _inverted([text], tokenizer)[0]
+    names = _inverted([text.encode(errors="replace").decode()], tokenizer)[0]  # no text holds a lone surrogate
     return [name.decode("utf-8", errors="replace") for name in names]
