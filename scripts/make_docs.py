@@ -40,6 +40,9 @@ ROOM_WORDS = {
     "steps": "What stands behind the index in a plan.",
 }
 
+# where to read of what is no method of a room
+GUIDES = {"words": "how/words.md", "hyde": "how/texts.md", "collection": "how/collections.md"}
+
 
 def prose(text: str) -> str:
     """A docstring as Markdown: code spans, fenced examples, lists of parameters."""
@@ -264,7 +267,7 @@ def papers_page() -> str:
         "|---|---|---|---|",
     ]
     for paper in papers:
-        links = ", ".join(f"[{name}](methods/{name}.md)" for name in paper["methods"])
+        links = ", ".join(f"[{name}]({GUIDES.get(name, f'methods/{name}.md')})" for name in paper["methods"])
         told = "<br>".join(cell(f"{c['status']}: {c['claim']} {c['figure']}".strip(": ")) for c in paper["claims"])
         out.append(f"| {paper['id']} | {cell(paper['title'])} | {links} | {told} |")
     return "\n".join(out) + "\n"
