@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.errors import Corrupt
+from nearfield.numerics.runs import within
 from nearfield.store.metadata import check
-from nearfield.store.metadata.ints import I64, Fetch, Ints, Mask, check_array, spans, starts_of
+from nearfield.store.metadata.ints import I64, Fetch, Ints, Mask, check_array, starts_of
 from nearfield.store.metadata.strings import Strings, check_lengths
 
 _EPOCH = datetime(1970, 1, 1)
@@ -360,7 +361,7 @@ class Lists:
     def join(cls, kind: str, pieces: Sequence[tuple[Lists, I64]], least_bits: int = 0) -> Self:
         """The values at these positions of several columns, one after the other."""
         lengths = [column.lengths.take(at) for column, at in pieces]
-        inner = [(c.inner, spans(c.starts[:-1][at], size)) for (c, at), size in zip(pieces, lengths)]
+        inner = [(c.inner, within(c.starts[:-1][at], size)) for (c, at), size in zip(pieces, lengths)]
         return cls(kind, Ints.of(_concatenated(lengths)), join(kind[:-2], inner, 1))
 
     @classmethod
@@ -394,7 +395,7 @@ class Lists:
     def pick(self, at: I64) -> list[list[Any]]:
         """The lists at these positions."""
         lengths = self.lengths.take(at)
-        flat = self.inner.pick(spans(self.starts[:-1][at], lengths))
+        flat = self.inner.pick(within(self.starts[:-1][at], lengths))
         ends = np.cumsum(lengths).tolist()
         return [flat[end - size : end] for end, size in zip(ends, lengths.tolist())]
 

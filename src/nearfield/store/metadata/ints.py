@@ -183,17 +183,6 @@ def check_array(array: NDArray[Any], dtype: Any, n: int, name: str) -> NDArray[A
     return array
 
 
-def spans(starts: I64, lengths: I64) -> I64:
-    """The positions of runs that begin at ``starts``, one run after the other.
-
-    >>> spans(np.array([5, 0]), np.array([2, 3])).tolist()
-    [5, 6, 0, 1, 2]
-    """
-    ends = np.cumsum(lengths)
-    total = int(ends[-1]) if ends.size else 0
-    return np.asarray(np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - lengths), lengths))
-
-
 def starts_of(lengths: I64) -> I64:
     """Where runs of these lengths begin, and behind the last one where it ends: int64 ``[n + 1]``."""
     out = np.zeros(len(lengths) + 1, np.int64)

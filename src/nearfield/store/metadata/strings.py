@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.errors import Corrupt
-from nearfield.store.metadata.ints import I64, Fetch, Ints, Mask, bytes_for, check_array, spans, starts_of
+from nearfield.numerics.runs import within
+from nearfield.store.metadata.ints import I64, Fetch, Ints, Mask, bytes_for, check_array, starts_of
 
 _SAMPLE = 1024
 _DISTINCT = 0.9  # share of distinct values of a sample above which no dictionary is tried
@@ -59,7 +60,7 @@ class Strings:
         coded = blob.size + bytes_for(sizes.size, high - low) + bytes_for(codes.size, max(0, sizes.size - 1))
         if coded < direct:
             return cls(Ints.of(codes, least_bits), lengths, blob)
-        return cls(None, Ints.of(each, least_bits), blob[spans(starts_of(sizes)[:-1][codes], each)])
+        return cls(None, Ints.of(each, least_bits), blob[within(starts_of(sizes)[:-1][codes], each)])
 
     @classmethod
     def join(cls, pieces: Sequence[tuple[Strings, I64]], least_bits: int = 0) -> Self:
@@ -70,7 +71,7 @@ class Strings:
                 return cls._smaller(*_united(pieces), least_bits)
         elif all(column.codes is None for column, _ in pieces) and _seems_distinct(n, lambda at: _at(pieces, at)):
             lengths = [column.lengths.take(at) for column, at in pieces]
-            runs = [c.blob[spans(c.starts[at], size)] for (c, at), size in zip(pieces, lengths)]
+            runs = [c.blob[within(c.starts[at], size)] for (c, at), size in zip(pieces, lengths)]
             return cls(None, Ints.of(np.concatenate(lengths), least_bits), np.concatenate(runs))
         return cls.of([text for column, at in pieces for text in column.pick(at)], least_bits)
 

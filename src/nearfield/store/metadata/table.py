@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.errors import BadInput, Corrupt
+from nearfield.numerics.runs import within
 from nearfield.store.metadata import facets as counting
 from nearfield.store.metadata.columns import Column, restore
-from nearfield.store.metadata.ints import I64, Ints, Mask, spans, starts_of
+from nearfield.store.metadata.ints import I64, Ints, Mask, starts_of
 from nearfield.store.metadata.schema import CONSTANTS, END, Schema, Signature, leaves_of
 
 _FEW = 24
@@ -269,7 +270,7 @@ class Metadata:
         if len(uses) == 1:
             return order[self._firsts[uses[0]] : self._firsts[uses[0] + 1]]
         templates = np.array(uses, np.int64)
-        return order[spans(self._firsts[templates], np.diff(self._firsts)[templates])]
+        return order[within(self._firsts[templates], np.diff(self._firsts)[templates])]
 
     def _store(self, store: int) -> Column:
         found = self._stores.get(store)
