@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from datetime import date
 from itertools import chain
@@ -86,30 +86,18 @@ def add(folder: str, files: tuple[str, ...], as_json: bool, **given: Any) -> Non
     FILES: JSON lines, CSV, Parquet, Arrow, BEIR folders, or vectors in any format that advise reads. Texts without
     vectors are encoded.
     """
-    from nearfield.store.exchange import read_rows
+    from nearfield.collection import exchange
 
-    def rows() -> Iterator[RowBatch]:
-        for file in files:
-            yield from read_rows(file, id=given["id_"], text=given["text"], vector=given["vector"], rows=given["batch"])
-
-    batches = rows()
+    names = {"id": given["id_"], "text": given["text"], "vector": given["vector"]}
+    batches = chain.from_iterable(exchange.batches_of(file, given["batch"], **names) for file in files)
     first = next(batches, None)
     if first is None:
         raise BadInput(f"add: expected rows in {', '.join(files)}, got none")
-    show, done = progress_bar(), 0
+    how: dict[str, Any] = {"new_only": given["new_only"], "encoder": None, "progress": progress_bar()}
     with closing(_for_rows(folder, first, given)) as made:
-        write = made.add if given["new_only"] else made.upsert
-        for batch in chain([first], batches):
-            write(*_taken(made, batch, given["encoder"]), texts=batch.texts, meta=batch.meta)
-            done += _length(batch)
-            if show:
-                show("rows", done, 0)
+        done = exchange.load(made, chain([first], batches), **how)
         told = {"folder": folder, "added": done, "rows": len(made)}
     click.echo(dump(told) if as_json else f"{folder}: {done} rows written, {told['rows']} there")
-
-
-def _length(batch: RowBatch) -> int:
-    return len(batch.ids or batch.texts or batch.meta or next(iter(batch.vectors.values()), []))
 
 
 def _for_rows(folder: str, first: RowBatch, given: dict[str, Any]) -> Collection:
@@ -126,19 +114,6 @@ def _for_rows(folder: str, first: RowBatch, given: dict[str, Any]) -> Collection
     how = {"metric": given["metric"], "on_zero": given["on_zero"], "tokenizer": given["tokenizer"]}
     made: Collection = nearfield.open(folder, dim=dim, encoder=encoder, **how)
     return made
-
-
-def _taken(made: Collection, batch: RowBatch, encoder: str | None) -> tuple[Any, Any]:
-    """Ids and vectors: those of the file, by field where their names are those of fields."""
-    if not batch.vectors:
-        return batch.ids, None
-    fields = made.fields
-    if set(batch.vectors) <= set(fields):
-        return batch.ids, dict(batch.vectors)
-    if len(batch.vectors) == 1 and len(fields) == 1:
-        return batch.ids, next(iter(batch.vectors.values()))
-    got = ", ".join(batch.vectors)
-    raise BadInput(f"vectors: expected the fields {', '.join(fields)}, got {got}; name one by --vector")
 
 
 def search_rows(folder: str, text: str | None, queries: Any, given: dict[str, Any]) -> None:
@@ -294,30 +269,10 @@ def backup(folder: str, target: str, as_json: bool) -> None:
 @AS_JSON
 def export(folder: str, out: str, where: str | None, no_vectors: bool, as_json: bool) -> None:
     """Write the rows of FOLDER into OUT: .jsonl, .csv, .parquet or .arrow."""
-    from nearfield.store.exchange import write_rows
-
     with _open(folder) as made:
-        count = write_rows(out, _exported(made, where, vectors=not no_vectors))
+        count = made.export(Path(out), where=where, vectors=not no_vectors, progress=progress_bar())
     told = {"folder": folder, "file": out, "rows": count}
     click.echo(dump(told) if as_json else f"{out}: {count} rows")
-
-
-def _exported(made: Collection, where: str | None, *, vectors: bool) -> Iterator[RowBatch]:
-    from nearfield.store.rows import RowBatch
-
-    show, done, total = progress_bar(), 0, made.count(where)
-    for rows in made.scroll(where=where, batch=1000):
-        columns: dict[str, Any] = {}
-        if vectors:
-            read = [row.vectors for row in rows]
-            for name in made.fields:
-                values: list[Any] = [r.get(name) for r in read]
-                whole = all(isinstance(v, np.ndarray) and v.ndim == 1 for v in values)
-                columns[name] = np.stack(values) if whole else values
-        yield RowBatch([r.id for r in rows], [r.text for r in rows], [r.meta for r in rows], columns)
-        done += len(rows)
-        if show:
-            show("export", done, total)
 
 
 @click.command(cls=Verb)

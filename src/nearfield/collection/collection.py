@@ -198,6 +198,31 @@ class Collection(Twins):
         if name not in fields:
             raise Unknown(f"field: no field {name!r}; {did_you_mean(name, fields)}")
 
+    def load(
+        self,
+        source: Any,
+        *,
+        id: str | None = None,
+        text: str | Sequence[str] | None = None,
+        vector: str | Sequence[str] | None = None,
+        meta: Sequence[str] | None = None,
+        new_only: bool = False,
+        encoder: Any = None,
+        rows: int = 10_000,
+        progress: Progress | None = None,
+    ) -> int:
+        """Write the rows of a file, a frame or a data set, ``rows`` of them a commit; returns how many.
+
+        ``source``: a path (JSON lines, CSV, Parquet, Arrow, a BEIR folder, any format of vectors), a pandas or polars
+        frame, an Arrow table, or a ``datasets.Dataset``. Columns are found by name and type, or named by ``id``,
+        ``text``, ``vector`` and ``meta``; what is none of these is metadata. Texts without vectors are encoded.
+        """
+        from nearfield.collection import exchange
+
+        names = {"id": id, "text": text, "vector": vector, "meta": meta}
+        batches = exchange.batches_of(source, reading.check_count("rows", rows, 1), **names)
+        return exchange.load(self, batches, new_only=new_only, encoder=encoder, progress=progress)
+
     def update(
         self,
         ids: Any = None,
@@ -263,6 +288,18 @@ class Collection(Twins):
         ``after`` is the ``row`` number of the last row that was seen, to go on from there another time.
         """
         return reading.scroll(self._state.snapshot(), self._filter(where), batch, after)
+
+    def export(
+        self, target: Any = "arrow", *, where: Any = None, vectors: bool = True, progress: Progress | None = None
+    ) -> Any:
+        """Give rows as ``"arrow"``, ``"pandas"``, ``"polars"`` or ``"dataset"`` (Hugging Face), or write a file.
+
+        A file is named by its path (.jsonl, .csv, .parquet, .arrow); then the number of rows comes back. What is
+        exported is one state of the rows, and ``load`` takes it back as it was.
+        """
+        from nearfield.collection import exchange
+
+        return exchange.export(self, target, self._filter(where), vectors=vectors, progress=progress)
 
     def facets(self, key: str, *, where: Any = None, k: int | None = None) -> list[tuple[Any, int]]:
         """Each value of a metadata key with the number of rows that have it, most first."""

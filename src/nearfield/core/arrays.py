@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.core.dlpack import from_dlpack
 from nearfield.core.errors import BadInput, BadRows
 from nearfield.core.protocols import F32, Batch, Metric
 
@@ -112,6 +113,8 @@ def as_batch(x: Any, name: str = "vectors") -> Batch:
         raise BadInput(f"{name}: expected a 2-D array of numbers, got {type(x).__name__}")
     if isinstance(x, np.ma.MaskedArray):
         raise BadInput(f"{name}: expected a value in every place, got a masked array; fill it, or drop the masked rows")
+    if not isinstance(x, np.ndarray) and hasattr(x, "__dlpack__"):
+        x = from_dlpack(x, name)
     try:
         array = np.asarray(x)
     except (ValueError, TypeError) as error:

@@ -173,12 +173,19 @@ def to_frame(batches: Iterable[RowBatch], kind: Literal["pandas", "polars"] = "p
     types under one key is JSON text there. A key of metadata named like another column gets ``_`` behind its name.
     """
     if kind == "polars":
-        return require("polars", extra="polars").DataFrame(to_table(batches))
+        return require("polars", extra="polars").DataFrame(to_table(_without_nones(batches)))
     if kind != "pandas":
         raise BadParameter(f"kind: expected 'pandas' or 'polars', got {kind!r}")
     pandas = require("pandas", extra="pandas")
     columns = _columns(batches)
     return pandas.DataFrame({k: _series(pandas, v) for k, v in columns.items()})
+
+
+def _without_nones(batches: Iterable[RowBatch]) -> Iterator[RowBatch]:
+    """None and a missing key are one in a frame: a column of numbers with holes stays one of numbers."""
+    for b in batches:
+        meta = None if b.meta is None else [{k: v for k, v in m.items() if v is not None} for m in b.meta]
+        yield RowBatch(b.ids, b.texts, meta, b.vectors)
 
 
 def _series(pandas: Any, values: list[Any]) -> Any:
@@ -244,4 +251,4 @@ def to_dataset(batches: Iterable[RowBatch]) -> Any:
     Needs the package ``datasets``.
     """
     datasets = require("datasets", extra="datasets")
-    return datasets.Dataset(to_table(batches).replace_schema_metadata(None))
+    return datasets.Dataset(to_table(_without_nones(batches)).replace_schema_metadata(None))
