@@ -10,9 +10,9 @@ from typing import Any
 from nearfield.collection import coded
 from nearfield.collection.fieldrows import FieldRows
 from nearfield.collection.plans import PLANS, Coded, dropped, plan_file
-from nearfield.collection.state import State, remove
+from nearfield.collection.state import State
 from nearfield.collection.upkeep import clear
-from nearfield.collection.writing import entries, seal
+from nearfield.collection.writing import discard, entries, seal
 from nearfield.core.errors import BadInput, Unsupported
 from nearfield.core.protocols import I64, Progress
 from nearfield.search.apart import fit_apart
@@ -107,8 +107,7 @@ def _swap(state: State, number: int, plan: str, file: str, originals: str) -> No
             }  # fmt: skip
             state.commit(Change(manifest=manifest, new_generation=True), unlink=tuple(old) if made else ())
         except BaseException:
-            for entry in made:
-                remove(state.folder, entry.file)
+            discard(state, made)
             raise
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nearfield.collection.plans import PLANS
-from nearfield.core.errors import BadInput, Corrupt, Locked, ReadOnly, Unsupported
+from nearfield.core.errors import BadInput, Corrupt, NearfieldError, ReadOnly, Unsupported
 from nearfield.core.protocols import METRICS, Metric
 from nearfield.store.atomic import sync_folder
 from nearfield.store.catalog import NAME, Catalog, Change, Durability, Head
@@ -89,9 +89,6 @@ class State:
         if self.closed:
             raise BadInput(f"{self.folder}: this collection was closed; open it again")
         with self.lock.held(self.timeout), self.catalog.telling():
-            if not self._tidied:
-                self._tidied = True
-                self.tidy()
             try:
                 yield self.snapshot()
             except BaseException:
@@ -111,6 +108,9 @@ class State:
             self.reader.forget()
             raise
         self.reader.stale()
+        if not self._tidied:  # not before: a commit that failed may lie on the disk until one that did not covers it
+            self._tidied = True
+            self.tidy()
         return head
 
     def make(self, settings: Settings, fields: dict[str, Field]) -> None:
@@ -153,8 +153,8 @@ class State:
                 for path in (self.folder / FOLDER).iterdir():
                     if path.name.partition(".")[0] not in stems:
                         path.unlink(missing_ok=True)
-        except (Locked, OSError):
-            return  # somebody compacts: the files may be theirs
+        except (NearfieldError, OSError):
+            return  # somebody compacts, and the files may be theirs; or the disk fails: another time
 
     def close(self) -> None:
         """Give everything back."""

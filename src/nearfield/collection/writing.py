@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -13,7 +14,7 @@ from nearfield.collection.plans import dropped
 from nearfield.collection.reading import found_ids, matching
 from nearfield.collection.results import Row
 from nearfield.collection.state import State, remove
-from nearfield.core.errors import BadInput
+from nearfield.core.errors import BadInput, NearfieldError
 from nearfield.core.protocols import I64
 from nearfield.store.catalog import Change, TailRecord
 from nearfield.store.fields import Field
@@ -134,9 +135,14 @@ def write_segment(state: State, snapshot: Snapshot, sources: list[tuple[Part, I6
 
 
 def discard(state: State, made: list[Entry]) -> None:
-    """Delete segment files that were not committed."""
-    for entry in made:
-        remove(state.folder, entry.file)
+    """Delete segment files that were not committed. What cannot be told, or deleted, now is left to ``tidy``."""
+    if state.catalog.uncertain:
+        return  # after a crash the commit that failed could be found on the disk, and would name them
+    with contextlib.suppress(NearfieldError, OSError):
+        named = {e["file"] for e in state.catalog.get("segments", [])}  # an interrupt may come behind the commit
+        for entry in made:
+            if entry.file not in named:
+                remove(state.folder, entry.file)
 
 
 def _swap(

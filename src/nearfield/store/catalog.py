@@ -110,6 +110,7 @@ class Catalog:
         self.path = folder / NAME
         self.write = write
         self._guard = threading.RLock()
+        self.uncertain = False  # a commit failed at its end: it may yet be found on the disk, until the next one
         calm_at_fork(self._guard)
         self.immutable = False
         if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
@@ -345,7 +346,9 @@ class Catalog:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 head = self._apply(change)
+                self.uncertain = True
                 self._db.execute("COMMIT")
+                self.uncertain = False
                 return head
             except BaseException:
                 self._rollback()
