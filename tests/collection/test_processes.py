@@ -1,4 +1,4 @@
-"""Many readers and one writer at a time, each a process: whatever a reader sees is one commit, whole, and never an older one.
+"""Readers beside a writer, each a process: whatever a reader sees is one commit, whole, never an older one than before.
 
 Each commit keeps the sum of all vectors at zero and carries a stamp, and each call of a reader must see that.
 """
@@ -38,7 +38,8 @@ WRITER = """
         first = 1_000_000 * seed + 1000 * stamp
         ids = [first + i for i in range(2 * n)]
         meta = [{"stamp": stamp, "side": i // n} for i in range(2 * n)] + [{"last": stamp}]
-        c.upsert([*ids, seed], np.concatenate([x, -x, np.zeros((1, 4), np.float32)]), texts=["pair"] * (2 * n) + ["last"], meta=meta)
+        vectors = np.concatenate([x, -x, np.zeros((1, 4), np.float32)])
+        c.upsert([*ids, seed], vectors, texts=["pair"] * (2 * n) + ["last"], meta=meta)
         there.append(ids)
         if len(there) > 12:
             gone = there.pop(chance.randrange(len(there)))

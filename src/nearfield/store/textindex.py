@@ -10,6 +10,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -170,5 +171,9 @@ def query_terms(text: str, tokenizer: str) -> list[str]:
     >>> query_terms("Warm socks, warm feet", "porter")
     ['feet', 'sock', 'warm']
     """
-    names = _inverted([text.encode(errors="replace").decode()], tokenizer)[0]  # no text holds a lone surrogate
-    return [name.decode("utf-8", errors="replace") for name in names]
+    return list(_terms(text.encode(errors="replace").decode(), tokenizer))  # no text holds a lone surrogate
+
+
+@lru_cache(maxsize=1024)  # a table is made for each: as long as a search takes
+def _terms(text: str, tokenizer: str) -> tuple[str, ...]:
+    return tuple(name.decode("utf-8", errors="replace") for name in _inverted([text], tokenizer)[0])
