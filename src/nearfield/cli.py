@@ -368,6 +368,9 @@ def guarded(run: Callable[[], Any]) -> int:
     except NearfieldError as error:
         click.echo(f"nearfield: {one_line(error)}", err=True)
         return 2
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
         hint = " (see --help)" if isinstance(error, click.UsageError) else ""
         click.echo(f"nearfield: {one_line(error.format_message())}{hint}", err=True)

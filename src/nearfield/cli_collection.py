@@ -16,7 +16,7 @@ import numpy as np
 
 import nearfield
 from nearfield.cli_base import AS_JSON, ENCODER, METRIC, ON_ZERO, SEED, Verb, one_line, progress_bar
-from nearfield.core.errors import BadInput
+from nearfield.core.errors import BadInput, Corrupt
 
 if TYPE_CHECKING:
     from nearfield.collection.collection import Collection
@@ -51,6 +51,15 @@ def plain(value: Any) -> Any:
 def dump(value: Any) -> str:
     """One line of JSON."""
     return json.dumps(value, ensure_ascii=False, default=plain)
+
+
+def _note_unknown(made: Collection, where: str | None) -> None:
+    """Say on stderr which keys of a filter no row has: it may be a slip of the fingers, or there are none yet."""
+    from nearfield.store.filters import parse_where, unknown_paths
+
+    if where is not None:
+        for path, hint in unknown_paths(parse_where(where), made.keys()).items():
+            click.echo(f"note: no row has the key {one_line(repr(path))}; {one_line(hint)}", err=True)
 
 
 def _ids(folder: Collection, given: Iterable[str]) -> list[Any]:
@@ -121,6 +130,7 @@ def search_rows(folder: str, text: str | None, queries: Any, given: dict[str, An
     with _open(folder, encoder=given["encoder"]) as made:
         how = {"k": given["k"], "where": given["where"], "field": given["field"], "budget": given["budget"],
                "fuse": given["fuse"], "explain": given["explain"], "on_zero": given["on_zero"]}  # fmt: skip
+        _note_unknown(made, given["where"])
         if queries is None:
             found = [made.search(text=text, **how)]
         elif isinstance(queries, list):
@@ -156,6 +166,7 @@ def get(folder: str, ids: tuple[str, ...], where: str | None, limit: int | None,
     if not ids and where is None and limit is None:
         raise BadInput("get: expected ids, --where or --limit, got none of them")
     with _open(folder) as made:
+        _note_unknown(made, where)
         rows = made.get(_ids(made, ids), limit=limit) if ids else made.get(where=where, limit=limit)
         for row in rows:
             click.echo(dump(row.to_dict(vectors=vectors)))
@@ -171,6 +182,7 @@ def rm(folder: str, ids: tuple[str, ...], where: str | None, as_json: bool) -> N
     if bool(ids) == (where is not None):
         raise BadInput("rm: expected either ids or --where, and not both")
     with _open(folder, write=True) as made:
+        _note_unknown(made, where)
         count = made.delete(_ids(made, ids)) if ids else made.delete(where=where)
         told = {"folder": folder, "deleted": count, "rows": len(made)}
     click.echo(dump(told) if as_json else f"{folder}: {count} rows deleted, {told['rows']} left")
@@ -194,6 +206,7 @@ def update(folder: str, ids: tuple[str, ...], where: str | None, meta: str, repl
     if not isinstance(value, dict):
         raise BadInput(f"meta: expected a JSON object, got {meta[:_SHOWN]!r}")
     with _open(folder, write=True) as made:
+        _note_unknown(made, where)
         chosen = {"ids": _ids(made, ids)} if ids else {"where": where}
         count = made.update(**chosen, meta=value, replace=replace)
     told = {"folder": folder, "updated": count}
@@ -224,8 +237,11 @@ def compact(folder: str, purge: bool, as_json: bool) -> None:
 @AS_JSON
 def check(folder: str, as_json: bool) -> None:
     """Read every byte of FOLDER; a line for each thing that is wrong, and then exit code 1."""
-    with _open(folder) as made:
-        found = made.check(progress_bar())
+    try:
+        with _open(folder) as made:
+            found = made.check(progress_bar())
+    except Corrupt as error:  # so damaged that it does not open
+        found = [str(error)]
     if as_json:
         click.echo(dump({"folder": folder, "sound": not found, "found": found}))
     else:
@@ -270,6 +286,7 @@ def backup(folder: str, target: str, as_json: bool) -> None:
 def export(folder: str, out: str, where: str | None, no_vectors: bool, as_json: bool) -> None:
     """Write the rows of FOLDER into OUT: .jsonl, .csv, .parquet or .arrow."""
     with _open(folder) as made:
+        _note_unknown(made, where)
         count = made.export(Path(out), where=where, vectors=not no_vectors, progress=progress_bar())
     told = {"folder": folder, "file": out, "rows": count}
     click.echo(dump(told) if as_json else f"{out}: {count} rows")

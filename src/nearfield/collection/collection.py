@@ -432,7 +432,8 @@ class Collection(Twins):
     ) -> dict[str, Report]:
         """Recall, canary queries, and whether the newest rows (or the vectors ``new``) are like the older ones.
 
-        The test of drift (energy distance, by permutation) raises a false alarm with probability ``alarm``.
+        The test of drift (energy distance, by permutation) raises a false alarm with probability ``alarm``; it is left
+        out where there are fewer than 40 rows.
         """
         from nearfield.collection import measuring
 
@@ -440,7 +441,8 @@ class Collection(Twins):
         canaries = measuring.canaries(self._state)
         if canaries is not None:
             out["canaries"] = canaries
-        out["drift"] = measuring.drift(self._state, field, new, alarm, rng)
+        if new is not None or len(self) >= 2 * measuring.LEAST:
+            out["drift"] = measuring.drift(self._state, field, new, alarm, rng)
         return out
 
     def set_canaries(self, queries: Any = None, k: int = 10, *, field: str | None = None) -> int:

@@ -80,6 +80,8 @@ def export(made: Collection, target: Any, where: Any, *, vectors: bool, progress
     if isinstance(target, os.PathLike) or "." in str(target) or os.path.isdir(target):
         from nearfield.store.exchange import write_rows
 
+        if vectors and not os.path.splitext(os.fspath(target))[1]:
+            raise BadInput(f"export: {os.fspath(target)!r} names a BEIR folder, which holds no vectors: leave them out")
         return write_rows(target, rows)
     from nearfield.store import frames
 

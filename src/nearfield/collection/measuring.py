@@ -22,6 +22,7 @@ from nearfield.store.fields import Field
 from nearfield.store.snapshot import Snapshot
 
 QUERIES = 200
+LEAST = 20  # rows on either side of a comparison
 DRIFT_ROWS = 400
 _SHUFFLES = 999
 
@@ -112,8 +113,8 @@ def drift(state: State, field: str | None, new: Any, alarm: float, rng: Any) -> 
     n = rows.shape[0]
     fresh = None if new is None else as_queries(new, spec.nearness, spec.dim)
     newest = 0 if fresh is not None else min(DRIFT_ROWS, n // 2)
-    if n - newest < 20 or (fresh is None and newest < 20) or (fresh is not None and len(fresh) < 20):
-        raise BadInput("watch: expected at least 20 old and 20 new rows to compare, got fewer")
+    if min(n - newest, newest if fresh is None else len(fresh)) < LEAST:
+        raise BadInput(f"watch: expected at least {LEAST} old and {LEAST} new rows to compare, got fewer")
     old = _ready(rows, np.sort(generator.choice(n - newest, min(DRIFT_ROWS, n - newest), replace=False)), spec)
     if fresh is None:
         fresh = _ready(rows, np.arange(n - newest, n, dtype=np.int64), spec)

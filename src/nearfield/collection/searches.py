@@ -24,7 +24,7 @@ from nearfield.core.hits import HitList, HitLists
 from nearfield.core.protocols import F32
 from nearfield.numerics.mmr import mmr
 from nearfield.store.fields import Field
-from nearfield.store.filters import Filter, to_text
+from nearfield.store.filters import Filter, to_text, unknown_paths
 from nearfield.store.snapshot import Snapshot
 
 
@@ -275,11 +275,14 @@ def _vectors_of(scope: Scope, number: int, rows: NDArray[np.int64]) -> list[Any]
 
 
 def _explained(scope: Scope, request: Request, found: int) -> dict[str, Any]:
-    where = None if scope.where is None else to_text(scope.where)
-    return {
-        "version": scope.snapshot.head.version, "rows": len(scope.snapshot), "where": where,
+    told = {
+        "version": scope.snapshot.head.version, "rows": len(scope.snapshot), "where": None,
         "matches": scope.matches, "found": found, "searched": scope.told, "fuse": request.fuse,
     }  # fmt: skip
+    if scope.where is not None:
+        unknown = unknown_paths(scope.where, scope.snapshot.paths)
+        told |= {"where": to_text(scope.where)} | ({"keys that no row has": unknown} if unknown else {})
+    return told
 
 
 __all__ = ["Hit", "Request", "run"]

@@ -95,7 +95,7 @@ def _names(folder: str, most: int = 10_000) -> list[str]:
 def _listing(folder: str, most: int = 6) -> str:
     names = _names(folder)
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return (", ".join(shown(n) for n in names[:most]) or "it is empty") + more
+    return (", ".join(shown(n) for n in names[:most]) or "nothing") + more
 
 
 def _neighbours(name: str) -> str:
@@ -105,7 +105,7 @@ def _neighbours(name: str) -> str:
     close = difflib.get_close_matches(last, _names(folder), n=2, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(shown(os.path.join(folder, c), 200) for c in close) + "?"
-    return f"the folder holds: {_listing(folder)}"
+    return f"the folder holds: {_listing(folder)}" if _names(folder) else "the folder is empty"
 
 
 @contextmanager
