@@ -53,9 +53,10 @@ def checked(batch: RowBatch, start: int) -> RowBatch:
     for name, part in parts.items():
         if part is not None and len(part) != n:
             raise BadInput(f"{name}: expected one for each of {n} rows from row {start} on, got {len(part)}")
-    ids = None if batch.ids is None else check_ids(batch.ids)[0]
-    for what, texts in (("texts", batch.texts), ("ids", ids if ids and isinstance(ids[0], str) else None)):
+    named = bool(batch.ids) and all(isinstance(i, str) for i in batch.ids or [])
+    for what, texts in (("texts", batch.texts), ("ids", batch.ids if named else None)):
         _check_texts(what, texts or [], start)
+    ids = None if batch.ids is None else check_ids(batch.ids)[0]
     meta = None if batch.meta is None else [check_metadata(m, f"row {start + i}") for i, m in enumerate(batch.meta)]
     return RowBatch(ids, None if batch.texts is None else list(batch.texts), meta, dict(batch.vectors))
 
