@@ -54,11 +54,13 @@ def test_the_code_of_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "guide", module)
     if page.parent.name != "how":  # first pages show the job on the reader's own files
         rng = np.random.default_rng(0)
-        x = (rng.normal(size=(400, 260)) / np.sqrt(1 + np.arange(260))).astype(np.float32)
+        x = (rng.normal(size=(400, 384)) / np.sqrt(1 + np.arange(384))).astype(np.float32)
         np.save("corpus.npy", x)
         np.save("q.npy", x[:50])
         if page.name == "README.md":
-            vars(module).update(X=x, Q=x[:50])
+            texts = ["a quarterly invoice" if i % 7 == 0 else f"the note of day {i}" for i in range(400)]
+            meta = [{"user": i % 9, "day": f"2026-11-{1 + i % 28:02}"} for i in range(400)]
+            vars(module).update(X=x, Q=x[:50], q=x[0], ids=[f"n{i}" for i in range(400)], texts=texts, meta=meta)
     for language, text, line in found:
         if language == "python":
             run_python(text, page, line, vars(module))
