@@ -4,15 +4,11 @@
 
 #include <algorithm>
 
-#include "bind.h"
-#include "scan.h"
+#include "bind_work.h"
 
 namespace nearfield {
 namespace {
 
-using Vector = std::optional<In<float, 1>>;
-
-constexpr int64_t kMostRows = 4294967295;  // row numbers are kept in 32 bits while searching
 constexpr int64_t kMostDim = 1 << 20;
 
 
@@ -63,57 +59,11 @@ Format format(int layout, int element, int64_t width, int64_t dim, int64_t nibbl
   return f;
 }
 
-const float* vector_of(const Vector& v, int64_t count, const char* what) {
-  if (!v) return nullptr;
-  expect(int64_t(v->shape(0)) == count, what);
-  return v->data();
-}
-
-Folded folded(const Format& f, int64_t m, const std::optional<In<float, 2>>& weights,
-              const std::optional<In<float, 3>>& nibbles, const std::optional<In<float, 3>>& bytes,
-              const Vector& inside, const Vector& slope, const Vector& outside, const Vector& squares) {
-  Folded out = {};
-  out.queries = m;
-  if (f.layout != kTables) {
-    expect(weights && int64_t(weights->shape(0)) == m && int64_t(weights->shape(1)) == f.dim,
-           "weights: expected [queries, dim]");
-    out.weights = weights->data();
-  } else {
-    if (f.nibble_columns) {
-      expect(nibbles && int64_t(nibbles->shape(0)) == m && int64_t(nibbles->shape(1)) == 2 * f.nibble_columns &&
-                 nibbles->shape(2) == 16,
-             "nibble_tables: expected [queries, 2 * nibble_columns, 16]");
-      out.nibble_tables = nibbles->data();
-    }
-    if (f.byte_columns) {
-      expect(bytes && int64_t(bytes->shape(0)) == m && int64_t(bytes->shape(1)) == f.byte_columns &&
-                 bytes->shape(2) == 256,
-             "byte_tables: expected [queries, byte_columns, 256]");
-      out.byte_tables = bytes->data();
-    }
-  }
-  out.inside = vector_of(inside, m, "inside: expected [queries]");
-  out.slope = vector_of(slope, m, "slope: expected [queries]");
-  out.outside = vector_of(outside, m, "outside: expected [queries]");
-  out.squares = vector_of(squares, m, "squares: expected [queries]");
-  return out;
-}
-
-Work work(int isa, const Format& f, const uint8_t* codes, int64_t n, const Folded& q, int metric,
-          const Vector& terms, int threads) {
-  expect(n >= 0 && n <= kMostRows, "scan: at most 4294967295 rows at once");
-  expect(metric >= kDot && metric <= kL2, "scan: unknown metric");
-  expect(metric != kL2 || terms, "scan: l2 needs terms");
-  return {&isa_at(isa), &f, codes, n, q, metric, vector_of(terms, n, "terms: expected [n]"), nullptr,
-          std::clamp(threads, 1, 1024)};
-}
-
 auto scan_bound(int isa, const Format& f, In<uint8_t, 1> codes, int64_t n, int64_t m,
-                std::optional<In<float, 2>> weights, std::optional<In<float, 3>> nibbles,
-                std::optional<In<float, 3>> bytes, Vector inside, Vector slope, Vector outside, Vector squares,
-                int metric, Vector terms, std::optional<In<uint64_t, 1>> allow, int64_t k, int threads) {
+                nb::tuple q, int metric,
+                Vector terms, std::optional<In<uint64_t, 1>> allow, int64_t k, int threads) {
   expect(m >= 0 && k >= 1, "scan: k is at least 1");
-  Work w = work(isa, f, codes.data(), n, folded(f, m, weights, nibbles, bytes, inside, slope, outside, squares),
+  Work w = work(isa, f, codes.data(), n, folded(f, m, q),
                 metric, terms, threads);
   const int64_t stored = f.layout == kTables ? (n + kBlock - 1) / kBlock * kBlock : n;
   expect(int64_t(codes.shape(0)) == stored * f.width, "codes: the bytes do not match n and width");
@@ -131,11 +81,9 @@ auto scan_bound(int isa, const Format& f, In<uint8_t, 1> codes, int64_t n, int64
 }
 
 auto score_bound(int isa, const Format& f, In<uint8_t, 1> codes, int64_t n, int64_t m,
-                 std::optional<In<float, 2>> weights, std::optional<In<float, 3>> nibbles,
-                 std::optional<In<float, 3>> bytes, Vector inside, Vector slope, Vector outside, Vector squares,
-                 int metric, Vector terms, std::optional<In<int64_t, 1>> rows, int threads) {
+                 nb::tuple q, int metric, Vector terms, std::optional<In<int64_t, 1>> rows, int threads) {
   const Work w = work(isa, f, codes.data(), n,
-                      folded(f, m, weights, nibbles, bytes, inside, slope, outside, squares), metric, terms,
+                      folded(f, m, q), metric, terms,
                       threads);
   expect(int64_t(codes.shape(0)) == n * f.width, "codes: the bytes do not match n and width");
   const int64_t count = rows ? int64_t(rows->shape(0)) : n;
@@ -173,12 +121,8 @@ void bind_scan(nb::module_& m) {
     new (self) Format(format(layout, element, width, dim, nibble_columns, byte_columns, levels, scale, shift));
   });
   using namespace nb::literals;
-  m.def("scan", scan_bound, "isa"_a, "format"_a, "codes"_a, "n"_a, "m"_a, "weights"_a.none(),
-        "nibble_tables"_a.none(), "byte_tables"_a.none(), "inside"_a.none(), "slope"_a.none(),
-        "outside"_a.none(), "squares"_a.none(), "metric"_a, "terms"_a.none(), "allow"_a.none(), "k"_a, "threads"_a);
-  m.def("score_rows", score_bound, "isa"_a, "format"_a, "codes"_a, "n"_a, "m"_a, "weights"_a.none(),
-        "nibble_tables"_a.none(), "byte_tables"_a.none(), "inside"_a.none(), "slope"_a.none(),
-        "outside"_a.none(), "squares"_a.none(), "metric"_a, "terms"_a.none(), "rows"_a.none(), "threads"_a);
+  m.def("scan", scan_bound, "isa"_a, "format"_a, "codes"_a, "n"_a, "m"_a, "coefficients"_a, "metric"_a, "terms"_a.none(), "allow"_a.none(), "k"_a, "threads"_a);
+  m.def("score_rows", score_bound, "isa"_a, "format"_a, "codes"_a, "n"_a, "m"_a, "coefficients"_a, "metric"_a, "terms"_a.none(), "rows"_a.none(), "threads"_a);
   m.def("topk", topk_bound, "scores"_a, "k"_a, "threads"_a);
 }
 

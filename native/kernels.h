@@ -127,6 +127,8 @@ struct Kernels {
   // Lowers best[n] to the squared distances of rows, given as columns[d][n], from one row; n is a multiple of kPanel.
   void (*lower_gaps)(const float* columns, int64_t n, int64_t d, const float* row, float* best);
   void (*hamming)(const uint8_t* q, const uint8_t* codes, int64_t n, int64_t width, int32_t* out);
+  // Products of one row of signed bytes from -127 to 127 with others; stride is a multiple of kPad.
+  void (*byte_dots)(const int8_t* q, const int8_t* const* rows, int64_t count, int64_t stride, int32_t* out);
 };
 
 constexpr int kPanel = 16;  // centroids side by side in a panel: panels[group][d][kPanel]

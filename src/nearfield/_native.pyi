@@ -6,6 +6,8 @@ I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
 Constant = tuple[int, int, float, float]
 
+Coefficients = tuple[F32 | None, ...]
+
 class Format:
     def __init__(
         self,
@@ -27,13 +29,7 @@ def scan(
     codes: U8,
     n: int,
     m: int,
-    weights: F32 | None,
-    nibble_tables: F32 | None,
-    byte_tables: F32 | None,
-    inside: F32 | None,
-    slope: F32 | None,
-    outside: F32 | None,
-    squares: F32 | None,
+    coefficients: Coefficients,
     metric: int,
     terms: F32 | None,
     allow: NDArray[np.uint64] | None,
@@ -46,13 +42,7 @@ def score_rows(
     codes: U8,
     n: int,
     m: int,
-    weights: F32 | None,
-    nibble_tables: F32 | None,
-    byte_tables: F32 | None,
-    inside: F32 | None,
-    slope: F32 | None,
-    outside: F32 | None,
-    squares: F32 | None,
+    coefficients: Coefficients,
     metric: int,
     terms: F32 | None,
     rows: I64 | None,
@@ -63,3 +53,35 @@ def assign(isa: int, x: F32, centroids: F32, threads: int) -> tuple[NDArray[np.i
 def plus_plus(isa: int, x: F32, first: int, draws: NDArray[np.float64]) -> I64: ...
 def part_tables(isa: int, q: F32, codebooks: F32, threads: int) -> F32: ...
 def hamming(isa: int, q: U8, codes: U8, threads: int) -> NDArray[np.int32]: ...
+def walk(
+    isa: int,
+    format: Format,
+    codes: U8,
+    n: int,
+    m: int,
+    coefficients: Coefficients,
+    metric: int,
+    terms: F32 | None,
+    allow: NDArray[np.uint64] | None,
+    links: NDArray[np.uint32],
+    entries: NDArray[np.uint32],
+    k: int,
+    width: int,
+    threads: int,
+) -> tuple[I64, F32, I64]: ...
+def grow(
+    isa: int,
+    bytes: NDArray[np.int8],
+    scale: F32,
+    square: F32,
+    lift: F32,
+    links: NDArray[np.uint32],
+    counts: NDArray[np.int32],
+    entries: NDArray[np.uint32],
+    rows: NDArray[np.uint32],
+    degree: int,
+    width: int,
+    alpha: float,
+    last: bool,
+    threads: int,
+) -> None: ...

@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from nearfield.core import rooms
 from nearfield.core.codecs import Codec
+from nearfield.core.indexes import Index
 from nearfield.core.maps import Map
 from nearfield.core.protocols import F32, I64, U8, Metric
 from nearfield.numerics import kernels
 from nearfield.search.fit import first_scorer, interleaved
 
 TRIES = 5  # single queries timed; the quickest counts, since the machine only ever adds to it
+
+FLAT: Index = rooms.load("indexes", "flat")()  # what the adviser measures codes with
 
 
 def quickest(call: Callable[[int], Any]) -> float:
@@ -29,13 +33,13 @@ def quickest(call: Callable[[int], Any]) -> float:
 
 def scan_seconds(codec: Codec, codes: U8, q: F32, metric: Metric, terms: F32 | None, k: int) -> float:
     """Seconds to scan ``codes`` for one query, as a flat index does."""
-    scorer = first_scorer(codec, metric)
+    scorer = first_scorer(codec, metric, FLAT)
     prepared, fmt = scorer.prepare(q[:TRIES]), scorer.format
     m = len(prepared.queries)
     if fmt is None or prepared.folded is None:
         one = scorer.prepare(q[:1])
         return quickest(lambda i: kernels.topk(scorer.score(one, codes), k, threads=1))
-    stored = kernels.pack(codes, codes.shape[1]) if interleaved(codec) else codes
+    stored = kernels.pack(codes, codes.shape[1]) if interleaved(codec, FLAT) else codes
     folded = prepared.folded
     singles = [type(folded)(**{n: v[i : i + 1] for n, v in vars(folded).items() if v is not None}) for i in range(m)]
     n = len(codes)
@@ -44,7 +48,7 @@ def scan_seconds(codec: Codec, codes: U8, q: F32, metric: Metric, terms: F32 | N
 
 def prepare_seconds(maps: list[Map], codec: Codec, q: F32, metric: Metric) -> float:
     """Seconds to map and fold one query."""
-    scorer = first_scorer(codec, metric)
+    scorer = first_scorer(codec, metric, FLAT)
 
     def one(i: int) -> None:
         mapped = q[i % len(q)][None, :]

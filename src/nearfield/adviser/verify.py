@@ -13,6 +13,7 @@ from nearfield.adviser.memory import give_back
 from nearfield.adviser.quality import Estimate, mean_interval, ndcg_values, recall_values, vote_values
 from nearfield.adviser.sweep import learns_from_queries
 from nearfield.adviser.task import Fold, Task
+from nearfield.adviser.timing import FLAT
 from nearfield.core import arrays
 from nearfield.core.codecs import Codec, row_terms, score_floats
 from nearfield.core.protocols import F32, I64, U8, Batch, Metric, Prepared, Rows
@@ -152,7 +153,7 @@ def _take_up(
     fitted: Fitted, chunk: Chunk, q: F32, mapped: F32, best: list[Best], count: int, start: int, keep: int
 ) -> None:
     """Scan one chunk for one block of queries, score what is found with each finer codec, keep the best."""
-    index = fitted.plan.index.fresh().build(chunk.rows, rng=np.random.default_rng(0))
+    index = FLAT.fresh().attach(chunk.rows, {})
     hits = index.search(_prepared(fitted, fitted.codec, mapped, first=True), count)
     if not fitted.rescore_codecs:
         best[0].add(hits.rows + start, hits.scores, hits.scores, keep)
@@ -181,7 +182,7 @@ def _finish(plan: Plan, best: list[Best], k: int, own: I64) -> I64:
 
 def _prepared(fitted: Fitted, codec: Codec, q: F32, *, first: bool) -> Prepared:
     metric = fitted.scoring(codec, first=first)
-    return (first_scorer(codec, metric) if first else codec.scorer(metric)).prepare(q)
+    return (first_scorer(codec, metric, FLAT) if first else codec.scorer(metric)).prepare(q)
 
 
 @dataclass
@@ -218,11 +219,11 @@ def _chunks(task: Task, fitted: Fitted) -> Iterator[Chunk]:
 
 def _chunk(fitted: Fitted, held: list[list[U8]]) -> Chunk:
     codec = fitted.codec
-    scorer = first_scorer(codec, fitted.scoring(codec, first=True))
+    scorer = first_scorer(codec, fitted.scoring(codec, first=True), FLAT)
     parts = [scorer.terms(block[0]) for block in held]
     terms = None if parts[0] is None else np.concatenate([p for p in parts if p is not None])
     codes, *finer = (np.concatenate(column) for column in zip(*held))
-    packed = interleaved(codec)
+    packed = interleaved(codec, FLAT)
     stored = kernels.pack(codes, codes.shape[1]) if packed else codes
     return Chunk(Rows(stored, scorer, codec.decode, len(codes), terms, packed), finer)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,19 +11,35 @@ from numpy.typing import NDArray
 from nearfield.core.errors import BadInput
 from nearfield.core.hits import Hits
 from nearfield.core.method import Method
-from nearfield.core.protocols import Kind, Layout, Prepared, Rows
+from nearfield.core.protocols import Kind, Layout, Prepared, Progress, Rows, Vectors
+
+Columns: TypeAlias = dict[str, NDArray[Any]]
+Shapes: TypeAlias = dict[str, tuple[str, tuple[int, ...]]]  # name -> type, shape
 
 
 @dataclass
 class Index(Method):
-    """Finds the best rows for a query; ``budget`` is its only effort knob."""
+    """Finds the best rows for a query; ``budget`` is its only effort knob.
+
+    ``build`` learns from vectors and returns columns, which are kept beside the codes; ``attach`` takes up codes and
+    columns, freshly made or mapped from a file, and makes the index ready to search.
+    """
 
     takes: ClassVar[Kind] = "dense"
     layouts: ClassVar[frozenset[Layout]] = frozenset(Layout)
+    interleaves: ClassVar[bool] = False  # whether table layouts lie in blocks of 32 rows, for scans
 
-    def build(self, rows: Rows, *, rng: np.random.Generator) -> Self:
-        """Build over encoded rows."""
-        raise TypeError(f"{type(self).__name__} must define build")
+    def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
+        """Learn from the vectors; the columns that ``attach`` needs, each named and shaped as ``shapes`` says."""
+        return {}
+
+    def shapes(self, n: int) -> Shapes:
+        """The columns that ``build`` gives for ``n`` rows: type and shape of each."""
+        return {}
+
+    def attach(self, rows: Rows, columns: Columns) -> Self:
+        """Take up codes and the columns of ``build``."""
+        raise TypeError(f"{type(self).__name__} must define attach")
 
     def search(self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None) -> Hits:
         """The ``k`` best rows for each query among those that ``allow`` admits; always ``min(k, matches)``."""

@@ -99,6 +99,10 @@ class Folded:
     outside: F32 | None = None
     squares: F32 | None = None
 
+    def only(self, which: I64 | slice) -> Folded:
+        """Some of the queries."""
+        return Folded(**{k: v[which] for k, v in vars(self).items() if v is not None})
+
 
 @dataclass
 class Prepared:
@@ -111,6 +115,11 @@ class Prepared:
     @property
     def m(self) -> int:
         return int(self.queries.shape[0])
+
+    def only(self, which: I64) -> Prepared:
+        """Some of the queries."""
+        folded = None if self.folded is None else self.folded.only(which)
+        return Prepared(self.queries[which], self.metric, folded)
 
 
 @runtime_checkable
@@ -138,9 +147,22 @@ class Scorer(Protocol):
     def score(self, p: Prepared, codes: U8) -> F32: ...
 
 
+class Vectors(Protocol):
+    """The rows that an index is built of, as the Maps gave them: float32 blocks, as often as they are asked for.
+
+    ``metric`` is ``dot`` (rows of unit length under cosine) or ``l2``.
+    """
+
+    @property
+    def n(self) -> int: ...
+    @property
+    def metric(self) -> Metric: ...
+    def blocks(self) -> Iterator[F32]: ...
+
+
 @dataclass
 class Rows:
-    """What an index is built over: codes, their scorer, and how to read the vectors themselves.
+    """What an index searches: codes, their scorer, and how to decode them.
 
     ``codes`` are ``[n, width]``, or blocks ``[ceil(n / 32), width, 32]`` where ``interleaved``; ``terms``
     is the per-row term of l2 and cosine.

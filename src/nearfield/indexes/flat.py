@@ -10,14 +10,14 @@ status: proven
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.arrays import block_rows
 from nearfield.core.hits import Hits
-from nearfield.core.indexes import Index, check_search
+from nearfield.core.indexes import Columns, Index, check_search
 from nearfield.core.protocols import F32, I64, Prepared, Rows
 from nearfield.numerics import kernels
 
@@ -26,7 +26,9 @@ from nearfield.numerics import kernels
 class Flat(Index):
     """Scores every row; ignores ``budget``. Results are exact for the codes it holds."""
 
-    def build(self, rows: Rows, *, rng: np.random.Generator) -> Self:
+    interleaves: ClassVar[bool] = True
+
+    def attach(self, rows: Rows, columns: Columns) -> Self:
         """Keep a reference to the codes; nothing is computed and nothing copied."""
         self.rows = rows
         return self

@@ -61,6 +61,26 @@ def _isa() -> int:
     return _resolve(os.environ.get("NEARFIELD_ISA", ""))
 
 
+def native() -> Any:
+    """The compiled module, or None where it is not installed."""
+    return _native
+
+
+def which_isa() -> int:
+    """The number of the instruction set for what has no NumPy twin: the one in use, or the plainest."""
+    return max(_isa(), 0)
+
+
+def handed_over(
+    fmt: RowFormat, folded: Folded, metric: Metric, terms: F32 | None, allow: Allow | None, n: int
+) -> tuple[Any, ...]:
+    """Format, how many queries, their coefficients, metric, terms and bitmap, checked, as native code takes them."""
+    q, m = _queries(fmt, folded)
+    terms = _metric(metric, terms, n)
+    bits = None if allow is None else _bitmap(allow, n)
+    return _native_format(fmt), m, _coefficients(q), _METRICS[metric], terms, bits
+
+
 @lru_cache(maxsize=1)
 def _cores() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
@@ -181,6 +201,10 @@ def _queries(fmt: RowFormat, folded: Folded) -> tuple[Folded, int]:
     return out, m
 
 
+def _coefficients(q: Folded) -> tuple[F32 | None, ...]:
+    return q.weights, q.nibble_tables, q.byte_tables, q.inside, q.slope, q.outside, q.squares
+
+
 def _of_queries(v: F32 | None, what: str, m: int) -> F32 | None:
     return None if v is None else _f32(v, what, (m,))
 
@@ -263,9 +287,8 @@ def scan(
         return reference.scan(fmt, codes, q, metric, k, n, terms, None if allow is None else _mask(allow, n), m)
     bits = None if allow is None else _bitmap(allow, n)
     workers = _workers(threads, codes.size * m)
-    coefficients = (q.weights, q.nibble_tables, q.byte_tables, q.inside, q.slope, q.outside, q.squares)
     flat = codes.reshape(-1)
-    return _native.scan(which, native, flat, n, m, *coefficients, _METRICS[metric], terms, bits, k, workers)
+    return _native.scan(which, native, flat, n, m, _coefficients(q), _METRICS[metric], terms, bits, k, workers)
 
 
 def scan_floats(q: F32, x: F32, metric: Metric, k: int, *, terms: F32 | None = None) -> tuple[I64, F32]:
@@ -310,9 +333,8 @@ def score_rows(
         return reference.score_rows(fmt, codes, q, metric, rows, terms, m)
     count = n if rows is None else len(rows)
     workers = _workers(threads, count * fmt.width * m)
-    coefficients = (q.weights, q.nibble_tables, q.byte_tables, q.inside, q.slope, q.outside, q.squares)
     flat = codes.reshape(-1)
-    return _native.score_rows(which, native, flat, n, m, *coefficients, _METRICS[metric], terms, rows, workers)
+    return _native.score_rows(which, native, flat, n, m, _coefficients(q), _METRICS[metric], terms, rows, workers)
 
 
 def pack(codes: U8, width: int) -> U8:
@@ -426,12 +448,10 @@ def dots(q: F32, x: F32, *, threads: int | None = None) -> F32:
     which, (n, d) = _isa(), x.shape
     if which < 0 or d == 0:
         return reference.dots(q, x)
-    weights, others = _finite(q, "weights"), (None,) * 6
+    coefficients = (_finite(q, "weights"), *(None,) * 6)
     workers = _workers(threads, x.nbytes * len(q))
     flat = x.reshape(-1).view(np.uint8)
-    return _native.score_rows(
-        which, _floats(d), flat, n, len(q), weights, *others, _METRICS["dot"], None, None, workers
-    )
+    return _native.score_rows(which, _floats(d), flat, n, len(q), coefficients, _METRICS["dot"], None, None, workers)
 
 
 @lru_cache(maxsize=256)

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from nearfield.core import arrays
 from nearfield.core.errors import BadInput, Corrupt, NearfieldError
-from nearfield.core.protocols import I64, Batch, Metric
+from nearfield.core.protocols import F32, I64, Batch, Metric
 from nearfield.numerics import kernels
 from nearfield.search.file import add_state, restore_state
 from nearfield.search.fit import (
     Fitted,
+    MappedRows,
+    build_index,
     coded_columns,
     column_shapes,
     encode_columns,
@@ -98,14 +100,36 @@ def gather_codes(path: str | os.PathLike[str], sources: Sequence[tuple[Packed, I
     with SegmentWriter(path, CODES) as out:
         for name, codec, first in coded_columns(fitted):
             dtype, shape = shapes[name]
-            blocks = first and interleaved(fitted.codec)
+            blocks = first and interleaved(fitted.codec, fitted.plan.index)
             out.begin(name, dtype, shape)
             for rows in _joined(_rows_of(sources, name, first), 32 if blocks else 1):
                 out.append(name, kernels.pack(rows, codec.bytes_per_row) if blocks else rows)
             terms = f"{name}.terms"
             if terms in shapes:
                 out.add(terms, np.concatenate([packed.columns[terms][at] for packed, at in sources]))
+        build_index(fitted, _Decoded(fitted, sources), out)
         _finish(out, fitted)
+
+
+@dataclass
+class _Decoded:
+    """Gathered rows as their codes give them back: what an index is built of where the vectors are gone."""
+
+    fitted: Fitted
+    sources: Sequence[tuple[Packed, I64]]
+
+    @property
+    def n(self) -> int:
+        return self.fitted.n
+
+    @property
+    def metric(self) -> Metric:
+        return MappedRows(self.fitted, arrays.ArraySource(np.zeros((0, self.fitted.d), np.float32))).metric
+
+    def blocks(self) -> Iterator[F32]:
+        for packed, at in self.sources:
+            for start in range(0, len(at), 1 << 14):
+                yield packed.fitted.codec.decode(packed.codes(at[start : start + (1 << 14)]))
 
 
 def _zeros(sources: Sequence[tuple[Packed, I64]]) -> I64:

@@ -83,7 +83,9 @@ def _open(segment: Segment) -> Packed:
     fitted = restore_state(segment)
     names = [c for c in segment.names() if not c.startswith("state.")]
     columns = {name: segment.column(name, verify=False) for name in names}
-    if interleaved(fitted.codec) and columns["codes"].ndim == 2:  # so nibbles of levels were first written
+    if (
+        interleaved(fitted.codec, fitted.plan.index) and columns["codes"].ndim == 2
+    ):  # so nibbles of levels were first written
         columns["codes"] = kernels.pack(segment.column("codes"), fitted.codec.bytes_per_row)
     check_columns(fitted, columns)
     rehearse(fitted)
@@ -119,6 +121,7 @@ def add_state(writer: SegmentWriter, fitted: Fitted) -> dict[str, Any]:
         "encoder": fitted.encoder,
         "space": fitted.space,
         "state": scalars,
+        "seed": fitted.seed,
     }
 
 
@@ -130,6 +133,7 @@ def restore_state(segment: Segment) -> Fitted:
     fitted = Fitted(
         plan, meta["metric"], n, d, plan.maps, plan.codec_for(meta["metric"]), [r.make_codec() for r in plan.rescores],
         encoder=meta.get("encoder"), space=meta.get("space") or {},
+        seed=int(meta.get("seed", 0)),
     )  # fmt: skip
     for label, method in _methods(fitted):
         scalars = meta["state"].get(label)

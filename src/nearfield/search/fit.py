@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from nearfield.core import arrays
 from nearfield.core.codecs import Codec, CodecScorer, in_blocks
-from nearfield.core.errors import BadInput, Unsupported
+from nearfield.core.errors import BadInput, BadPlan, Unsupported
+from nearfield.core.indexes import Index
 from nearfield.core.maps import Map
-from nearfield.core.protocols import F32, METRICS, TABLE_LAYOUTS, U8, Batch, Metric, Progress
+from nearfield.core.protocols import F32, METRICS, TABLE_LAYOUTS, U8, Batch, Layout, Metric, Progress, Vectors
 from nearfield.numerics import kernels
 from nearfield.search.columns import MemorySink, Sink, text_columns
 from nearfield.search.encoding import as_encoder, encode_texts, encoder_of
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FIT_ROWS = 65_536
 FIT_BYTES = 256 << 20
+INDEX = "index."  # before the names of an index's columns
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Fitted:
     encoder: str | None = None
     space: dict[str, Any] = field(default_factory=dict)
     origin: F32 | None = None
+    seed: int = 0  # of what the index draws
 
     @property
     def as_given(self) -> bool:
@@ -185,9 +188,10 @@ def fit_steps(
         raise BadInput("vectors: expected at least one row, got none")
     generator = arrays.as_generator(rng)
     streams = generator.spawn(3 + len(plan.maps) + len(plan.rescores))
+    seed = int(streams[2].integers(1 << 32))
     if metric == "hamming":
         d *= 8
-    fitted = Fitted(plan, metric, n, d, [m.fresh() for m in plan.maps], plan.codec_for(metric), [])
+    fitted = Fitted(plan, metric, n, d, [m.fresh() for m in plan.maps], plan.codec_for(metric), [], seed=seed)
     size = max(1, min(FIT_ROWS, FIT_BYTES // (4 * d)))
     rows = arrays.sample_rows(n, size, streams[0])
     given = batch.take(rows)
@@ -195,7 +199,7 @@ def fit_steps(
     as_given = not plan.maps and fitted.codec.takes(batch.dtype)
     if as_given and not plan.rescores:
         fitted.codec.fit(given, rng=streams[1])
-        _refuse(fitted.codec, fitted.scoring(fitted.codec, first=True))
+        _refuse(fitted.codec, fitted.scoring(fitted.codec, first=True), plan.index)
         return fitted
     x = _ready_sample(given, metric, on_zero)
     if not as_given:
@@ -211,7 +215,7 @@ def fit_steps(
         mapped = map_.transform(mapped)
         mapped_queries = map_.transform_queries(mapped_queries) if mapped_queries is not None else None
     fitted.codec.fit(given if as_given else mapped, mapped_queries, rng=streams[1])
-    _refuse(fitted.codec, fitted.scoring(fitted.codec, first=True))
+    _refuse(fitted.codec, fitted.scoring(fitted.codec, first=True), plan.index)
     for step, stream in zip(plan.rescores, streams[3 + len(plan.maps) :]):
         codec = step.make_codec()
         of_input = step.of == "input"
@@ -221,11 +225,17 @@ def fit_steps(
     return fitted
 
 
-def _refuse(codec: Codec, metric: Metric) -> None:
-    """A codec that cannot score under the metric is refused before anything is encoded."""
+def _refuse(codec: Codec, metric: Metric, index: Index | None = None) -> None:
+    """A codec that cannot score under the metric, or that the index cannot search, is refused before encoding."""
     if metric not in codec.metrics:
         known = ", ".join(sorted(codec.metrics))
         raise Unsupported(f"{codec.name()}: scores under {known} only, got metric {metric!r}")
+    fmt = codec.row_format()
+    if index is None or index.layouts == frozenset(Layout) or (fmt is not None and fmt.layout in index.layouts):
+        return
+    known = ", ".join(sorted(index.layouts))
+    has = "no layout" if fmt is None else f"the layout {fmt.layout}"
+    raise BadPlan(f"{index.name()}: searches codes of the layouts {known}; {codec} has {has}")
 
 
 def _ready_sample(given: NDArray[Any], metric: Metric, on_zero: str) -> F32:
@@ -248,16 +258,40 @@ def mapped_blocks(batch: Batch, maps: list[Map], metric: Metric, on_zero: str) -
         yield x
 
 
-def interleaved(codec: Codec) -> bool:
+def interleaved(codec: Codec, index: Index) -> bool:
     """Whether the main codes are kept in blocks of 32 interleaved rows."""
     fmt = codec.row_format()
-    return fmt is not None and in_blocks(fmt).layout in TABLE_LAYOUTS
+    return index.interleaves and fmt is not None and in_blocks(fmt).layout in TABLE_LAYOUTS
 
 
-def first_scorer(codec: Codec, metric: Metric) -> CodecScorer:
+def first_scorer(codec: Codec, metric: Metric, index: Index) -> CodecScorer:
     """How the main codes are scored, as they are kept."""
     scorer = codec.scorer(metric)
-    return replace(scorer, blocks=True) if interleaved(codec) else scorer
+    return replace(scorer, blocks=True) if interleaved(codec, index) else scorer
+
+
+@dataclass
+class MappedRows:
+    """The rows that an index is built of: checked, and as the Maps gave them."""
+
+    fitted: Fitted
+    batch: Batch
+    on_zero: str = "raise"
+
+    @property
+    def n(self) -> int:
+        """How many rows."""
+        return self.fitted.n
+
+    @property
+    def metric(self) -> Metric:
+        """How near they are: by dot product, or l2."""
+        metric = self.fitted.metric
+        return "l2" if metric in ("l2", "hamming") or any(m.euclidean for m in self.fitted.maps) else "dot"
+
+    def blocks(self) -> Iterator[F32]:
+        """Blocks of rows in their order."""
+        return mapped_blocks(self.batch, self.fitted.maps, self.fitted.metric, self.on_zero)
 
 
 def coded_columns(fitted: Fitted) -> list[tuple[str, Codec, bool]]:
@@ -270,10 +304,11 @@ def column_shapes(fitted: Fitted) -> dict[str, tuple[str, tuple[int, ...]]]:
     out: dict[str, tuple[str, tuple[int, ...]]] = {}
     for name, codec, first in coded_columns(fitted):
         n, width = fitted.n, codec.bytes_per_row
-        out[name] = ("|u1", (-(-n // 32), width, 32) if first and interleaved(codec) else (n, width))
+        blocks = first and interleaved(codec, fitted.plan.index)
+        out[name] = ("|u1", (-(-n // 32), width, 32) if blocks else (n, width))
         if fitted.scoring(codec, first=first) in ("l2", "cosine"):
             out[f"{name}.terms"] = ("<f4", (n,))
-    return out
+    return out | {INDEX + name: kind for name, kind in fitted.plan.index.shapes(fitted.n).items()}
 
 
 def encode_columns(
@@ -281,9 +316,10 @@ def encode_columns(
 ) -> None:
     """Encode every row into the sink's columns: ``codes``, ``rescore<i>`` and what the metric needs beside."""
     n = fitted.n
-    codecs, packed = coded_columns(fitted), interleaved(fitted.codec)
+    codecs, packed = coded_columns(fitted), interleaved(fitted.codec, fitted.plan.index)
     for name, (dtype, shape) in column_shapes(fitted).items():
-        sink.begin(name, dtype, shape)
+        if not name.startswith(INDEX):
+            sink.begin(name, dtype, shape)
     zeros: list[NDArray[np.int64]] = []
     start = 0
     for block in batch.blocks(arrays.block_rows(fitted.d)):
@@ -308,6 +344,16 @@ def encode_columns(
     if start != n:
         raise BadInput(f"vectors: announced {n} rows, gave {start}")
     fitted.zero_rows = np.concatenate(zeros) if zeros else np.zeros(0, np.int64)
+    build_index(fitted, MappedRows(fitted, batch, on_zero), sink, progress=progress)
+
+
+def build_index(fitted: Fitted, x: Vectors, sink: Sink, *, progress: Progress | None = None) -> None:
+    """Build the index of the rows, and give its columns to the sink."""
+    index = fitted.plan.index.fresh()
+    made = index.build(x, rng=np.random.default_rng(fitted.seed), progress=progress)
+    for name, (dtype, shape) in index.shapes(fitted.n).items():
+        sink.begin(INDEX + name, dtype, shape)
+        sink.append(INDEX + name, made[name])
 
 
 def _append_terms(sink: Sink, name: str, codec: Codec, codes: U8, metric: Metric) -> None:

@@ -17,7 +17,7 @@ from nearfield.core.protocols import F32, I64, U8, Metric, Rows
 from nearfield.numerics import kernels
 from nearfield.search.columns import Texts
 from nearfield.search.encoding import SAFE, as_encoder, encode_texts
-from nearfield.search.fit import Fitted, first_scorer, interleaved, mapped_blocks
+from nearfield.search.fit import INDEX, Fitted, first_scorer, interleaved, mapped_blocks
 from nearfield.search.queries import as_queries
 from nearfield.search.rescore import rescore
 
@@ -42,11 +42,15 @@ class Packed:
         self._encoder: Any = None
         self._strings: dict[str, Texts] = {}
         codec = fitted.codec
-        scorer = first_scorer(codec, fitted.scoring(codec, first=True))
-        rows = Rows(columns["codes"], scorer, codec.decode, fitted.n, columns.get("codes.terms"), interleaved(codec))
+        index = fitted.plan.index.fresh()
+        scorer = first_scorer(codec, fitted.scoring(codec, first=True), index)
+        packed = interleaved(codec, index)
+        rows = Rows(columns["codes"], scorer, codec.decode, fitted.n, columns.get("codes.terms"), packed)
         self._scorer = scorer
         self._rescorers = [c.scorer(fitted.scoring(c, first=False)) for c in fitted.rescore_codecs]
-        self.index = fitted.plan.index.fresh().build(rows, rng=np.random.default_rng(0))
+        own = {name.removeprefix(INDEX): c for name, c in columns.items() if name.startswith(INDEX)}
+        self.index = index.attach(rows, own)
+        self._searched = ("codes", "codes.terms", *(INDEX + name for name in own))
 
     # -- what it is --------------------------------------------------------------------------------
 
@@ -158,7 +162,7 @@ class Packed:
         q = as_queries(vectors, self.metric, self.dim, on_zero)
         if self.fitted.origin is not None:
             q = q - self.fitted.origin
-        self._verify("codes", "codes.terms")
+        self._verify(*self._searched)
         zeros = self.fitted.zero_rows
         admit = self._without(allow, zeros)
         found = [self._search_block(q[i : i + QUERY_BLOCK], k, budget, admit) for i in range(0, len(q), QUERY_BLOCK)]
@@ -249,7 +253,7 @@ class Packed:
         self._verify("codes")
         stored = self.columns["codes"]
         rows = None if rows is None else self._numbers(rows)
-        if interleaved(self.fitted.codec):
+        if interleaved(self.fitted.codec, self.plan.index):
             if rows is None:
                 return kernels.unpack(stored, len(self))
             return np.ascontiguousarray(stored[rows // 32, :, rows % 32])

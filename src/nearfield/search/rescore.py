@@ -17,7 +17,7 @@ from nearfield.core.codecs import Codec
 from nearfield.core.errors import BadPlan
 from nearfield.core.method import Method
 from nearfield.core.params import OneOf, Range
-from nearfield.core.protocols import F32, I64, Folded, Prepared, Scorer
+from nearfield.core.protocols import F32, I64, Prepared, Scorer
 from nearfield.numerics import kernels
 
 
@@ -58,11 +58,8 @@ def rescore(q: Prepared, scorer: Scorer, codes: Any, terms: F32 | None, rows: I6
 
 def _one(q: Prepared, i: int, scorer: Scorer, codes: Any, terms: F32 | None, rows: I64) -> F32:
     if scorer.format is not None and q.folded is not None:
-        return np.asarray(kernels.score_rows(scorer.format, codes, one_folded(q.folded, i), q.metric, rows, terms)[0])
+        return np.asarray(
+            kernels.score_rows(scorer.format, codes, q.folded.only(slice(i, i + 1)), q.metric, rows, terms)[0]
+        )
     single = Prepared(q.queries[i : i + 1], q.metric)
     return np.asarray(scorer.score(single, np.ascontiguousarray(codes[rows]))[0])
-
-
-def one_folded(folded: Folded, i: int) -> Folded:
-    """The i-th of several folded queries."""
-    return Folded(**{k: v[i : i + 1] for k, v in vars(folded).items() if v is not None})

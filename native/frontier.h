@@ -1,0 +1,99 @@
+// The best rows that a walk has met, in order, and which of them it has been at.
+#pragma once
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <vector>
+
+#include "topk.h"
+
+namespace nearfield {
+
+// At most `width` rows, best first, ties to the smaller number. A row is one integer that orders like
+// (score, -row); its lowest bit says that the walk has been there, which moves it past no other row.
+class Frontier {
+ public:
+  explicit Frontier(int64_t width) : width_(size_t(width)), keys_(size_t(width) + 1) {}
+
+  void clear() { size_ = 0, next_ = 0; }
+  int64_t size() const { return int64_t(size_); }
+  bool full() const { return size_ == width_; }
+  int64_t row(int64_t i) const { return row_of(keys_[size_t(i)]); }
+  float score(int64_t i) const { return key_score(keys_[size_t(i)]); }
+  float worst() const { return full() ? key_score(keys_[size_ - 1]) : -std::numeric_limits<float>::infinity(); }
+
+  // False where the row is too far, there already, or NaN.
+  bool insert(float score, int64_t row) {
+    const uint64_t key = key_of(score, row);
+    if (score != score || (size_ == width_ && key <= keys_[size_ - 1])) return false;
+    const size_t at = place(key);
+    if (at > 0 && (keys_[at - 1] | 1) == (key | 1)) return false;
+    const size_t last = size_ == width_ ? size_ - 1 : size_;
+    std::copy_backward(keys_.begin() + long(at), keys_.begin() + long(last), keys_.begin() + long(last) + 1);
+    keys_[at] = key;
+    size_ = last + 1;
+    next_ = std::min(next_, at);
+    return true;
+  }
+
+  // The best row where the walk has not been, marked as visited; -1 where there is none.
+  int64_t visit() {
+    while (next_ < size_ && (keys_[next_] & 1)) next_++;
+    if (next_ == size_) return -1;
+    keys_[next_] |= 1;
+    return row_of(keys_[next_++]);
+  }
+
+  // The row that would be visited after that, as things stand; -1 where there is none.
+  int64_t upcoming() const {
+    for (size_t i = next_; i < size_; i++)
+      if (!(keys_[i] & 1)) return row_of(keys_[i]);
+    return -1;
+  }
+
+ private:
+  static uint64_t key_of(float score, int64_t row) {
+    return (rank_key(score, 0) & 0xffffffff00000000ull) | uint64_t(~uint32_t(row) & 0x7fffffffu) << 1;
+  }
+  static int64_t row_of(uint64_t key) { return int64_t(~uint32_t(key >> 1) & 0x7fffffffu); }
+
+  // How many keys are greater, or the same row visited.
+  size_t place(uint64_t key) const {
+    size_t low = 0, high = size_;
+    while (low < high) {
+      const size_t middle = (low + high) / 2;
+      if (keys_[middle] > key)
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    if (low < size_ && keys_[low] == key) low++;
+    return low;
+  }
+
+  size_t width_, size_ = 0, next_ = 0;
+  std::vector<uint64_t> keys_;
+};
+
+// Which rows a walk has met: a small table that forgets, but never claims what was not. What it forgets is scored again.
+class Seen {
+ public:
+  explicit Seen(int64_t rows) : table_(std::bit_ceil(size_t(std::clamp<int64_t>(rows, 256, 1 << 20)))) {
+    shift_ = 32 - std::countr_zero(table_.size());
+  }
+  void clear() { std::fill(table_.begin(), table_.end(), kNobody); }
+  // Whether the row is new.
+  bool add(uint32_t row) {
+    uint32_t& slot = table_[size_t(row * 2654435761u >> shift_)];
+    const bool fresh = slot != row;
+    slot = row;
+    return fresh;
+  }
+
+ private:
+  static constexpr uint32_t kNobody = 0xffffffffu;
+  int shift_;
+  std::vector<uint32_t> table_;
+};
+
+}  // namespace nearfield

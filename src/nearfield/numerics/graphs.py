@@ -1,0 +1,203 @@
+"""Graphs of near rows: built from bytes in batches, walked natively over the codes.
+
+Rows enter in a drawn order, in batches that at most double the graph. Within a batch each row is linked to what
+a walk of the graph before the batch met, so that the graph depends on the order alone, not on threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.core.errors import Unsupported
+from nearfield.core.protocols import F32, I64, U8, Element, Folded, Layout, Metric, RowFormat
+from nearfield.numerics import kernels
+
+U32 = NDArray[np.uint32]
+NO_LINK = np.uint32(0xFFFFFFFF)  # stands behind the last link of a row
+LAYOUTS = frozenset({Layout.F32, Layout.F16, Layout.AFFINE8, Layout.AFFINE4})
+_BATCH_SHARE, _BATCH = 0.02, 1024  # a batch is at most this share of the rows, or so many where they are few
+_PAD = 32
+_PROBES = 256
+
+
+@dataclass
+class Graph:
+    """Links ``[n, degree]``, ``NO_LINK`` behind the last; ``entries`` where walks begin.
+
+    ``effort`` ``[2, e]``: widths of the frontier, and how many rows a walk of that width scores on the average.
+    """
+
+    links: U32
+    entries: U32
+    effort: F32
+
+    def width(self, budget: int) -> int:
+        """The width of the frontier with which walks score about so many rows."""
+        widths, scored = self.effort.astype(np.float64)
+        if budget <= scored[-1]:
+            return max(1, int(np.interp(budget, scored, widths)))
+        slope = (widths[-1] - widths[-2]) / max(scored[-1] - scored[-2], 1)
+        return int(widths[-1] + slope * (budget - scored[-1]))
+
+
+@dataclass
+class ByteRows:
+    """Rows as signed bytes, each with its scale; what a graph is built from, a quarter of float32."""
+
+    values: NDArray[np.int8]  # [n, d padded to 32]
+    scale: F32
+    square: F32
+    lift: F32
+    dim: int
+
+    @classmethod
+    def of(cls, blocks: Iterator[F32], n: int, metric: Metric) -> ByteRows:
+        """Round float32 blocks; under dot, rows are lifted to the length of the longest."""
+        made: ByteRows | None = None
+        at = 0
+        for block in blocks:
+            if made is None:
+                d = block.shape[1]
+                values = np.zeros((n, -(-d // _PAD) * _PAD), np.int8)
+                made = cls(values, np.zeros(n, np.float32), np.zeros(n, np.float32), np.zeros(n, np.float32), d)
+            made._take(at, block)
+            at += len(block)
+        if made is None or at != n:
+            raise ValueError(f"blocks: announced {n} rows, gave {at}")
+        if metric == "dot":
+            most = np.float32(made.square.max())
+            made.lift = np.sqrt(np.maximum(most - made.square, 0), dtype=np.float32)
+            made.square = np.full(n, most, np.float32)
+        return made
+
+    def _take(self, at: int, block: F32) -> None:
+        rows = slice(at, at + len(block))
+        largest = np.abs(block).max(axis=1, initial=0)
+        scale = np.asarray(np.where(largest > 0, largest / 127, 1), np.float32)
+        values = np.rint(block / scale[:, None])
+        self.values[rows, : self.dim] = values
+        self.scale[rows] = scale
+        self.square[rows] = scale.astype(np.float64) ** 2 * np.einsum("ij,ij->i", values, values, dtype=np.float64)
+
+    @property
+    def format(self) -> RowFormat:
+        """How kernels read them; the scale stands beside them, where cosine has its term."""
+        element: Element = "i8"
+        return RowFormat(Layout.AFFINE8, self.values.shape[1], self.dim, element)
+
+
+def build(
+    rows: ByteRows,
+    *,
+    degree: int,
+    width: int,
+    alpha: float,
+    rng: np.random.Generator,
+    progress: Callable[[int, int], None] | None = None,
+    threads: int | None = None,
+) -> Graph:
+    """Link every row to at most ``degree`` others.
+
+    ``width`` is the frontier's while building, ``alpha`` how much nearer another link must lead for one to be
+    dropped. ``progress`` is called with rows linked and rows in all; what it raises ends the building.
+    """
+    native = kernels.native()
+    if native is None:
+        raise Unsupported("graphs are built by native code, which is not installed here; use the index flat()")
+    n = len(rows.values)
+    entries = np.array([_middle(rows)], np.uint32)
+    order = rng.permutation(n).astype(np.uint32)
+    order = np.concatenate([entries, order[order != entries[0]]])
+    room = degree + max(1, degree // 2)
+    links, counts = np.full((n, room), NO_LINK, np.uint32), np.zeros(n, np.int32)
+    most = max(_BATCH, int(_BATCH_SHARE * n))
+    for at, some in _batches(n, most):
+        native.grow(
+            kernels.which_isa(), rows.values, rows.scale, rows.square, rows.lift, links, counts, entries,
+            order[at : at + some], degree, width, alpha, at + some == n, kernels.thread_count(threads),
+        )  # fmt: skip
+        if progress:
+            progress(at + some, n)
+    links[np.arange(room) >= counts[:, None]] = NO_LINK
+    graph = Graph(np.ascontiguousarray(links[:, :degree]), entries, np.zeros((2, 2), np.float32))
+    graph.effort = _effort(graph, rows, rng)
+    return graph
+
+
+def _batches(n: int, most: int) -> Iterator[tuple[int, int]]:
+    at = 1
+    if n == 1:
+        yield 0, 1
+    while at < n:
+        some = min(max(1, at // 2), most, n - at)
+        yield at, some
+        at += some
+
+
+def _middle(rows: ByteRows) -> int:
+    """The row nearest to the mean of all."""
+    n, step = len(rows.values), 1 << 16
+    mean = np.zeros(rows.dim)
+    for i in range(0, n, step):
+        mean += rows.scale[i : i + step].astype(np.float64) @ rows.values[i : i + step, : rows.dim]
+    mean /= n
+    best, found = -np.inf, 0
+    for i in range(0, n, step):
+        inner = rows.scale[i : i + step] * (rows.values[i : i + step, : rows.dim] @ mean)
+        nearness = 2 * inner - rows.square[i : i + step] + rows.lift[i : i + step] ** 2
+        at = int(np.argmax(nearness))
+        if nearness[at] > best:
+            best, found = float(nearness[at]), i + at
+    return found
+
+
+def _effort(graph: Graph, rows: ByteRows, rng: np.random.Generator) -> F32:
+    """Walk to some rows at several widths, and count what is scored."""
+    n = len(rows.values)
+    probes = np.sort(rng.choice(n, size=min(n, _PROBES), replace=False))
+    q = rows.values[probes, : rows.dim] * rows.scale[probes, None]
+    found = []
+    for width in (8, 32, 128, 512):
+        *_, scored = walk(
+            graph, rows.format, rows.values.view(np.uint8), Folded(weights=q), "cosine", 1, width, terms=rows.scale
+        )
+        found.append((width, float(scored.mean())))
+    table = np.array(found, np.float32).T
+    table[1] = np.maximum.accumulate(table[1] + np.arange(len(found), dtype=np.float32))  # ascending, for interpolation
+    return table
+
+
+def walk(
+    graph: Graph,
+    fmt: RowFormat,
+    codes: U8,
+    folded: Folded,
+    metric: Metric,
+    k: int,
+    width: int,
+    *,
+    terms: F32 | None = None,
+    allow: NDArray[np.bool_] | None = None,
+    threads: int | None = None,
+) -> tuple[I64, F32, I64]:
+    """The best ``k`` rows that a frontier of ``width`` finds: ids and scores ``[m, k]``, and how many were scored.
+
+    ``codes`` ``[n, width of a row]`` of a float or affine layout. -1 and -inf where a walk met fewer than ``k`` rows
+    that ``allow`` admits: a walk promises nothing.
+    """
+    native = kernels.native()
+    if native is None:
+        raise Unsupported("graphs are walked by native code, which is not installed here; use the index flat()")
+    n = len(codes)
+    made, m, coefficients, number, terms, bits = kernels.handed_over(fmt, folded, metric, terms, allow, n)
+    workers = 1 if m == 1 else kernels.thread_count(threads)
+    width = min(max(width, k), n)
+    found: tuple[I64, F32, I64] = native.walk(
+        kernels.which_isa(), made, codes.reshape(-1), n, m, coefficients, number, terms, bits, graph.links,
+        graph.entries, min(k, width), width, workers,
+    )  # fmt: skip
+    return found
