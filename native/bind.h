@@ -16,6 +16,8 @@ namespace nb = nanobind;
 template <typename T, int D>
 using In = nb::ndarray<const T, nb::ndim<D>, nb::c_contig, nb::device::cpu>;
 template <typename T, int D>
+using Given = std::optional<In<T, D>>;
+template <typename T, int D>
 using Out = nb::ndarray<nb::numpy, T, nb::ndim<D>, nb::c_contig>;
 
 inline void expect(bool holds, const char* what) {
@@ -47,6 +49,7 @@ inline Out<T, 1> owned(T* data, size_t count) {
 
 void bind_graph(nb::module_& m);
 void bind_info(nb::module_& m);
+void bind_pipeline(nb::module_& m);
 void bind_scan(nb::module_& m);
 void bind_train(nb::module_& m);
 

@@ -1,9 +1,6 @@
-#include <nanobind/stl/tuple.h>
-
 #include <algorithm>
 
 #include "bind_work.h"
-#include "graph.h"
 #include "graph_build.h"
 
 namespace nearfield {
@@ -11,30 +8,6 @@ namespace {
 
 template <typename T, int D>
 using InOut = nb::ndarray<T, nb::ndim<D>, nb::c_contig, nb::device::cpu>;
-
-auto walk_bound(int isa, const Format& f, In<uint8_t, 1> codes, int64_t n, int64_t m, nb::tuple q, int metric,
-                Vector terms, std::optional<In<uint64_t, 1>> allow, In<uint32_t, 2> links, In<uint32_t, 1> entries,
-                int64_t k, int64_t width, int threads) {
-  expect(f.layout != kTables, "walk: expected a float or affine layout");
-  Work w = work(isa, f, codes.data(), n, folded(f, m, q), metric, terms, threads);
-  expect(int64_t(codes.shape(0)) == n * f.width, "codes: the bytes do not match n and width");
-  expect(n < (int64_t(1) << 31) && int64_t(links.shape(0)) == n && links.shape(1) >= 1, "links: expected [n, degree]");
-  expect(!allow || int64_t(allow->shape(0)) * 64 >= n, "allow: expected a bit for each row");
-  expect(k >= 1 && width >= k && entries.shape(0) >= 1, "walk: expected width >= k >= 1 and an entry");
-  w.allow = allow ? allow->data() : nullptr;
-  const Graph g = {links.data(), int64_t(links.shape(1)), entries.data(), int64_t(entries.shape(0))};
-  int64_t* ids = fresh<int64_t>(size_t(m * k));
-  auto ids_out = owned(ids, size_t(m), size_t(k));
-  float* scores = fresh<float>(size_t(m * k));
-  auto scores_out = owned(scores, size_t(m), size_t(k));
-  int64_t* scored = fresh<int64_t>(size_t(m));
-  auto scored_out = owned(scored, size_t(m));
-  {
-    nb::gil_scoped_release release;
-    walk(w, g, k, width, ids, scores, scored);
-  }
-  return std::make_tuple(std::move(ids_out), std::move(scores_out), std::move(scored_out));
-}
 
 void grow_bound(int isa, In<int8_t, 2> bytes, In<float, 1> scale, In<float, 1> square, In<float, 1> lift,
                 InOut<uint32_t, 2> links, InOut<int32_t, 1> counts, In<uint32_t, 1> entries, In<uint32_t, 1> rows, int64_t degree, int64_t width,
@@ -58,8 +31,6 @@ void grow_bound(int isa, In<int8_t, 2> bytes, In<float, 1> scale, In<float, 1> s
 
 void bind_graph(nb::module_& m) {
   using namespace nb::literals;
-  m.def("walk", walk_bound, "isa"_a, "format"_a, "codes"_a, "n"_a, "m"_a, "coefficients"_a, "metric"_a,
-        "terms"_a.none(), "allow"_a.none(), "links"_a, "entries"_a, "k"_a, "width"_a, "threads"_a);
   m.def("grow", grow_bound, "isa"_a, "bytes"_a, "scale"_a, "square"_a, "lift"_a, "links"_a, "counts"_a, "entries"_a, "rows"_a,
         "degree"_a, "width"_a, "alpha"_a, "last"_a, "threads"_a);
 }

@@ -13,9 +13,13 @@ namespace nearfield {
 // (score, -row); its lowest bit says that the walk has been there, which moves it past no other row.
 class Frontier {
  public:
-  explicit Frontier(int64_t width) : width_(size_t(width)), keys_(size_t(width) + 1) {}
+  explicit Frontier(int64_t width = 1) { reset(width); }
 
-  void clear() { size_ = 0, next_ = 0; }
+  // Empty again, for so many rows.
+  void reset(int64_t width) {
+    width_ = size_t(width), size_ = 0, next_ = 0;
+    if (keys_.size() <= width_) keys_.resize(width_ + 1);
+  }
   int64_t size() const { return int64_t(size_); }
   bool full() const { return size_ == width_; }
   int64_t row(int64_t i) const { return row_of(keys_[size_t(i)]); }
@@ -71,17 +75,21 @@ class Frontier {
     return low;
   }
 
-  size_t width_, size_ = 0, next_ = 0;
+  size_t width_ = 0, size_ = 0, next_ = 0;
   std::vector<uint64_t> keys_;
 };
 
 // Which rows a walk has met: a small table that forgets, but never claims what was not. What it forgets is scored again.
 class Seen {
  public:
-  explicit Seen(int64_t rows) : table_(std::bit_ceil(size_t(std::clamp<int64_t>(rows, 256, 1 << 20)))) {
-    shift_ = 32 - std::countr_zero(table_.size());
+  explicit Seen(int64_t rows = 1) { reset(rows); }
+
+  // Empty again, for walks that meet about so many rows.
+  void reset(int64_t rows) {
+    const size_t size = std::bit_ceil(size_t(std::clamp<int64_t>(rows, 256, 1 << 20)));
+    shift_ = 32 - std::countr_zero(size);
+    table_.assign(size, kNobody);
   }
-  void clear() { std::fill(table_.begin(), table_.end(), kNobody); }
   // Whether the row is new.
   bool add(uint32_t row) {
     uint32_t& slot = table_[size_t(row * 2654435761u >> shift_)];
@@ -92,7 +100,7 @@ class Seen {
 
  private:
   static constexpr uint32_t kNobody = 0xffffffffu;
-  int shift_;
+  int shift_ = 0;
   std::vector<uint32_t> table_;
 };
 

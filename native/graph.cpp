@@ -1,10 +1,9 @@
 #include "graph.h"
 
 #include <algorithm>
-#include <vector>
+#include <limits>
 
 #include "frontier.h"
-#include "pool.h"
 #include "tile.h"
 
 namespace nearfield {
@@ -13,31 +12,27 @@ namespace {
 constexpr int64_t kSeenShare = 32;  // slots of the table of rows met, for each row of the frontier
 
 // What one thread needs for one walk after another.
-class Walker {
+class Walker : public Scratch {
  public:
-  Walker(const Work& w, const Graph& g, int64_t k, int64_t width)
-      : w_(w), g_(g), k_(k), near_(width), found_(w.allow ? k : 1), seen_(width * kSeenShare),
-        tile_(w, 1, std::max(g.degree, g.n_entries)) {}
+  Walker(const Stored& stored, const Links& links)
+      : links_(links), w_(stored.work({})), tile_(w_, 1, std::max(links.degree, links.n_entries)) {}
 
-  void run(const DenseQueries& q, int64_t i, int64_t* ids, float* scores, int64_t* scored) {
-    near_.clear(), found_.clear(), seen_.clear();
+  void run(const Folded& one, int64_t k, int64_t width, const uint64_t* allow, Found& out) {
+    w_.folded = one, w_.allow = allow;
+    const DenseQueries q = dense_queries(w_, 0, 1);
+    near_.reset(width), found_.reset(allow ? k : 1), seen_.reset(width * kSeenShare);
     count_ = 0;
-    meet(q, i, g_.entries, g_.n_entries);
+    meet(q, links_.entries, links_.n_entries);
     for (int64_t row = near_.visit(); row >= 0; row = near_.visit()) {
       const int64_t after = near_.upcoming();
-      if (after >= 0) prefetch(g_.links + after * g_.degree);
-      meet(q, i, g_.links + row * g_.degree, g_.degree);
+      if (after >= 0) prefetch(links_.to + after * links_.degree);
+      meet(q, links_.to + row * links_.degree, links_.degree);
     }
-    const Frontier& best = w_.allow ? found_ : near_;
-    for (int64_t r = 0; r < k_; r++) {
-      ids[r] = r < best.size() ? best.row(r) : -1;
-      scores[r] = r < best.size() ? best.score(r) : -std::numeric_limits<float>::infinity();
-    }
-    *scored = count_;
+    write(allow ? found_ : near_, k, out);
   }
 
  private:
-  void meet(const DenseQueries& q, int64_t i, const uint32_t* rows, int64_t count) {
+  void meet(const DenseQueries& q, const uint32_t* rows, int64_t count) {
     tile_.clear();
     for (int64_t r = 0; r < count && rows[r] < w_.n; r++)
       if (seen_.add(rows[r])) {
@@ -47,7 +42,7 @@ class Walker {
     const int64_t n = tile_.count();
     if (!n) return;
     count_ += n;
-    const float* got = tile_.score(q, i, 1, 0);
+    const float* got = tile_.score(q, 0, 1, 0);
     for (int64_t r = 0; r < n; r++) {
       const int64_t row = tile_.id(r);
       near_.insert(got[r], row);
@@ -55,25 +50,29 @@ class Walker {
     }
   }
 
-  const Work& w_;
-  const Graph& g_;
-  int64_t k_, count_ = 0;
+  void write(const Frontier& best, int64_t k, Found& out) const {
+    for (int64_t r = 0; r < k; r++) {
+      out.ids[r] = r < best.size() ? best.row(r) : -1;
+      out.scores[r] = r < best.size() ? best.score(r) : -std::numeric_limits<float>::infinity();
+    }
+    out.scored = count_;
+  }
+
+  const Links links_;
+  Work w_;
+  Tile tile_;
   Frontier near_, found_;
   Seen seen_;
-  Tile tile_;
+  int64_t count_ = 0;
 };
 
 }  // namespace
 
-void walk(const Work& w, const Graph& g, int64_t k, int64_t width, int64_t* ids, float* scores, int64_t* scored) {
-  const int64_t m = w.folded.queries;
-  const DenseQueries q = dense_queries(w, 0, m);
-  parallel(int(std::min<int64_t>(w.threads, std::max<int64_t>(m, 1))), [&](int j) {
-    const int jobs = int(std::min<int64_t>(w.threads, std::max<int64_t>(m, 1)));
-    Walker walker(w, g, k, width);
-    const int64_t to = part_begin(m, 1, j + 1, jobs);
-    for (int64_t i = part_begin(m, 1, j, jobs); i < to; i++) walker.run(q, i, ids + i * k, scores + i * k, scored + i);
-  });
+std::unique_ptr<Scratch> GraphFinder::scratch() const { return std::make_unique<Walker>(stored_, links_); }
+
+void GraphFinder::find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, Scratch& scratch,
+                       Found& out) const {
+  static_cast<Walker&>(scratch).run(one_of(q, stored_.format, i), k, std::max(effort, k), allow, out);
 }
 
 }  // namespace nearfield

@@ -50,11 +50,11 @@ class Gaps {
 // What one thread needs to link one row after another.
 class Linker {
  public:
-  explicit Linker(const Growing& g) : g_(g), near_(g.width), seen_(g.width * kSeenShare), gaps_(g) {}
+  explicit Linker(const Growing& g) : g_(g), gaps_(g) {}
 
   // The rows that a walk to `row` comes near to, nearest first.
   const std::vector<Near>& search(uint32_t row) {
-    near_.clear(), seen_.clear(), found_.clear();
+    near_.reset(g_.width), seen_.reset(g_.width * kSeenShare), found_.clear();
     gaps_.from(row);
     seen_.add(row);
     meet(g_.entries, g_.n_entries);

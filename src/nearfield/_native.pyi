@@ -53,22 +53,29 @@ def assign(isa: int, x: F32, centroids: F32, threads: int) -> tuple[NDArray[np.i
 def plus_plus(isa: int, x: F32, first: int, draws: NDArray[np.float64]) -> I64: ...
 def part_tables(isa: int, q: F32, codebooks: F32, threads: int) -> F32: ...
 def hamming(isa: int, q: U8, codes: U8, threads: int) -> NDArray[np.int32]: ...
-def walk(
-    isa: int,
-    format: Format,
-    codes: U8,
-    n: int,
-    m: int,
-    coefficients: Coefficients,
-    metric: int,
-    terms: F32 | None,
-    allow: NDArray[np.uint64] | None,
-    links: NDArray[np.uint32],
-    entries: NDArray[np.uint32],
-    k: int,
-    width: int,
-    threads: int,
-) -> tuple[I64, F32, I64]: ...
+
+class Rows:
+    def __init__(self, isa: int, format: Format, codes: U8, n: int, metric: int, terms: F32 | None) -> None: ...
+
+class Finder:
+    def find(
+        self, m: int, coefficients: Coefficients, allow: NDArray[np.uint64] | None, k: int, effort: int, threads: int
+    ) -> tuple[I64, F32, I64]: ...
+
+def graph_finder(rows: Rows, links: NDArray[np.uint32], entries: NDArray[np.uint32]) -> Finder: ...
+
+Affine = tuple[int, int, F32 | None, F32 | None, F32 | None]
+Number = tuple[F32 | None, float, bool]
+Folding = tuple[Affine, Number, Number, Number]
+
+class Pipeline:
+    def __init__(
+        self, finder: Finder, unit: bool, map: Affine, fold: Folding, steps: list[tuple[Rows, Folding, bool, int]]
+    ) -> None: ...
+    def search(
+        self, queries: F32, k: int, effort: int, allow: NDArray[np.uint64] | None, threads: int
+    ) -> tuple[I64, F32, I64] | None: ...
+
 def grow(
     isa: int,
     bytes: NDArray[np.int8],

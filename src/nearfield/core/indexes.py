@@ -45,6 +45,14 @@ class Index(Method):
         """The ``k`` best rows for each query among those that ``allow`` admits; always ``min(k, matches)``."""
         raise TypeError(f"{type(self).__name__} must define search")
 
+    def finder(self) -> Any:
+        """What finds rows natively, one call for a whole search; None where there is none."""
+        return None
+
+    def effort(self, k: int, budget: int, matches: int) -> int | None:
+        """What its finder spends for ``budget`` where so many rows match; None where it searches in another way."""
+        return None
+
     @property
     def bytes_per_row(self) -> float:
         """Bytes that the index keeps for a row beside its codes (links, norms)."""

@@ -11,7 +11,7 @@ status: experimental
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,7 @@ class Vamana(Index):
     def attach(self, rows: Rows, columns: Columns) -> Self:
         """Take up codes and links."""
         self.rows = rows
+        self._finder: Any = None
         if not np.isfinite(columns["effort"]).all():
             raise Corrupt("vamana: the column 'effort' should hold finite numbers")
         self.graph = graphs.Graph(columns["links"], columns["entries"], columns["effort"])
@@ -77,25 +78,36 @@ class Vamana(Index):
         """Four a link."""
         return 4.0 * self.degree
 
+    def finder(self) -> Any:
+        """What finds rows natively."""
+        if self._finder is None:
+            rows = self.rows
+            if rows.scorer.format is None:
+                raise TypeError("vamana: attached to rows without a layout")
+            self._finder = self.graph.finder(rows.scorer.format, rows.codes, rows.scorer.metric, rows.terms)
+        return self._finder
+
+    def effort(self, k: int, budget: int, matches: int) -> int | None:
+        """The width of the frontier, or None where every row that matches is scored instead."""
+        n, budget = self.rows.n, budget or self.budget
+        few = matches < n and matches * matches <= WALKED * budget * n
+        if budget >= n or few or kernels.native() is None:
+            return None
+        width = max(k, self.graph.width(budget))
+        return int(width * n / matches)  # as many candidates that match as there would be without a filter
+
     def search(self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None) -> Hits:
         """The best ``k`` met; every row is scored where ``budget`` covers them all or few match."""
         n = self.rows.n
         k = check_search(k, n, allow)
-        budget = budget or self.budget
         matches = n if allow is None else int(np.count_nonzero(allow))
-        if budget >= n or kernels.native() is None or self._scan_is_cheaper(matches, budget):
+        width = self.effort(k, budget, matches)
+        if width is None:
             found, scores = self._scan(q, k, allow)
             return Hits(found, scores, np.full(q.m, matches, np.int64))
-        width = self.graph.width(budget)
-        if allow is not None:  # as many candidates that match as there would be without a filter
-            width = int(width * n / matches)
         found, scores, scored = self._walk(q, k, width, allow)
         self._fill(q, k, matches, allow, found, scores, scored)
         return Hits(found, scores, scored)
-
-    def _scan_is_cheaper(self, matches: int, budget: int) -> bool:
-        """A walk that finds ``budget`` matching rows meets so many more as fewer match."""
-        return matches * matches <= WALKED * budget * self.rows.n and matches < self.rows.n
 
     def _scan(self, q: Prepared, k: int, allow: NDArray[np.bool_] | None) -> tuple[I64, F32]:
         rows = self.rows
@@ -107,9 +119,7 @@ class Vamana(Index):
         rows = self.rows
         if rows.scorer.format is None or q.folded is None:
             raise TypeError("vamana: attached to rows without a layout")
-        return graphs.walk(
-            self.graph, rows.scorer.format, rows.codes, q.folded, q.metric, k, width, terms=rows.terms, allow=allow
-        )
+        return kernels.find(self.finder(), rows.scorer.format, q.folded, k, width, allow, rows.n, None)
 
     def _fill(
         self, q: Prepared, k: int, matches: int, allow: NDArray[np.bool_] | None, found: I64, scores: F32, scored: I64

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.errors import Unsupported
-from nearfield.core.protocols import F32, I64, U8, Element, Folded, Layout, Metric, RowFormat
+from nearfield.core.protocols import F32, U8, Element, Folded, Layout, Metric, RowFormat
 from nearfield.numerics import kernels
 
 U32 = NDArray[np.uint32]
@@ -34,6 +35,13 @@ class Graph:
     links: U32
     entries: U32
     effort: F32
+
+    def finder(self, fmt: RowFormat, codes: U8, metric: Metric, terms: F32 | None) -> Any:
+        """What walks this graph over codes, natively; its effort is the width of the frontier."""
+        native = kernels.native()
+        if native is None:
+            raise Unsupported("graphs are walked by native code, which is not installed here; use the index flat()")
+        return native.graph_finder(kernels.native_rows(fmt, codes, metric, terms), self.links, self.entries)
 
     def width(self, budget: int) -> int:
         """The width of the frontier with which walks score about so many rows."""
@@ -160,44 +168,11 @@ def _effort(graph: Graph, rows: ByteRows, rng: np.random.Generator) -> F32:
     n = len(rows.values)
     probes = np.sort(rng.choice(n, size=min(n, _PROBES), replace=False))
     q = rows.values[probes, : rows.dim] * rows.scale[probes, None]
+    finder = graph.finder(rows.format, rows.values.view(np.uint8), "cosine", rows.scale)
     found = []
     for width in (8, 32, 128, 512):
-        *_, scored = walk(
-            graph, rows.format, rows.values.view(np.uint8), Folded(weights=q), "cosine", 1, width, terms=rows.scale
-        )
+        *_, scored = kernels.find(finder, rows.format, Folded(weights=q), 1, width, None, n, None)
         found.append((width, float(scored.mean())))
     table = np.array(found, np.float32).T
     table[1] = np.maximum.accumulate(table[1] + np.arange(len(found), dtype=np.float32))  # ascending, for interpolation
     return table
-
-
-def walk(
-    graph: Graph,
-    fmt: RowFormat,
-    codes: U8,
-    folded: Folded,
-    metric: Metric,
-    k: int,
-    width: int,
-    *,
-    terms: F32 | None = None,
-    allow: NDArray[np.bool_] | None = None,
-    threads: int | None = None,
-) -> tuple[I64, F32, I64]:
-    """The best ``k`` rows that a frontier of ``width`` finds: ids and scores ``[m, k]``, and how many were scored.
-
-    ``codes`` ``[n, width of a row]`` of a float or affine layout. -1 and -inf where a walk met fewer than ``k`` rows
-    that ``allow`` admits: a walk promises nothing.
-    """
-    native = kernels.native()
-    if native is None:
-        raise Unsupported("graphs are walked by native code, which is not installed here; use the index flat()")
-    n = len(codes)
-    made, m, coefficients, number, terms, bits = kernels.handed_over(fmt, folded, metric, terms, allow, n)
-    workers = 1 if m == 1 else kernels.thread_count(threads)
-    width = min(max(width, k), n)
-    found: tuple[I64, F32, I64] = native.walk(
-        kernels.which_isa(), made, codes.reshape(-1), n, m, coefficients, number, terms, bits, graph.links,
-        graph.entries, min(k, width), width, workers,
-    )  # fmt: skip
-    return found

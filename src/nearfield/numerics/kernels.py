@@ -71,14 +71,40 @@ def which_isa() -> int:
     return max(_isa(), 0)
 
 
-def handed_over(
-    fmt: RowFormat, folded: Folded, metric: Metric, terms: F32 | None, allow: Allow | None, n: int
-) -> tuple[Any, ...]:
-    """Format, how many queries, their coefficients, metric, terms and bitmap, checked, as native code takes them."""
-    q, m = _queries(fmt, folded)
+def native_rows(fmt: RowFormat, codes: U8, metric: Metric, terms: F32 | None) -> Any:
+    """Row-major codes ``[n, width]`` of a float or affine layout, checked and handed over once for many searches."""
+    codes = _codes(codes)
+    if codes.ndim != 2 or codes.shape[1] != fmt.width:
+        raise BadInput(f"codes: expected [n, {fmt.width}], got shape {codes.shape}")
+    n = len(codes)
     terms = _metric(metric, terms, n)
+    made: Any = _native_format(fmt)
+    return _native.Rows(which_isa(), made, codes.reshape(-1), n, _METRICS[metric], terms)
+
+
+def find(
+    finder: Any, fmt: RowFormat, folded: Folded, k: int, effort: int, allow: Allow | None, n: int, threads: int | None
+) -> tuple[I64, F32, I64]:
+    """The best ``k`` rows that a native finder finds with so much effort, and how many it scored for each query.
+
+    -1 and -inf where it found fewer: a finder promises nothing.
+    """
+    q, m = _queries(fmt, folded)
     bits = None if allow is None else _bitmap(allow, n)
-    return _native_format(fmt), m, _coefficients(q), _METRICS[metric], terms, bits
+    workers = 1 if m == 1 else thread_count(threads)
+    found: tuple[I64, F32, I64] = finder.find(m, _coefficients(q), bits, min(k, n), min(effort, n), workers)
+    return found
+
+
+def run(
+    pipeline: Any, q: F32, k: int, effort: int, allow: Allow | None, *, threads: int | None = None
+) -> tuple[I64, F32, I64] | None:
+    """A whole search in one call: ids and scores ``[m, k]``, rows scored and scored again ``[2, m]``; None where it
+    cannot answer: queries that are not finite, of another width, or that find fewer than ``k`` rows."""
+    bits = None if allow is None else _bitmap(allow, len(allow))
+    workers = 1 if len(q) == 1 else thread_count(threads)
+    found: tuple[I64, F32, I64] | None = pipeline.search(np.ascontiguousarray(q), k, effort, bits, workers)
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -16,6 +16,7 @@ from nearfield.core.indexes import check_search
 from nearfield.core.protocols import F32, I64, U8, Metric, Rows
 from nearfield.numerics import kernels
 from nearfield.search.columns import Texts
+from nearfield.search.compiled import compile_plan
 from nearfield.search.encoding import SAFE, as_encoder, encode_texts
 from nearfield.search.fit import INDEX, Fitted, first_scorer, interleaved, mapped_blocks
 from nearfield.search.queries import as_queries
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from nearfield.search.plan import Plan
     from nearfield.store.segments import Segment
 
+_UNKNOWN = object()  # a pipeline that was not asked for yet
 QUERY_BLOCK = 512  # queries prepared together: their tables stay within a few megabytes
 
 
@@ -41,6 +43,8 @@ class Packed:
         self._segment = segment
         self._encoder: Any = None
         self._strings: dict[str, Texts] = {}
+        self._pipeline: Any = _UNKNOWN
+        self._first = max([1, *(step.depth for step in fitted.plan.rescores)])
         codec = fitted.codec
         index = fitted.plan.index.fresh()
         scorer = first_scorer(codec, fitted.scoring(codec, first=True), index)
@@ -155,6 +159,10 @@ class Packed:
         """
         n = len(self)
         k = check_search(k, n, allow)
+        if type(queries) is np.ndarray and queries.dtype == np.float32 and (budget is None or type(budget) is int):
+            quick = self._search_compiled(queries, k, budget or 0, allow)
+            if quick is not None:
+                return quick
         check_on_zero(on_zero)
         if budget is not None and (isinstance(budget, bool) or not isinstance(budget, (int, np.integer)) or budget < 1):
             raise BadInput(f"budget: expected a whole number of rows, at least 1, got {budget!r}")
@@ -173,6 +181,39 @@ class Packed:
         if self.metric == "cosine" and on_zero == "keep":
             _blank_queries(hits, np.abs(q).max(axis=1, initial=0) == 0, allow, n)
         return hits
+
+    def _search_compiled(self, q: F32, k: int, budget: int, allow: NDArray[np.bool_] | None) -> Hits | None:
+        """The answer of one native call, or None where the plan, the queries or the filter need more care."""
+        if self._pipeline is _UNKNOWN:
+            self._pipeline = self._compile()
+        if self._pipeline is None or budget < 0 or not 1 <= q.ndim <= 2:
+            return None
+        matches = self.fitted.n if allow is None else int(np.count_nonzero(allow))
+        wanted = min(self._first * k, self.fitted.n)
+        effort = None if k > matches else self.index.effort(wanted, budget, matches)
+        if effort is None:
+            return None
+        if q.ndim == 1:
+            q = q[None, :]
+        found = kernels.run(self._pipeline, q, k, effort, allow)
+        if found is None:
+            return None
+        rows, scores, (scored, rescored) = found
+        again = rescored if self._rescorers else None
+        return Hits(rows, scores, scored, self.fitted.metric, self.ids, self.texts, again)
+
+    def _compile(self) -> Any:
+        f = self.fitted
+        if f.zero_rows.size or f.origin is not None or f.as_given or f.metric == "hamming":
+            return None
+        if self.index.finder() is None:
+            return None
+        names = [f"rescore{i}" for i in range(len(self._rescorers))]
+        if self._segment:  # what is reached natively is not verified as it is touched
+            self._verify(*self._searched, *names, *(f"{name}.terms" for name in names))
+        finer = [(s, self.columns[n], self.columns.get(f"{n}.terms")) for s, n in zip(self._rescorers, names)]
+        steps = list(zip(self.plan.rescores, finer))
+        return compile_plan(self.index, self._scorer, f.maps, steps, f.d, unit=f.metric == "cosine")
 
     def _vectors(self, queries: Any, encoder: Any, expand: Any, allow: NDArray[np.bool_] | None) -> Any:
         if isinstance(queries, str):

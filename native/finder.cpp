@@ -1,0 +1,30 @@
+#include "finder.h"
+
+#include <algorithm>
+
+#include "pool.h"
+
+namespace nearfield {
+
+Folded one_of(const Folded& q, const Format& f, int64_t i) {
+  const auto at = [i](const float* p, int64_t width) { return p ? p + i * width : nullptr; };
+  return {1, at(q.weights, f.dim), at(q.nibble_tables, 32 * f.nibble_columns), at(q.byte_tables, 256 * f.byte_columns),
+          at(q.inside, 1), at(q.slope, 1), at(q.outside, 1), at(q.squares, 1)};
+}
+
+void find_all(const Finder& finder, const Folded& q, int64_t k, int64_t effort, const uint64_t* allow, int threads,
+              int64_t* ids, float* scores, int64_t* scored) {
+  const int64_t m = q.queries;
+  const int jobs = int(std::clamp<int64_t>(m, 1, threads));
+  parallel(jobs, [&](int j) {
+    const std::unique_ptr<Scratch> scratch = finder.scratch();
+    const int64_t to = part_begin(m, 1, j + 1, jobs);
+    for (int64_t i = part_begin(m, 1, j, jobs); i < to; i++) {
+      Found out = {ids + i * k, scores + i * k, 0};
+      finder.find(q, i, k, effort, allow, *scratch, out);
+      scored[i] = out.scored;
+    }
+  });
+}
+
+}  // namespace nearfield

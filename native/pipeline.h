@@ -1,0 +1,63 @@
+// A whole search in one call: queries made ready, an index asked, the short list scored again by finer codes.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "finder.h"
+
+namespace nearfield {
+
+// x -> matrix x + offset, where the matrix may be only a diagonal or nothing.
+struct Affine {
+  int64_t in = 0, out = 0;
+  const float* matrix = nullptr;    // [out][in]
+  const float* diagonal = nullptr;  // [in]
+  const float* offset = nullptr;    // [out]
+};
+
+// What a codec makes of a mapped query: its weights, and the constants, each a product and a number.
+struct Folding {
+  Affine weights;
+  const float* constants[3];  // inside, slope, outside: [in] or null
+  float numbers[3];
+  bool used[3];
+};
+
+struct Rescoring {
+  Stored stored;
+  Folding folding;
+  bool mapped;    // of the mapped query, else of the query as it came
+  int64_t depth;  // how many times k rows it is given
+};
+
+class Pipeline {
+ public:
+  Pipeline(const Finder& finder, bool unit, const Affine& map, const Folding& folding, std::vector<Rescoring> steps);
+
+  // q [m][d] -> ids and scores [m][k], how many rows were scored, and scored again. Returns false where a query is not
+  // finite, has no direction where it needs one, or found fewer than k rows: then the answer is worth nothing.
+  bool search(const float* q, int64_t m, int64_t k, int64_t effort, const uint64_t* allow, int threads, int64_t* ids,
+                 float* scores, int64_t* scored, int64_t* rescored) const;
+  ~Pipeline();
+  int64_t dim() const { return map_.in; }
+
+ private:
+  struct Desk;  // what one thread works on
+  std::unique_ptr<Desk> take() const;
+  void give(std::unique_ptr<Desk> desk) const;
+  bool one(const float* q, int64_t k, int64_t effort, const uint64_t* allow, Desk& desk, int64_t* ids, float* scores,
+           int64_t* scored, int64_t* rescored) const;
+
+  const Finder& finder_;
+  bool unit_;
+  Affine map_;
+  Folding folding_;
+  std::vector<Rescoring> steps_;
+  mutable std::mutex lock_;
+  mutable std::vector<std::unique_ptr<Desk>> desks_;
+
+};
+
+}  // namespace nearfield

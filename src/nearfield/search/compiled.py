@@ -1,0 +1,126 @@
+"""A fitted Plan as one native call: where maps and folds are affine, a query passes through without Python.
+
+What a map or a codec makes of a query is asked of it by the unit vectors, and compared on drawn queries with what it
+makes of those: a step that is not affine is found out, and the plan then runs step by step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from nearfield.core.codecs import CodecScorer
+from nearfield.core.indexes import Index
+from nearfield.core.maps import Map
+from nearfield.core.protocols import F32, TABLE_LAYOUTS, Folded
+from nearfield.numerics import kernels
+from nearfield.search.rescore import Rescore
+
+WIDEST = 4096  # asking by unit vectors takes the square of the width
+_PROBES = 8
+_TOLERANCE = 1e-4
+_CONSTANTS = ("inside", "slope", "outside")
+
+Affine: TypeAlias = tuple[int, int, F32 | None, F32 | None, F32 | None]  # in, out, matrix, diagonal, offset
+Column: TypeAlias = tuple[CodecScorer, Any, F32 | None]  # how codes are scored, the codes, their terms
+
+
+def compile_plan(
+    index: Index, scorer: CodecScorer, maps: list[Map], steps: list[tuple[Rescore, Column]], d: int, *, unit: bool
+) -> Any:
+    """The native pipeline of a plan, or None where it has to run step by step."""
+    if kernels.native() is None or d > WIDEST or not _dense(scorer) or not all(_dense(c[0]) for _, c in steps):
+        return None
+    finder = index.finder()
+    mapping = _maps(maps, d, unit=unit)
+    if finder is None or mapping is None:
+        return None
+    fold = _fold(scorer, mapping[1])
+    made = []
+    for step, (finer, codes, terms) in steps:
+        mapped = step.of == "mapped"
+        own = _fold(finer, mapping[1] if mapped else d)
+        if own is None or finer.format is None:
+            return None
+        made.append((kernels.native_rows(finer.format, codes, finer.metric, terms), own, mapped, step.depth))
+    return None if fold is None else kernels.native().Pipeline(finder, unit, mapping, fold, made)
+
+
+def _dense(scorer: CodecScorer) -> bool:
+    return scorer.format is not None and scorer.layout not in TABLE_LAYOUTS
+
+
+def _maps(maps: list[Map], d: int, *, unit: bool) -> Affine | None:
+    probes = _drawn(d, unit=unit)
+    for i, step in enumerate(maps):
+        through = _through(maps[:i], probes)
+        if step.query_bias(through) is not None:
+            return None
+    if not maps:
+        return (d, d, None, None, None)
+    return _affine(lambda q: _through(maps, q), d, probes)
+
+
+def _through(maps: list[Map], q: Any) -> F32:
+    for step in maps:
+        q = step.transform_queries(q)
+    return np.asarray(q, np.float32)
+
+
+def _drawn(d: int, *, unit: bool) -> F32:
+    q = np.random.default_rng(0).normal(size=(_PROBES, d))
+    if unit:
+        q /= np.linalg.norm(q, axis=1, keepdims=True)
+    return q.astype(np.float32)
+
+
+def _affine(f: Callable[[F32], F32], d: int, probes: F32) -> Affine | None:
+    """``f`` as a matrix (or its diagonal, or nothing where it is the identity) and an offset; None where it is not."""
+    offset = f(np.zeros((1, d), np.float32))[0]
+    matrix = np.ascontiguousarray((f(np.eye(d, dtype=np.float32)) - offset).T)
+    want = f(probes)
+    if not np.isfinite(matrix).all() or not _alike(probes @ matrix.T + offset, want):
+        return None
+    shift = offset if offset.any() else None
+    if matrix.shape == (d, d) and not np.any(matrix - np.diag(np.diagonal(matrix))):
+        diagonal = np.ascontiguousarray(np.diagonal(matrix))
+        return (d, d, None, None if (diagonal == 1).all() else diagonal, shift)
+    return (d, len(matrix), matrix, None, shift)
+
+
+def _alike(a: F32, b: F32) -> bool:
+    return bool(np.abs(a - b).max(initial=0) <= _TOLERANCE * max(np.abs(b).max(initial=0), 1e-30))
+
+
+def _fold(scorer: CodecScorer, d: int) -> Any:
+    """What the codec makes of a query: weights and three constants, each affine in it."""
+    fold, probes = scorer.codec.fold, _drawn(d, unit=scorer.metric != "l2")
+
+    def weights(q: F32) -> F32:
+        found = fold(q).weights
+        return np.zeros((len(q), 0), np.float32) if found is None else found
+
+    try:
+        made = _affine(weights, d, probes)
+        numbers = [_number(fold, name, d, probes) for name in _CONSTANTS]
+    except (ValueError, FloatingPointError):  # a fold that refuses zeros or unit vectors
+        return None
+    if made is None or None in numbers:
+        return None
+    return (made, *numbers)
+
+
+def _number(fold: Callable[[F32], Folded], name: str, d: int, probes: F32) -> tuple[F32 | None, float, bool] | None:
+    if getattr(fold(probes), name) is None:
+        return (None, 0.0, False)
+    found = _affine(lambda q: getattr(fold(q), name)[:, None], d, probes)
+    if found is None:
+        return None
+    _, _, matrix, diagonal, offset = found
+    number = 0.0 if offset is None else float(offset[0])
+    if d == 1:
+        return (np.ones(1, np.float32) if diagonal is None else diagonal, number, True)
+    row = None if matrix is None or not matrix.any() else np.ascontiguousarray(matrix[0])
+    return (row, number, True)
