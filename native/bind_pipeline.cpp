@@ -135,16 +135,19 @@ nb::object run_pipeline(const BoundPipeline& self, In<float, 2> q, int64_t k, in
   auto ids_out = owned(ids, size_t(m), size_t(k));
   float* scores = fresh<float>(size_t(m * k));
   auto scores_out = owned(scores, size_t(m), size_t(k));
-  int64_t* counts = fresh<int64_t>(size_t(2 * m));
-  auto counts_out = owned(counts, 2, size_t(m));
+  int64_t* scored = fresh<int64_t>(size_t(m));
+  auto scored_out = owned(scored, size_t(m));
+  int64_t* rescored = fresh<int64_t>(size_t(m));
+  auto rescored_out = owned(rescored, size_t(m));
   bool sound;
   {
     nb::gil_scoped_release release;
     sound = self.pipeline->search(q.data(), m, k, std::min(effort, n), bits, std::clamp(threads, 1, 1024), ids, scores,
-                                  counts, counts + m);
+                                  scored, rescored);
   }
   if (!sound) return nb::none();
-  return nb::cast(std::make_tuple(std::move(ids_out), std::move(scores_out), std::move(counts_out)));
+  return nb::cast(std::make_tuple(std::move(ids_out), std::move(scores_out), std::move(scored_out),
+                                  std::move(rescored_out)));
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ void find_all(const Finder& finder, const Folded& q, int64_t k, int64_t effort, 
     const int64_t to = part_begin(m, 1, j + 1, jobs);
     for (int64_t i = part_begin(m, 1, j, jobs); i < to; i++) {
       Found out = {ids + i * k, scores + i * k, 0};
-      finder.find(q, i, k, effort, allow, *scratch, out);
+      finder.find(q, i, k, effort, allow, false, *scratch, out);
       scored[i] = out.scored;
     }
   });

@@ -38,9 +38,10 @@ class Finder {
  public:
   virtual ~Finder() = default;
   virtual std::unique_ptr<Scratch> scratch() const = 0;
-  // The best k rows for query i of q with so much effort, in the finder's own measure.
-  virtual void find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, Scratch& scratch,
-                    Found& out) const = 0;
+  // The best k rows for query i of q with so much effort, in the finder's own measure. `rough`: scores are made again by
+  // who asks, and may be as rough as the search wants them.
+  virtual void find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
+                    Scratch& scratch, Found& out) const = 0;
   const Stored& stored() const { return stored_; }
 
  protected:

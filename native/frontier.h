@@ -18,26 +18,29 @@ class Frontier {
   // Empty again, for so many rows.
   void reset(int64_t width) {
     width_ = size_t(width), size_ = 0, next_ = 0;
+    floor_ = -std::numeric_limits<float>::infinity();
     if (keys_.size() <= width_) keys_.resize(width_ + 1);
   }
   int64_t size() const { return int64_t(size_); }
-  bool full() const { return size_ == width_; }
   int64_t row(int64_t i) const { return row_of(keys_[size_t(i)]); }
   float score(int64_t i) const { return key_score(keys_[size_t(i)]); }
-  float worst() const { return full() ? key_score(keys_[size_ - 1]) : -std::numeric_limits<float>::infinity(); }
 
-  // False where the row is too far, there already, or NaN.
+  // Whether the row is the best of those where the walk has not been; NaN, a row that is too far, and one that is
+  // there already change nothing.
   bool insert(float score, int64_t row) {
+    if (!(score >= floor_)) return false;
     const uint64_t key = key_of(score, row);
-    if (score != score || (size_ == width_ && key <= keys_[size_ - 1])) return false;
+    if (size_ == width_ && key <= keys_[size_ - 1]) return false;
     const size_t at = place(key);
     if (at > 0 && (keys_[at - 1] | 1) == (key | 1)) return false;
     const size_t last = size_ == width_ ? size_ - 1 : size_;
     std::copy_backward(keys_.begin() + long(at), keys_.begin() + long(last), keys_.begin() + long(last) + 1);
     keys_[at] = key;
     size_ = last + 1;
+    if (size_ == width_) floor_ = key_score(keys_[size_ - 1]);
+    const bool first = at <= next_;
     next_ = std::min(next_, at);
-    return true;
+    return first;
   }
 
   // The best row where the walk has not been, marked as visited; -1 where there is none.
@@ -76,6 +79,7 @@ class Frontier {
   }
 
   size_t width_ = 0, size_ = 0, next_ = 0;
+  float floor_ = 0;  // what a full frontier admits
   std::vector<uint64_t> keys_;
 };
 

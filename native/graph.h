@@ -21,8 +21,8 @@ class GraphFinder : public Finder {
  public:
   GraphFinder(const Stored& stored, const Links& links) : Finder(stored), links_(links) {}
   std::unique_ptr<Scratch> scratch() const override;
-  void find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, Scratch& scratch,
-            Found& out) const override;
+  void find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
+            Scratch& scratch, Found& out) const override;
 
  private:
   Links links_;

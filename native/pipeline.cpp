@@ -129,7 +129,7 @@ bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* al
   wanted = std::min(wanted, finder_.stored().n);
   desk.ids.resize(size_t(wanted)), desk.scores.resize(size_t(wanted));
   Found found = {desk.ids.data(), desk.scores.data(), 0};
-  finder_.find(desk.weights.folded, 0, wanted, effort, allow, *desk.scratch, found);
+  finder_.find(desk.weights.folded, 0, wanted, effort, allow, !steps_.empty(), *desk.scratch, found);
   int64_t count = wanted;
   while (count > 0 && desk.ids[size_t(count) - 1] < 0) count--;
   *scored = found.scored, *rescored = 0;

@@ -21,16 +21,17 @@ float weight_limit(const Format& f) {
   return float(std::clamp<int64_t>(room, 1, largest));
 }
 
-void split_bytes(int64_t m, DenseQueries& q) {
+void split_bytes(int64_t m, bool rough, DenseQueries& q) {
   q.byte_stride = (q.stride + 63) / 64 * 64;
   q.lower.assign(size_t(m * q.byte_stride), 0);
-  q.upper.assign(size_t(m * q.byte_stride), 0);
+  if (!rough) q.upper.assign(size_t(m * q.byte_stride), 0);
   q.sums.assign(size_t(m), 0);
   for (int64_t i = 0; i < m; i++)
     for (int64_t j = 0; j < q.stride; j++) {
       const int16_t v = q.shorts[size_t(i * q.stride + j)];
       const size_t at = size_t(i * q.byte_stride + byte_place(j));
-      q.lower[at] = int8_t(v & 255), q.upper[at] = int8_t((v - int8_t(v & 255)) >> 8);
+      q.lower[at] = int8_t(v & 255);
+      if (!rough) q.upper[at] = int8_t((v - int8_t(v & 255)) >> 8);
       q.sums[size_t(i)] += v;
     }
 }
@@ -78,7 +79,7 @@ void choose_split(int64_t columns, double best, TableQuery& q) {
 
 }  // namespace
 
-DenseQueries dense_queries(const Work& w, int64_t from, int64_t to) {
+DenseQueries dense_queries(const Work& w, int64_t from, int64_t to, bool rough) {
   const Format& f = *w.format;
   DenseQueries q;
   q.stride = (f.dim + kPad - 1) / kPad * kPad;
@@ -88,13 +89,14 @@ DenseQueries dense_queries(const Work& w, int64_t from, int64_t to) {
       std::copy_n(w.folded.weights + i * f.dim, f.dim, q.floats.data() + (i - from) * q.stride);
     return q;
   }
-  const float limit = weight_limit(f);
+  rough = rough && f.layout == kAffine4;
+  const float limit = rough ? 127.0f : weight_limit(f);
   q.shorts.assign(size_t((to - from) * q.stride), 0);
   q.wscale.resize(size_t(to - from));
   for (int64_t i = from; i < to; i++)
     w.isa->quantise(w.folded.weights + i * f.dim, f.dim, limit, f.layout == kAffine4,
                     q.shorts.data() + (i - from) * q.stride, &q.wscale[size_t(i - from)]);
-  if (f.layout == kAffine4) split_bytes(to - from, q);
+  if (f.layout == kAffine4) split_bytes(to - from, rough, q);
   return q;
 }
 

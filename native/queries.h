@@ -10,14 +10,16 @@ struct DenseQueries {
   int64_t stride = 0;
   std::vector<float> floats;
   std::vector<int16_t> shorts;
-  // Of queries on nibbles: the shorts as 256 * upper + lower, by byte_place, and their sums.
+  // Of queries on nibbles: the shorts as 256 * upper + lower, by byte_place, and their sums; no upper ones where all
+  // shorts fit in a byte.
   int64_t byte_stride = 0;
   std::vector<int8_t> lower, upper;
   std::vector<int32_t> sums;
   std::vector<float> wscale;
 };
 
-DenseQueries dense_queries(const Work& w, int64_t from, int64_t to);
+// `rough`: queries on nibbles in a byte a weight, for scores that are only compared with each other.
+DenseQueries dense_queries(const Work& w, int64_t from, int64_t to, bool rough = false);
 
 struct TableQueries {
   std::vector<uint8_t> coarse, fine, wide;

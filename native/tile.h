@@ -85,7 +85,7 @@ class Tile {
     else if (!opened_ && f_.layout == kAffine4)
       for (int64_t s = 0; s < some; s++) {
         const int64_t at = (i + s) * q.byte_stride;
-        const int8_t* halves[2] = {q.lower.data() + at, q.upper.data() + at};
+        const int8_t* halves[2] = {q.lower.data() + at, q.upper.empty() ? nullptr : q.upper.data() + at};
         w_.isa->dot_nibbles(f_.levels, rows_.data(), n, dim, q.shorts.data() + (i + s) * q.stride, q.stride, halves,
                             q.sums[size_t(i + s)], q.wscale[size_t(i + s)], values_.data() + s * capacity_);
       }

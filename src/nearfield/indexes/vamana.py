@@ -43,9 +43,9 @@ class Vamana(Index):
 
     layouts: ClassVar[frozenset[Layout]] = graphs.LAYOUTS
 
-    degree: Annotated[int, Range(2, 1024)] = 32
-    width: Annotated[int, Range(2, 100_000)] = 64
-    alpha: Annotated[float, Range(1.0, 4.0)] = 1.2
+    degree: Annotated[int, Range(2, 1024)] = 24
+    width: Annotated[int, Range(2, 100_000)] = 100
+    alpha: Annotated[float, Range(1.0, 4.0)] = 1.1
     budget: Annotated[int, Range(1)] = 1000
 
     @classmethod
@@ -62,7 +62,11 @@ class Vamana(Index):
 
     def shapes(self, n: int) -> Shapes:
         """Links, where walks begin, and what walks of some widths cost."""
-        return {"links": ("<u4", (n, self.degree)), "entries": ("<u4", (1,)), "effort": ("<f4", (2, 4))}
+        return {
+            "links": ("<u4", (n, self.degree)),
+            "entries": ("<u4", (graphs.entry_count(n),)),
+            "effort": ("<f4", (2, 4)),
+        }
 
     def attach(self, rows: Rows, columns: Columns) -> Self:
         """Take up codes and links."""

@@ -6,8 +6,10 @@ a walk of the graph before the batch met, so that the graph depends on the order
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from nearfield.core.errors import Unsupported
 from nearfield.core.protocols import F32, U8, Element, Folded, Layout, Metric, RowFormat
 from nearfield.numerics import kernels
+from nearfield.numerics.kmeans import kmeans
 
 U32 = NDArray[np.uint32]
 NO_LINK = np.uint32(0xFFFFFFFF)  # stands behind the last link of a row
@@ -23,6 +26,7 @@ LAYOUTS = frozenset({Layout.F32, Layout.F16, Layout.AFFINE8, Layout.AFFINE4})
 _BATCH_SHARE, _BATCH = 0.02, 1024  # a batch is at most this share of the rows, or so many where they are few
 _PAD = 32
 _PROBES = 256
+_ROWS_AN_ENTRY, _ENTRIES, _SAMPLE = 256, 64, 16_384
 
 
 @dataclass
@@ -43,13 +47,17 @@ class Graph:
             raise Unsupported("graphs are walked by native code, which is not installed here; use the index flat()")
         return native.graph_finder(kernels.native_rows(fmt, codes, metric, terms), self.links, self.entries)
 
+    @cached_property
+    def _effort(self) -> list[list[float]]:
+        made: list[list[float]] = self.effort.tolist()
+        return made
+
     def width(self, budget: int) -> int:
         """The width of the frontier with which walks score about so many rows."""
-        widths, scored = self.effort.astype(np.float64)
-        if budget <= scored[-1]:
-            return max(1, int(np.interp(budget, scored, widths)))
-        slope = (widths[-1] - widths[-2]) / max(scored[-1] - scored[-2], 1)
-        return int(widths[-1] + slope * (budget - scored[-1]))
+        widths, scored = self._effort
+        at = min(max(bisect.bisect_left(scored, budget), 1), len(scored) - 1)
+        slope = (widths[at] - widths[at - 1]) / max(scored[at] - scored[at - 1], 1.0)
+        return max(1, int(widths[at] + slope * (budget - scored[at])))
 
 
 @dataclass
@@ -117,9 +125,9 @@ def build(
     if native is None:
         raise Unsupported("graphs are built by native code, which is not installed here; use the index flat()")
     n = len(rows.values)
-    entries = np.array([_middle(rows)], np.uint32)
+    entries = _entries(rows, rng)
     order = rng.permutation(n).astype(np.uint32)
-    order = np.concatenate([entries, order[order != entries[0]]])
+    order = np.concatenate([entries, order[~np.isin(order, entries)]])
     room = degree + max(1, degree // 2)
     links, counts = np.full((n, room), NO_LINK, np.uint32), np.zeros(n, np.int32)
     most = max(_BATCH, int(_BATCH_SHARE * n))
@@ -146,21 +154,23 @@ def _batches(n: int, most: int) -> Iterator[tuple[int, int]]:
         at += some
 
 
-def _middle(rows: ByteRows) -> int:
-    """The row nearest to the mean of all."""
-    n, step = len(rows.values), 1 << 16
-    mean = np.zeros(rows.dim)
-    for i in range(0, n, step):
-        mean += rows.scale[i : i + step].astype(np.float64) @ rows.values[i : i + step, : rows.dim]
-    mean /= n
-    best, found = -np.inf, 0
-    for i in range(0, n, step):
-        inner = rows.scale[i : i + step] * (rows.values[i : i + step, : rows.dim] @ mean)
-        nearness = 2 * inner - rows.square[i : i + step] + rows.lift[i : i + step] ** 2
-        at = int(np.argmax(nearness))
-        if nearness[at] > best:
-            best, found = float(nearness[at]), i + at
-    return found
+def entry_count(n: int) -> int:
+    """How many rows walks begin at: the nearest of some that stand for all saves the first steps."""
+    return min(max(1, n // _ROWS_AN_ENTRY), _ENTRIES)
+
+
+def _entries(rows: ByteRows, rng: np.random.Generator) -> U32:
+    """The rows nearest to the centroids of a sample, each once."""
+    n = len(rows.values)
+    wanted = entry_count(n)
+    sample = np.sort(rng.choice(n, size=min(n, _SAMPLE), replace=False))
+    x = rows.values[sample, : rows.dim] * rows.scale[sample, None]
+    centroids = kmeans(x, wanted, rng=rng, rounds=8)
+    nearest, gaps = kernels.assign(x, centroids)
+    order = np.lexsort((gaps, nearest))
+    first = order[np.flatnonzero(np.diff(nearest[order], prepend=-1))]
+    spare = np.setdiff1d(np.arange(len(sample)), first)[: wanted - len(first)]
+    return np.asarray(sample[np.concatenate([first, spare])], np.uint32)
 
 
 def _effort(graph: Graph, rows: ByteRows, rng: np.random.Generator) -> F32:
@@ -170,7 +180,7 @@ def _effort(graph: Graph, rows: ByteRows, rng: np.random.Generator) -> F32:
     q = rows.values[probes, : rows.dim] * rows.scale[probes, None]
     finder = graph.finder(rows.format, rows.values.view(np.uint8), "cosine", rows.scale)
     found = []
-    for width in (8, 32, 128, 512):
+    for width in (1, 8, 64, 512):
         *_, scored = kernels.find(finder, rows.format, Folded(weights=q), 1, width, None, n, None)
         found.append((width, float(scored.mean())))
     table = np.array(found, np.float32).T

@@ -98,12 +98,14 @@ def find(
 
 def run(
     pipeline: Any, q: F32, k: int, effort: int, allow: Allow | None, *, threads: int | None = None
-) -> tuple[I64, F32, I64] | None:
-    """A whole search in one call: ids and scores ``[m, k]``, rows scored and scored again ``[2, m]``; None where it
-    cannot answer: queries that are not finite, of another width, or that find fewer than ``k`` rows."""
+) -> tuple[I64, F32, I64, I64] | None:
+    """A whole search in one call: ids and scores ``[m, k]``, rows scored, rows scored again ``[m]``.
+
+    None where it cannot answer: queries that are not finite, of another width, or that find fewer than ``k`` rows.
+    """
     bits = None if allow is None else _bitmap(allow, len(allow))
     workers = 1 if len(q) == 1 else thread_count(threads)
-    found: tuple[I64, F32, I64] | None = pipeline.search(np.ascontiguousarray(q), k, effort, bits, workers)
+    found: tuple[I64, F32, I64, I64] | None = pipeline.search(q, k, effort, bits, workers)
     return found
 
 

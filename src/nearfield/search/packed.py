@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +45,6 @@ class Packed:
         self._encoder: Any = None
         self._strings: dict[str, Texts] = {}
         self._pipeline: Any = _UNKNOWN
-        self._first = max([1, *(step.depth for step in fitted.plan.rescores)])
         codec = fitted.codec
         index = fitted.plan.index.fresh()
         scorer = first_scorer(codec, fitted.scoring(codec, first=True), index)
@@ -124,6 +124,10 @@ class Packed:
         texts: Sequence[str] | None = self._texts("texts")
         return texts
 
+    @cached_property
+    def _named(self) -> tuple[Sequence[Any] | None, Sequence[str] | None]:
+        return self.ids, self.texts
+
     def _texts(self, name: str) -> Any:
         if f"{name}.bytes" not in self.columns:
             return None
@@ -189,18 +193,15 @@ class Packed:
         if self._pipeline is None or budget < 0 or not 1 <= q.ndim <= 2:
             return None
         matches = self.fitted.n if allow is None else int(np.count_nonzero(allow))
-        wanted = min(self._first * k, self.fitted.n)
-        effort = None if k > matches else self.index.effort(wanted, budget, matches)
+        effort = None if k > matches else self.index.effort(k, budget, matches)
         if effort is None:
             return None
-        if q.ndim == 1:
-            q = q[None, :]
-        found = kernels.run(self._pipeline, q, k, effort, allow)
+        found = kernels.run(self._pipeline, q if q.ndim == 2 else q[None, :], k, effort, allow)
         if found is None:
             return None
-        rows, scores, (scored, rescored) = found
-        again = rescored if self._rescorers else None
-        return Hits(rows, scores, scored, self.fitted.metric, self.ids, self.texts, again)
+        rows, scores, scored, rescored = found
+        names, texts = self._named
+        return Hits(rows, scores, scored, self.fitted.metric, names, texts, rescored if self._rescorers else None)
 
     def _compile(self) -> Any:
         f = self.fitted
