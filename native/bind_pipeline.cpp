@@ -91,21 +91,23 @@ Affine affine(nb::tuple t, std::vector<nb::object>& kept) {
   return a;
 }
 
-// (affine of the weights, three of (vector or None, number, used))
+// (vector or None, constant, used)
+Number number(nb::handle h, int64_t in, std::vector<nb::object>& kept) {
+  const auto t = nb::cast<nb::tuple>(h);
+  return {array<1>(t[0], kept, {in}, "number: expected a vector [in]"), nb::cast<float>(t[1]), nb::cast<bool>(t[2])};
+}
+
+// (affine of the weights, three numbers)
 Folding folding(nb::tuple t, const Format& f, std::vector<nb::object>& kept) {
   Folding out = {};
   out.weights = affine(nb::cast<nb::tuple>(t[0]), kept);
   expect(out.weights.out == f.dim, "folding: the weights do not match the codes");
-  for (int c = 0; c < 3; c++) {
-    const auto one = nb::cast<nb::tuple>(t[size_t(c) + 1]);
-    out.constants[c] = array<1>(one[0], kept, {out.weights.in}, "folding: expected a constant's vector [in]");
-    out.numbers[c] = nb::cast<float>(one[1]);
-    out.used[c] = nb::cast<bool>(one[2]);
-  }
+  for (int c = 0; c < 3; c++) out.numbers[c] = number(t[size_t(c) + 1], out.weights.in, kept);
   return out;
 }
 
-void make_pipeline(BoundPipeline* self, nb::object finder, bool unit, nb::tuple map, nb::tuple fold, nb::list steps) {
+void make_pipeline(BoundPipeline* self, nb::object finder, bool unit, nb::tuple map, nb::tuple fold,
+                   nb::tuple bias, nb::list steps) {
   new (self) BoundPipeline();
   self->finder = finder;
   const Finder& of = *nb::cast<const BoundFinder&>(finder).finder;
@@ -113,17 +115,19 @@ void make_pipeline(BoundPipeline* self, nb::object finder, bool unit, nb::tuple 
   const Folding first = folding(fold, of.stored().format, self->kept);
   expect(first.weights.in == mapping.out, "pipeline: the codec does not match the maps");
   std::vector<Rescoring> made;
-  for (nb::handle step : steps) {  // (rows, folding, mapped, depth)
+  for (nb::handle step : steps) {  // (rows, folding, mapped, residual, depth)
     const auto t = nb::cast<nb::tuple>(step);
     const BoundRows& rows = nb::cast<const BoundRows&>(t[0]);
     Rescoring r = {rows.stored, folding(nb::cast<nb::tuple>(t[1]), rows.stored.format, self->kept), nb::cast<bool>(t[2]),
-                   nb::cast<int64_t>(t[3])};
+                   nb::cast<bool>(t[3]), nb::cast<int64_t>(t[4])};
     expect(r.stored.n == of.stored().n && r.depth >= 1, "pipeline: a step has other rows");
+    expect(!r.residual || made.empty(), "pipeline: residuals come first");
     expect(r.folding.weights.in == (r.mapped ? mapping.out : mapping.in), "pipeline: a step does not match its queries");
     self->kept.push_back(nb::borrow(t[0]));
     made.push_back(r);
   }
-  self->pipeline = std::make_unique<Pipeline>(of, unit, mapping, first, std::move(made));
+  self->pipeline = std::make_unique<Pipeline>(of, unit, mapping, first, number(bias, mapping.in, self->kept),
+                                              std::move(made));
 }
 
 nb::object run_pipeline(const BoundPipeline& self, In<float, 2> q, int64_t k, int64_t effort, const Bits& allow,
@@ -166,7 +170,7 @@ void bind_pipeline(nb::module_& m) {
                                            "threads"_a);
   m.def("graph_finder", graph_finder, "rows"_a, "links"_a, "entries"_a);
   nb::class_<BoundPipeline>(m, "Pipeline")
-      .def("__init__", make_pipeline, "finder"_a, "unit"_a, "map"_a, "fold"_a, "steps"_a)
+      .def("__init__", make_pipeline, "finder"_a, "unit"_a, "map"_a, "fold"_a, "bias"_a, "steps"_a)
       .def("search", run_pipeline, "queries"_a, "k"_a, "effort"_a, "allow"_a.none(), "threads"_a);
 }
 

@@ -31,6 +31,10 @@ void apply(const Kernels& isa, const Affine& a, const float* x, std::vector<floa
     for (int64_t i = 0; i < a.out; i++) out[size_t(i)] += a.offset[i];
 }
 
+float value(const Kernels& isa, const Number& n, const float* x, int64_t d) {
+  return n.constant + (n.vector ? product(isa, n.vector, x, d) : 0.0f);
+}
+
 // One folded query, and where it lies.
 struct Weights {
   std::vector<float> weights;
@@ -39,11 +43,10 @@ struct Weights {
 
   void fold(const Kernels& isa, const Folding& f, const float* x, bool square_needed) {
     apply(isa, f.weights, x, weights);
-    for (int c = 0; c < 3; c++)
-      constants[c] = f.numbers[c] + (f.constants[c] ? product(isa, f.constants[c], x, f.weights.in) : 0.0f);
+    for (int c = 0; c < 3; c++) constants[c] = value(isa, f.numbers[c], x, f.weights.in);
     if (square_needed) square = product(isa, x, x, f.weights.in);
-    folded = {1, weights.data(), nullptr, nullptr, f.used[0] ? &constants[0] : nullptr,
-              f.used[1] ? &constants[1] : nullptr, f.used[2] ? &constants[2] : nullptr,
+    folded = {1, weights.data(), nullptr, nullptr, f.numbers[0].used ? &constants[0] : nullptr,
+              f.numbers[1].used ? &constants[1] : nullptr, f.numbers[2].used ? &constants[2] : nullptr,
               square_needed ? &square : nullptr};
   }
 };
@@ -66,8 +69,8 @@ struct Pipeline::Desk {
 };
 
 Pipeline::Pipeline(const Finder& finder, bool unit, const Affine& map, const Folding& folding,
-                   std::vector<Rescoring> steps)
-    : finder_(finder), unit_(unit), map_(map), folding_(folding), steps_(std::move(steps)) {}
+                   const Number& bias, std::vector<Rescoring> steps)
+    : finder_(finder), unit_(unit), map_(map), folding_(folding), bias_(bias), steps_(std::move(steps)) {}
 Pipeline::~Pipeline() = default;
 
 std::unique_ptr<Pipeline::Desk> Pipeline::take() const {
@@ -129,7 +132,7 @@ bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* al
   wanted = std::min(wanted, finder_.stored().n);
   desk.ids.resize(size_t(wanted)), desk.scores.resize(size_t(wanted));
   Found found = {desk.ids.data(), desk.scores.data(), 0};
-  finder_.find(desk.weights.folded, 0, wanted, effort, allow, !steps_.empty(), *desk.scratch, found);
+  finder_.find(desk.weights.folded, 0, wanted, effort, allow, !steps_.empty() && !steps_[0].residual, *desk.scratch, found);
   int64_t count = wanted;
   while (count > 0 && desk.ids[size_t(count) - 1] < 0) count--;
   *scored = found.scored, *rescored = 0;
@@ -140,25 +143,27 @@ bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* al
     int64_t keep = k;
     for (size_t later = s + 1; later < steps_.size(); later++) keep = std::max(keep, steps_[later].depth * k);
     mine.weights.fold(isa, step.folding, step.mapped ? desk.mapped.data() : desk.given.data(),
-                      step.stored.metric == kL2);
+                      step.stored.metric == kL2 && !step.residual);
     mine.work.folded = mine.weights.folded;
     const DenseQueries one = dense_queries(mine.work, 0, 1);
     desk.best.reset(keep);
     for (int64_t at = 0; at < count;) {
       mine.tile->clear();
+      const float* base = desk.scores.data() + at;
       for (; at < count && !mine.tile->full(); at++) {
         mine.tile->add(desk.ids[size_t(at)]);
         mine.tile->ask(desk.ids[size_t(at)]);
       }
       const float* got = mine.tile->score(one, 0, 1, 0);
-      for (int64_t r = 0; r < mine.tile->count(); r++) desk.best.insert(got[r], mine.tile->id(r));
+      for (int64_t r = 0; r < mine.tile->count(); r++) desk.best.insert(step.residual ? base[r] + got[r] : got[r], mine.tile->id(r));
     }
     count = desk.best.size();
     for (int64_t r = 0; r < count; r++) desk.ids[size_t(r)] = desk.best.row(r), desk.scores[size_t(r)] = desk.best.score(r);
   }
   if (count < k) return false;
   std::copy_n(desk.ids.begin(), k, ids);
-  std::copy_n(desk.scores.begin(), k, scores);
+  const float bias = bias_.used ? value(isa, bias_, desk.given.data(), d) : 0.0f;
+  for (int64_t r = 0; r < k; r++) scores[r] = desk.scores[size_t(r)] + bias;
   return true;
 }
 

@@ -17,24 +17,31 @@ struct Affine {
   const float* offset = nullptr;    // [out]
 };
 
-// What a codec makes of a mapped query: its weights, and the constants, each a product and a number.
+// A number a query: its product with a vector, where there is one, and a constant.
+struct Number {
+  const float* vector;  // [in] or null
+  float constant;
+  bool used;
+};
+
+// What a codec makes of a mapped query: its weights, and inside, slope and outside.
 struct Folding {
   Affine weights;
-  const float* constants[3];  // inside, slope, outside: [in] or null
-  float numbers[3];
-  bool used[3];
+  Number numbers[3];
 };
 
 struct Rescoring {
   Stored stored;
   Folding folding;
   bool mapped;    // of the mapped query, else of the query as it came
+  bool residual;  // adds to the first score, instead of taking its place
   int64_t depth;  // how many times k rows it is given
 };
 
 class Pipeline {
  public:
-  Pipeline(const Finder& finder, bool unit, const Affine& map, const Folding& folding, std::vector<Rescoring> steps);
+  Pipeline(const Finder& finder, bool unit, const Affine& map, const Folding& folding, const Number& bias,
+           std::vector<Rescoring> steps);
 
   // q [m][d] -> ids and scores [m][k], how many rows were scored, and scored again. Returns false where a query is not
   // finite, has no direction where it needs one, or found fewer than k rows: then the answer is worth nothing.
@@ -54,6 +61,7 @@ class Pipeline {
   bool unit_;
   Affine map_;
   Folding folding_;
+  Number bias_;  // added to every score in the end
   std::vector<Rescoring> steps_;
   mutable std::mutex lock_;
   mutable std::vector<std::unique_ptr<Desk>> desks_;

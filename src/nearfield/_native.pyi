@@ -70,7 +70,13 @@ Folding = tuple[Affine, Number, Number, Number]
 
 class Pipeline:
     def __init__(
-        self, finder: Finder, unit: bool, map: Affine, fold: Folding, steps: list[tuple[Rows, Folding, bool, int]]
+        self,
+        finder: Finder,
+        unit: bool,
+        map: Affine,
+        fold: Folding,
+        bias: Number,
+        steps: list[tuple[Rows, Folding, bool, bool, int]],
     ) -> None: ...
     def search(
         self, queries: F32, k: int, effort: int, allow: NDArray[np.uint64] | None, threads: int

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from nearfield.core import rooms
-from nearfield.core.errors import BadInput
+from nearfield.core.errors import BadInput, BadPlan
 from nearfield.core.protocols import Metric
 from nearfield.search.plan import Plan
 
@@ -158,6 +158,9 @@ def given_plans(plans: Any) -> list[Plan]:
     if not listed:
         raise BadInput("plans: expected at least one plan, got none")
     made = [plan if isinstance(plan, Plan) else Plan(plan) for plan in listed]
+    for plan in made:
+        if plan.index.name() != "flat" or any(step.of == "residual" for step in plan.rescores):
+            raise BadPlan(f"plans: expected plans that scan every row, without residuals; got {plan}")
     return list({str(plan): plan for plan in made}.values())
 
 

@@ -24,6 +24,7 @@ _TOLERANCE = 1e-4
 _CONSTANTS = ("inside", "slope", "outside")
 
 Affine: TypeAlias = tuple[int, int, F32 | None, F32 | None, F32 | None]  # in, out, matrix, diagonal, offset
+Number: TypeAlias = tuple[F32 | None, float, bool]  # product with the query, constant, whether there is one
 Column: TypeAlias = tuple[CodecScorer, Any, F32 | None]  # how codes are scored, the codes, their terms
 
 
@@ -35,17 +36,19 @@ def compile_plan(
         return None
     finder = index.finder()
     mapping = _maps(maps, d, unit=unit)
-    if finder is None or mapping is None:
+    bias = (None, 0.0, False) if steps and steps[-1][0].of == "input" else _bias(maps, d, unit=unit)
+    if finder is None or mapping is None or bias is None:
         return None
     fold = _fold(scorer, mapping[1])
     made = []
     for step, (finer, codes, terms) in steps:
-        mapped = step.of == "mapped"
+        mapped = step.of != "input"
         own = _fold(finer, mapping[1] if mapped else d)
         if own is None or finer.format is None:
             return None
-        made.append((kernels.native_rows(finer.format, codes, finer.metric, terms), own, mapped, step.depth))
-    return None if fold is None else kernels.native().Pipeline(finder, unit, mapping, fold, made)
+        rows = kernels.native_rows(finer.format, codes, finer.metric, terms)
+        made.append((rows, own, mapped, step.of == "residual", step.depth))
+    return None if fold is None else kernels.native().Pipeline(finder, unit, mapping, fold, bias, made)
 
 
 def _dense(scorer: CodecScorer) -> bool:
@@ -53,14 +56,23 @@ def _dense(scorer: CodecScorer) -> bool:
 
 
 def _maps(maps: list[Map], d: int, *, unit: bool) -> Affine | None:
-    probes = _drawn(d, unit=unit)
-    for i, step in enumerate(maps):
-        through = _through(maps[:i], probes)
-        if step.query_bias(through) is not None:
-            return None
     if not maps:
         return (d, d, None, None, None)
-    return _affine(lambda q: _through(maps, q), d, probes)
+    return _affine(lambda q: _through(maps, q), d, _drawn(d, unit=unit))
+
+
+def _bias(maps: list[Map], d: int, *, unit: bool) -> Number | None:
+    """What the maps add to every score of a query."""
+
+    def added(q: F32) -> F32:
+        total = np.zeros((len(q), 1), np.float32)
+        for step in maps:
+            extra = step.query_bias(q)
+            total += 0 if extra is None else extra[:, None]
+            q = np.asarray(step.transform_queries(q), np.float32)
+        return total
+
+    return _scalar(added, d, _drawn(d, unit=unit)) if maps else (None, 0.0, False)
 
 
 def _through(maps: list[Map], q: Any) -> F32:
@@ -112,15 +124,20 @@ def _fold(scorer: CodecScorer, d: int) -> Any:
     return (made, *numbers)
 
 
-def _number(fold: Callable[[F32], Folded], name: str, d: int, probes: F32) -> tuple[F32 | None, float, bool] | None:
+def _number(fold: Callable[[F32], Folded], name: str, d: int, probes: F32) -> Number | None:
     if getattr(fold(probes), name) is None:
         return (None, 0.0, False)
-    found = _affine(lambda q: getattr(fold(q), name)[:, None], d, probes)
+    return _scalar(lambda q: getattr(fold(q), name)[:, None], d, probes)
+
+
+def _scalar(f: Callable[[F32], F32], d: int, probes: F32) -> Number | None:
+    """A number a query, as a product with it and a constant."""
+    found = _affine(f, d, probes)
     if found is None:
         return None
     _, _, matrix, diagonal, offset = found
     number = 0.0 if offset is None else float(offset[0])
     if d == 1:
-        return (np.ones(1, np.float32) if diagonal is None else diagonal, number, True)
+        return (np.ones(1, np.float32) if diagonal is None and matrix is None else diagonal, number, True)
     row = None if matrix is None or not matrix.any() else np.ascontiguousarray(matrix[0])
     return (row, number, True)

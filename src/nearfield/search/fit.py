@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core import arrays
-from nearfield.core.codecs import Codec, CodecScorer, in_blocks
+from nearfield.core.codecs import Codec, CodecScorer, in_blocks, row_terms
 from nearfield.core.errors import BadInput, BadPlan, Unsupported
 from nearfield.core.indexes import Index
 from nearfield.core.maps import Map
@@ -65,6 +65,13 @@ class Fitted:
         if self.metric == "hamming":  # bits as 0/1 floats: the squared distance is the Hamming distance
             return "l2"
         return "dot" if self.metric == "cosine" else self.metric
+
+    def scoring_again(self, i: int) -> Metric:
+        """The metric under which a re-scoring step scores: for residuals that of the scores they add to."""
+        return self.scoring(self.codec if self._residual(i) else self.rescore_codecs[i], first=self._residual(i))
+
+    def _residual(self, i: int) -> bool:
+        return self.plan.rescores[i].of == "residual"
 
 
 def fit_plan(
@@ -197,6 +204,8 @@ def fit_steps(
     given = batch.take(rows)
     asked = as_queries(queries, metric, d, on_zero) if queries is not None else None
     as_given = not plan.maps and fitted.codec.takes(batch.dtype)
+    if any(step.of == "residual" for step in plan.rescores) and (as_given or metric == "hamming"):
+        raise BadPlan(f"{plan}: a codec that keeps rows as they came leaves no residual; drop the rescore step")
     if as_given and not plan.rescores:
         fitted.codec.fit(given, rng=streams[1])
         _refuse(fitted.codec, fitted.scoring(fitted.codec, first=True), plan.index)
@@ -219,9 +228,14 @@ def fit_steps(
     for step, stream in zip(plan.rescores, streams[3 + len(plan.maps) :]):
         codec = step.make_codec()
         of_input = step.of == "input"
-        codec.fit(x if of_input else mapped, asked if of_input else mapped_queries, rng=stream)
-        _refuse(codec, fitted.scoring(codec, first=False))
+        fine = x if of_input else mapped
+        if step.of == "residual":
+            fine = mapped - fitted.codec.decode(fitted.codec.encode(mapped))
+        codec.fit(fine, asked if of_input else mapped_queries, rng=stream)
         fitted.rescore_codecs.append(codec)
+        _refuse(codec, fitted.scoring_again(len(fitted.rescore_codecs) - 1))
+        if step.of == "residual" and codec.row_format() is None:
+            raise BadPlan(f"{step}: expected a codec with a layout for residuals, such as lvq(bits=8)")
     return fitted
 
 
@@ -302,11 +316,12 @@ def coded_columns(fitted: Fitted) -> list[tuple[str, Codec, bool]]:
 def column_shapes(fitted: Fitted) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Type and shape of every column that searching needs: codes, and what the metric needs beside them."""
     out: dict[str, tuple[str, tuple[int, ...]]] = {}
-    for name, codec, first in coded_columns(fitted):
+    for i, (name, codec, first) in enumerate(coded_columns(fitted)):
         n, width = fitted.n, codec.bytes_per_row
         blocks = first and interleaved(codec, fitted.plan.index)
         out[name] = ("|u1", (-(-n // 32), width, 32) if blocks else (n, width))
-        if fitted.scoring(codec, first=first) in ("l2", "cosine"):
+        metric = fitted.scoring(codec, first=True) if first else fitted.scoring_again(i - 1)
+        if metric in ("l2", "cosine"):
             out[f"{name}.terms"] = ("<f4", (n,))
     return out | {INDEX + name: kind for name, kind in fitted.plan.index.shapes(fitted.n).items()}
 
@@ -316,7 +331,7 @@ def encode_columns(
 ) -> None:
     """Encode every row into the sink's columns: ``codes``, ``rescore<i>`` and what the metric needs beside."""
     n = fitted.n
-    codecs, packed = coded_columns(fitted), interleaved(fitted.codec, fitted.plan.index)
+    packed = interleaved(fitted.codec, fitted.plan.index)
     for name, (dtype, shape) in column_shapes(fitted).items():
         if not name.startswith(INDEX):
             sink.begin(name, dtype, shape)
@@ -329,15 +344,12 @@ def encode_columns(
         mapped = x
         for step in fitted.maps:
             mapped = step.transform(mapped)
-        for i, (name, codec, first) in enumerate(codecs):
-            width = codec.bytes_per_row
-            if first:
-                rows = block if fitted.as_given else mapped
-            else:
-                rows = x if fitted.plan.rescores[i - 1].of == "input" else mapped
-            codes = codec.encode(rows)
-            sink.append(name, kernels.pack(codes, width) if first and packed else codes)
-            _append_terms(sink, f"{name}.terms", codec, codes, fitted.scoring(codec, first=first))
+        codes = fitted.codec.encode(block if fitted.as_given else mapped)
+        sink.append("codes", kernels.pack(codes, fitted.codec.bytes_per_row) if packed else codes)
+        _append_terms(sink, "codes.terms", fitted.codec, codes, fitted.scoring(fitted.codec, first=True))
+        for i, again in enumerate(fitted.plan.rescores):
+            base = fitted.codec.decode(codes) if again.of == "residual" else None
+            _append_finer(fitted, i, x if again.of == "input" else mapped, base, sink)
         start += block.shape[0]
         if progress:
             progress("encode", start, n)
@@ -354,6 +366,18 @@ def build_index(fitted: Fitted, x: Vectors, sink: Sink, *, progress: Progress | 
     for name, (dtype, shape) in index.shapes(fitted.n).items():
         sink.begin(INDEX + name, dtype, shape)
         sink.append(INDEX + name, made[name])
+
+
+def _append_finer(fitted: Fitted, i: int, rows: F32, base: F32 | None, sink: Sink) -> None:
+    """Codes of a re-scoring step; where there is a base, of what it leaves of the rows."""
+    codec, name = fitted.rescore_codecs[i], f"rescore{i}"
+    codes = codec.encode(rows if base is None else rows - base)
+    sink.append(name, codes)
+    metric = fitted.scoring_again(i)
+    if base is None:
+        _append_terms(sink, f"{name}.terms", codec, codes, metric)
+    elif metric == "l2":  # so that the scores of both parts add up
+        sink.append(f"{name}.terms", row_terms(base + codec.decode(codes), "l2") - row_terms(base, "l2"))
 
 
 def _append_terms(sink: Sink, name: str, codec: Codec, codes: U8, metric: Metric) -> None:

@@ -51,7 +51,7 @@ class Packed:
         packed = interleaved(codec, index)
         rows = Rows(columns["codes"], scorer, codec.decode, fitted.n, columns.get("codes.terms"), packed)
         self._scorer = scorer
-        self._rescorers = [c.scorer(fitted.scoring(c, first=False)) for c in fitted.rescore_codecs]
+        self._rescorers = [c.scorer(fitted.scoring_again(i)) for i, c in enumerate(fitted.rescore_codecs)]
         own = {name.removeprefix(INDEX): c for name, c in columns.items() if name.startswith(INDEX)}
         self.index = index.attach(rows, own)
         self._searched = ("codes", "codes.terms", *(INDEX + name for name in own))
@@ -276,8 +276,12 @@ class Packed:
             self._verify_rows(name, rows)
             prepared = scorer.prepare(q if step.of == "input" else mapped)
             counted += (rows >= 0).sum(axis=1)
-            rows, scores = rescore(prepared, scorer, self.columns[name], self.columns.get(f"{name}.terms"), rows, keep)
-            if step.of == "mapped" and bias is not None:
+            first = scores if step.of == "residual" else None
+            if first is not None and prepared.folded is not None:
+                prepared.folded.squares = None if prepared.metric != "l2" else np.zeros(len(q), np.float32)
+            terms = self.columns.get(f"{name}.terms")
+            rows, scores = rescore(prepared, scorer, self.columns[name], terms, rows, keep, first)
+            if step.of != "input" and bias is not None:
                 scores += bias[:, None]
         return Hits(rows, scores, hits.scored, rescored=counted)
 

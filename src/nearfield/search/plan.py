@@ -55,6 +55,10 @@ class Plan:
                 index = method
             elif isinstance(method, Rescore):
                 method.make_codec()
+                if method.of == "residual" and self.rescores:
+                    raise BadPlan(
+                        f"{method}: residuals are what the plan's codec left; expected it as the first rescore"
+                    )
                 self.rescores.append(method)
             else:
                 raise BadPlan(f"{method} does not stand where it may: expected {_ORDER}")

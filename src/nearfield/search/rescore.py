@@ -25,12 +25,14 @@ from nearfield.numerics import kernels
 class Rescore(Method):
     """Encode the rows with a finer ``codec`` too, and re-score ``depth * k`` rows with it.
 
-    ``of="input"`` re-scores the Plan's input vectors, ``of="mapped"`` what the Maps gave.
+    ``of="input"`` re-scores the Plan's input vectors, ``of="mapped"`` what the Maps gave. ``of="residual"`` encodes
+    only what the Plan's codec left of that, and adds its score to the first: as fine as both together, at the bytes
+    of the second alone.
     """
 
     codec: str = "float16"
     depth: Annotated[int, Range(1, 100_000)] = 10
-    of: Annotated[str, OneOf("input", "mapped")] = "input"
+    of: Annotated[str, OneOf("input", "mapped", "residual")] = "input"
 
     def make_codec(self) -> Codec:
         """The codec that the step names, unfitted."""
@@ -44,14 +46,21 @@ class Rescore(Method):
         return made
 
 
-def rescore(q: Prepared, scorer: Scorer, codes: Any, terms: F32 | None, rows: I64, k: int) -> tuple[I64, F32]:
-    """Re-score the rows of each query, ``[m, c]`` with -1 for none, and keep the best ``k``; ties by row."""
+def rescore(
+    q: Prepared, scorer: Scorer, codes: Any, terms: F32 | None, rows: I64, k: int, first: F32 | None = None
+) -> tuple[I64, F32]:
+    """Re-score the rows of each query, ``[m, c]`` with -1 for none, and keep the best ``k``; ties by row.
+
+    ``first`` ``[m, c]`` are scores to which those of residuals are added.
+    """
     m, c = rows.shape
     scores = np.full((m, c), -np.inf, dtype=np.float32)
     for i in range(m):
         wanted = rows[i][rows[i] >= 0]
         if wanted.size:
             scores[i, : wanted.size] = _one(q, i, scorer, codes, terms, wanted)
+            if first is not None:
+                scores[i, : wanted.size] += first[i, : wanted.size]
     order = np.lexsort((rows, -scores), axis=1)[:, :k]
     return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
 

@@ -1,0 +1,112 @@
+"""A plan as one native call answers as it does step by step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nearfield as nf
+from nearfield.core.errors import BadInput, BadPlan
+
+PLANS = [
+    "raw() | vamana(degree=8, width=32)",
+    "float16() | vamana(degree=8, width=32)",
+    "int8() | vamana(degree=8, width=32) | rescore(codec='float16', depth=3)",
+    "lvq(bits=4) | vamana(degree=8, width=32)",
+    "lvq(bits=4) | vamana(degree=8, width=32) | rescore(codec='lvq(bits=8)', depth=3, of='residual')",
+    "lvq(bits=4) | vamana(degree=8) | rescore(codec='lvq(bits=4)', of='residual') | rescore(codec='raw', depth=2)",
+    "pca(dim=10) | lvq(bits=8) | vamana(degree=8, width=32) | rescore(codec='float16', depth=4)",
+    "center() | int4() | vamana(degree=8, width=32) | rescore(codec='float16', depth=3, of='mapped')",
+    "whiten(dim=12) | float16() | vamana(degree=8, width=32)",
+    "normalize() | float16() | vamana(degree=8, width=32)",
+]
+
+
+@pytest.fixture
+def data() -> tuple[Any, Any]:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(1500, 24)).astype(np.float32) + 0.3
+    return x, rng.normal(size=(20, 24)).astype(np.float32) + 0.3
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+@pytest.mark.parametrize("plan", PLANS)
+def test_the_same_as_step_by_step(plan: str, metric: Any, data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, q = data
+    packed = nf.Plan(plan).fit(x, metric=metric)
+    quick = packed.search(q, k=5, budget=300)
+    assert packed._search_compiled(q, 5, 300, None) is not None or "normalize" in plan
+    monkeypatch.setattr(packed, "_pipeline", None)
+    slow = packed.search(q, k=5, budget=300)
+    assert np.mean(quick.rows == slow.rows) > 0.95
+    same = quick.rows == slow.rows
+    np.testing.assert_allclose(quick.scores[same], slow.scores[same], rtol=2e-4, atol=2e-4)
+    assert quick.metric == slow.metric
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+@pytest.mark.parametrize("index", ["flat()", "vamana(degree=16)"])
+def test_residuals_score_as_both_codecs_together(metric: Any, index: str, data: Any) -> None:
+    x, q = data
+    plan = nf.Plan(f"lvq(bits=4) | {index} | rescore(codec='lvq(bits=8)', depth=20, of='residual')")
+    hits = plan.fit(x, metric=metric).search(q, k=5, budget=1500)
+    exact = nf.Plan("raw()").fit(x, metric=metric).search(q, k=5)
+    assert np.mean(hits.rows == exact.rows) > 0.97
+    np.testing.assert_allclose(hits.scores, exact.scores, rtol=2e-3, atol=2e-2)
+
+
+def test_residuals_are_finer_than_their_bytes_alone(data: Any) -> None:
+    x, q = data
+    exact = nf.Plan("raw()").fit(x).search(q, k=10)
+    shares = []
+    for of in ("residual", "input"):
+        plan = nf.Plan(f"lvq(bits=4) | rescore(codec='lvq(bits=4)', depth=10, of={of!r})")
+        found = plan.fit(x).search(q, k=10)
+        shares.append(np.mean([np.isin(a, b).mean() for a, b in zip(found.rows, exact.rows)]))
+    assert shares[0] > shares[1] + 0.02
+
+
+def test_residuals_where_there_are_none() -> None:
+    x = np.ones((20, 8), np.float32)
+    with pytest.raises(BadPlan, match="first rescore"):
+        nf.Plan("int8() | rescore() | rescore(of='residual')")
+    with pytest.raises(BadPlan, match="residual"):
+        nf.Plan("raw() | rescore(codec='int8', of='residual')").fit(x.astype(np.int8))
+
+
+@pytest.mark.parametrize("bad", ["nan", "inf", "zero", "huge", "wide"])
+def test_bad_queries_are_refused_as_ever(bad: str, data: Any) -> None:
+    x, q = data
+    packed = nf.Plan("lvq(bits=4) | vamana(degree=8) | rescore(depth=2)").fit(x)
+    packed.search(q)
+    q = np.array(q[:2])
+    if bad == "huge":
+        q[1] = 1e25
+        assert packed.search(q).rows.shape == (2, 10)
+        return
+    if bad == "wide":
+        q = np.ones((2, 25), np.float32)
+    else:
+        q[1] = {"nan": np.nan, "inf": np.inf, "zero": 0}[bad]
+    with pytest.raises(BadInput):
+        packed.search(q)
+
+
+def test_a_filter_and_a_large_k(data: Any) -> None:
+    x, q = data
+    packed = nf.Plan("lvq(bits=4) | vamana(degree=8) | rescore(depth=2)").fit(x)
+    for share in (0.001, 0.1, 0.5, 0.9, 1.0):
+        allow = np.random.default_rng(1).random(len(x)) < share
+        for k in (1, 10, 400):
+            hits = packed.search(q, k=k, budget=200, allow=allow)
+            for found in hits.rows:
+                real = found[found >= 0]
+                assert allow[real].all()
+                assert len(set(real)) == len(real) == min(k, allow.sum())
+
+
+def test_codes_of_another_layout_are_refused_by_name() -> None:
+    with pytest.raises(BadPlan, match=r"vamana: searches codes of the layouts .* pq\(parts=4\) has the layout lut8"):
+        nf.Plan("pq(parts=4) | vamana()").fit(np.random.default_rng(0).normal(size=(600, 8)))
