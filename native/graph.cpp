@@ -93,7 +93,7 @@ std::unique_ptr<Scratch> GraphFinder::scratch() const { return std::make_unique<
 
 void GraphFinder::find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
                        Scratch& scratch, Found& out) const {
-  static_cast<Walker&>(scratch).run(one_of(q, stored_.format, i), k, std::max(effort, k), allow, rough, out);
+  static_cast<Walker&>(scratch).run(one_of(q, stored_.format, i), k, effort, allow, rough, out);
 }
 
 }  // namespace nearfield

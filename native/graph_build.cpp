@@ -29,15 +29,17 @@ class Gaps {
     at_.resize(size_t(count)), sums_.resize(size_t(count));
     for (int64_t r = 0; r < count; r++) at_[size_t(r)] = g_.rows.bytes + int64_t(rows[r]) * g_.rows.stride;
     g_.isa->byte_dots(g_.rows.bytes + int64_t(row_) * g_.rows.stride, at_.data(), count, g_.rows.stride, sums_.data());
-    const ByteRows& all = g_.rows;
+    const Side& mine = g_.rows.sides[row_];
     for (int64_t r = 0; r < count; r++) {
-      const float inner = all.scale[row_] * all.scale[rows[r]] * float(sums_[size_t(r)]) + all.lift[row_] * all.lift[rows[r]];
-      out[r] = std::max(all.square[row_] + all.square[rows[r]] - 2 * inner, 0.0f);
+      const Side& other = g_.rows.sides[rows[r]];
+      const float inner = mine.scale * other.scale * float(sums_[size_t(r)]) + mine.lift * other.lift;
+      out[r] = std::max(mine.square + other.square - 2 * inner, 0.0f);
     }
   }
   void ask(uint32_t row) const {
     const int8_t* at = g_.rows.bytes + int64_t(row) * g_.rows.stride;
     for (int64_t b = 0; b < g_.rows.stride; b += 64) prefetch(at + b);
+    prefetch(g_.rows.sides + row);
   }
 
  private:

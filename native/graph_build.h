@@ -7,12 +7,15 @@
 
 namespace nearfield {
 
-// Rows as bytes: row i is about scale[i] * bytes[i], of squared length square[i] with its lift: one more coordinate
-// that brings rows to equal length where nearness is a dot product, so that near means a large product.
+// What a row has beside its bytes: it is about scale * bytes, of squared length square with its lift: one more
+// coordinate that brings rows to equal length where nearness is a dot product, so that near means a large product.
+struct Side {
+  float scale, square, lift, unused;
+};
 struct ByteRows {
   const int8_t* bytes;  // [n][stride], from -127 to 127
   int64_t n, stride;
-  const float *scale, *square, *lift;
+  const Side* sides;
 };
 
 struct Growing {

@@ -85,9 +85,7 @@ class Pipeline:
 def grow(
     isa: int,
     bytes: NDArray[np.int8],
-    scale: F32,
-    square: F32,
-    lift: F32,
+    sides: F32,
     links: NDArray[np.uint32],
     counts: NDArray[np.int32],
     entries: NDArray[np.uint32],

@@ -72,6 +72,7 @@ class Vamana(Index):
         """Take up codes and links."""
         self.rows = rows
         self._finder: Any = None
+        self._efforts: dict[tuple[int, int, int], int | None] = {}
         if not np.isfinite(columns["effort"]).all():
             raise Corrupt("vamana: the column 'effort' should hold finite numbers")
         self.graph = graphs.Graph(columns["links"], columns["entries"], columns["effort"])
@@ -93,7 +94,15 @@ class Vamana(Index):
 
     def effort(self, k: int, budget: int, matches: int) -> int | None:
         """The width of the frontier, or None where every row that matches is scored instead."""
-        n, budget = self.rows.n, budget or self.budget
+        key = (k, budget, matches)
+        if key not in self._efforts:
+            if len(self._efforts) > 1000:
+                self._efforts.clear()
+            self._efforts[key] = self._effort(k, budget or self.budget, matches)
+        return self._efforts[key]
+
+    def _effort(self, k: int, budget: int, matches: int) -> int | None:
+        n = self.rows.n
         few = matches < n and matches * matches <= WALKED * budget * n
         if budget >= n or few or kernels.native() is None:
             return None

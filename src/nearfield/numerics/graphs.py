@@ -65,9 +65,7 @@ class ByteRows:
     """Rows as signed bytes, each with its scale; what a graph is built from, a quarter of float32."""
 
     values: NDArray[np.int8]  # [n, d padded to 32]
-    scale: F32
-    square: F32
-    lift: F32
+    sides: F32  # [n, 4]: scale, squared length, lift, nothing
     dim: int
 
     @classmethod
@@ -79,16 +77,31 @@ class ByteRows:
             if made is None:
                 d = block.shape[1]
                 values = np.zeros((n, -(-d // _PAD) * _PAD), np.int8)
-                made = cls(values, np.zeros(n, np.float32), np.zeros(n, np.float32), np.zeros(n, np.float32), d)
+                made = cls(values, np.zeros((n, 4), np.float32), d)
             made._take(at, block)
             at += len(block)
         if made is None or at != n:
             raise ValueError(f"blocks: announced {n} rows, gave {at}")
         if metric == "dot":
-            most = np.float32(made.square.max())
-            made.lift = np.sqrt(np.maximum(most - made.square, 0), dtype=np.float32)
-            made.square = np.full(n, most, np.float32)
+            most = made.square.max()
+            made.lift[:] = np.sqrt(np.maximum(most - made.square, 0))
+            made.square[:] = most
         return made
+
+    @property
+    def scale(self) -> F32:
+        """What each row's bytes are multiplied by."""
+        return self.sides[:, 0]
+
+    @property
+    def square(self) -> F32:
+        """Squared lengths, the lift's included."""
+        return self.sides[:, 1]
+
+    @property
+    def lift(self) -> F32:
+        """One more coordinate, which brings rows to equal length under dot."""
+        return self.sides[:, 2]
 
     def _take(self, at: int, block: F32) -> None:
         rows = slice(at, at + len(block))
@@ -133,7 +146,7 @@ def build(
     most = max(_BATCH, int(_BATCH_SHARE * n))
     for at, some in _batches(n, most):
         native.grow(
-            kernels.which_isa(), rows.values, rows.scale, rows.square, rows.lift, links, counts, entries,
+            kernels.which_isa(), rows.values, rows.sides, links, counts, entries,
             order[at : at + some], degree, width, alpha, at + some == n, kernels.thread_count(threads),
         )  # fmt: skip
         if progress:
@@ -178,7 +191,7 @@ def _effort(graph: Graph, rows: ByteRows, rng: np.random.Generator) -> F32:
     n = len(rows.values)
     probes = np.sort(rng.choice(n, size=min(n, _PROBES), replace=False))
     q = rows.values[probes, : rows.dim] * rows.scale[probes, None]
-    finder = graph.finder(rows.format, rows.values.view(np.uint8), "cosine", rows.scale)
+    finder = graph.finder(rows.format, rows.values.view(np.uint8), "cosine", np.ascontiguousarray(rows.scale))
     found = []
     for width in (1, 8, 64, 512):
         *_, scored = kernels.find(finder, rows.format, Folded(weights=q), 1, width, None, n, None)
