@@ -467,3 +467,24 @@ def test_advice_on_a_collection_uses_its_metric_and_its_queries(fresh: Make, rng
     assert str(advice.best) == "int8()"
     c.recode(advice.best)
     assert c.recall(10, queries=kept).value > 0.9
+
+
+def test_a_range_search_finds_all_rows_above_the_score_in_every_kind_of_field(tmp_path: Path) -> None:
+    fields = {"body": nf.dense(2), "terms": nf.sparse(), "tokens": nf.ragged(2)}
+    n = 30
+    with nf.open(tmp_path / "c", fields=fields) as c:
+        x = {
+            "body": np.ones((n, 2), np.float32),
+            "terms": [{7: 0.5, i + 10: 1.0} for i in range(n)],
+            "tokens": [np.ones((1 + i % 3, 2), np.float32) for i in range(n)],
+        }
+        texts = [("rare word" if i % 3 else "other") for i in range(n)]
+        c.upsert(list(range(n)), x, texts=texts, meta=[{"g": i} for i in range(n)])
+        assert len(c.search([1.0, 1.0], field="body", k=None, min_score=0.9)) == n
+        assert len(c.search({7: 1.0}, field="terms", k=None, min_score=0.4)) == n
+        assert len(c.search(np.ones((1, 2), np.float32), field="tokens", k=None, min_score=0.9)) == n
+        assert len(c.search(text="rare", k=None, min_score=1e-6)) == 20
+        assert len(c.search({7: 1.0}, field="terms", k=25, group_by="g")) == 25
+        assert len(c.search(text="rare", k=20, group_by="g")) == 20
+        with pytest.raises(BadInput, match="diversity: expected a search of a dense field, got field 'terms'"):
+            c.search({7: 1.0}, field="terms", diversity=0.5)

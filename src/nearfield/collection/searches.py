@@ -176,7 +176,7 @@ def _rankings(
     several = any(not single for _, _, _, single in fields)
     if several and (len(fields) > 1 or request.text is not None):
         raise BadInput("search: expected one query to fuse with others, got a batch; search for each of them")
-    deep = _depth(request, len(fields) + (request.text is not None))
+    deep = _depth(request, len(fields) + (request.text is not None), scope.matches)
     lists: list[list[Ranking]] = [[] for _ in range(count)]
     for number, spec, ready, _ in fields:
         for i, ranking in enumerate(_of_field(scope, number, spec, ready, request, deep)):
@@ -191,12 +191,13 @@ def _is_sparse(snapshot: Snapshot, request: Request, q: Any) -> bool:
     return not any(isinstance(key, str) for key in q)
 
 
-def _depth(request: Request, rankings: int) -> int:
-    if request.k is None:
-        return 1
+def _depth(request: Request, rankings: int, matches: int) -> int:
+    """How many rows each ranking holds: all for a range, and for groups, which may hold any number of them."""
+    if request.k is None or request.group_by is not None:
+        return max(1, matches)
     if request.depth is not None:
         return max(request.depth, request.reach)
-    return request.reach if rankings == 1 and request.group_by is None else max(10 * request.reach, searching.DEPTH)
+    return request.reach if rankings == 1 else max(10 * request.reach, searching.DEPTH)
 
 
 def _of_field(scope: Scope, number: int, spec: Field, ready: Any, request: Request, k: int) -> list[Ranking]:
@@ -207,8 +208,6 @@ def _of_field(scope: Scope, number: int, spec: Field, ready: Any, request: Reque
         return [searching.rank_ragged(scope, number, ready, k)]
     if request.k is None and request.min_score is not None:
         return [searching.all_above(scope, number, ready[i : i + 1], request.min_score) for i in range(len(ready))]
-    if request.group_by is not None:
-        k = max(k, scope.matches)  # a group may hold any number of rows: all are ranked
     return searching.rank_dense(scope, number, ready, k, request.budget)
 
 
@@ -259,6 +258,9 @@ def _first_of_groups(snapshot: Snapshot, rows: NDArray[np.int64], key: str, most
 def _varied(scope: Scope, rows: NDArray[np.int64], scores: NDArray[Any], request: Request, k: int) -> NDArray[np.int64]:
     """Rows that are near and not all the same."""
     name, number = searching.field_named(scope.snapshot, request.field, "dense")
+    kind = scope.snapshot.fields[number].kind
+    if kind != "dense":
+        raise BadInput(f"diversity: expected a search of a dense field, got field {name!r}, which is {kind}")
     vectors = _vectors_of(scope, number, rows)
     for row, vector in zip(rows.tolist(), vectors):
         if vector is None:
