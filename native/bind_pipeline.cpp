@@ -4,6 +4,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "bind_work.h"
 #include "graph.h"
@@ -13,6 +14,8 @@ namespace nearfield {
 namespace {
 
 using Bits = Given<uint64_t, 1>;
+template <typename T, int D>
+using Filled = nb::ndarray<T, nb::ndim<D>, nb::c_contig, nb::device::cpu>;
 
 // Native objects beside the arrays that they read.
 struct BoundRows {
@@ -130,28 +133,19 @@ void make_pipeline(BoundPipeline* self, nb::object finder, bool unit, nb::tuple 
                                               std::move(made));
 }
 
-nb::object run_pipeline(const BoundPipeline& self, In<float, 2> q, int64_t k, int64_t effort, const Bits& allow,
-                        int threads) {
-  const int64_t m = int64_t(q.shape(0)), n = nb::cast<const BoundFinder&>(self.finder).finder->stored().n;
-  if (int64_t(q.shape(1)) != self.pipeline->dim() || k < 1 || k > n) return nb::none();
+// Fills ids and scores [m][k], scored and rescored [m]; false where they are worth nothing.
+bool run_pipeline(const BoundPipeline& self, In<float, 2> q, int64_t k, int64_t effort, const Bits& allow, int threads,
+                  Filled<int64_t, 2> ids, Filled<float, 2> scores, Filled<int64_t, 1> scored, Filled<int64_t, 1> rescored) {
+  const size_t m = q.shape(0);
+  const int64_t n = nb::cast<const BoundFinder&>(self.finder).finder->stored().n;
+  if (int64_t(q.shape(1)) != self.pipeline->dim() || k < 1 || k > n) return false;
+  for (const auto& [rows, columns] : {std::pair(ids.shape(0), ids.shape(1)), std::pair(scores.shape(0), scores.shape(1))})
+    expect(rows == m && int64_t(columns) == k, "pipeline: expected places for k rows of each query");
+  expect(scored.shape(0) == m && rescored.shape(0) == m, "pipeline: expected a place for each query");
   const uint64_t* bits = bits_of(allow, n);
-  int64_t* ids = fresh<int64_t>(size_t(m * k));
-  auto ids_out = owned(ids, size_t(m), size_t(k));
-  float* scores = fresh<float>(size_t(m * k));
-  auto scores_out = owned(scores, size_t(m), size_t(k));
-  int64_t* scored = fresh<int64_t>(size_t(m));
-  auto scored_out = owned(scored, size_t(m));
-  int64_t* rescored = fresh<int64_t>(size_t(m));
-  auto rescored_out = owned(rescored, size_t(m));
-  bool sound;
-  {
-    nb::gil_scoped_release release;
-    sound = self.pipeline->search(q.data(), m, k, std::min(effort, n), bits, std::clamp(threads, 1, 1024), ids, scores,
-                                  scored, rescored);
-  }
-  if (!sound) return nb::none();
-  return nb::cast(std::make_tuple(std::move(ids_out), std::move(scores_out), std::move(scored_out),
-                                  std::move(rescored_out)));
+  nb::gil_scoped_release release;
+  return self.pipeline->search(q.data(), int64_t(m), k, std::min(effort, n), bits, std::clamp(threads, 1, 1024), ids.data(),
+                               scores.data(), scored.data(), rescored.data());
 }
 
 }  // namespace
@@ -171,7 +165,8 @@ void bind_pipeline(nb::module_& m) {
   m.def("graph_finder", graph_finder, "rows"_a, "links"_a, "entries"_a);
   nb::class_<BoundPipeline>(m, "Pipeline")
       .def("__init__", make_pipeline, "finder"_a, "unit"_a, "map"_a, "fold"_a, "bias"_a, "steps"_a)
-      .def("search", run_pipeline, "queries"_a, "k"_a, "effort"_a, "allow"_a.none(), "threads"_a);
+      .def("search", run_pipeline, "queries"_a, "k"_a, "effort"_a, "allow"_a.none(), "threads"_a,
+           "ids"_a, "scores"_a, "scored"_a, "rescored"_a);
 }
 
 }  // namespace nearfield

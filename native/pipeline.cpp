@@ -64,6 +64,7 @@ struct Pipeline::Desk {
     Weights weights;
     Work work;
     std::unique_ptr<Tile> tile;
+    DenseQueries query;
   };
   std::vector<Step> steps;
 };
@@ -123,7 +124,8 @@ bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* al
   if (!(square < 1e30f) || (unit_ && !(square > 1e-30f))) return false;
   if (unit_) {
     const float length = std::sqrt(square);
-    for (int64_t i = 0; i < d; i++) desk.given[size_t(i)] /= length;
+    const float share = 1.0f / length;
+    for (int64_t i = 0; i < d; i++) desk.given[size_t(i)] *= share;
   }
   apply(isa, map_, desk.given.data(), desk.mapped);
   desk.weights.fold(isa, folding_, desk.mapped.data(), finder_.stored().metric == kL2);
@@ -145,7 +147,7 @@ bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* al
     mine.weights.fold(isa, step.folding, step.mapped ? desk.mapped.data() : desk.given.data(),
                       step.stored.metric == kL2 && !step.residual);
     mine.work.folded = mine.weights.folded;
-    const DenseQueries one = dense_queries(mine.work, 0, 1);
+    dense_queries(mine.work, 0, 1, false, mine.query);
     desk.best.reset(keep);
     for (int64_t at = 0; at < count;) {
       mine.tile->clear();
@@ -154,7 +156,7 @@ bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* al
         mine.tile->add(desk.ids[size_t(at)]);
         mine.tile->ask(desk.ids[size_t(at)]);
       }
-      const float* got = mine.tile->score(one, 0, 1, 0);
+      const float* got = mine.tile->score(mine.query, 0, 1, 0);
       for (int64_t r = 0; r < mine.tile->count(); r++) desk.best.insert(step.residual ? base[r] + got[r] : got[r], mine.tile->id(r));
     }
     count = desk.best.size();

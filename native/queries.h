@@ -20,6 +20,8 @@ struct DenseQueries {
 
 // `rough`: queries on nibbles in a byte a weight, for scores that are only compared with each other.
 DenseQueries dense_queries(const Work& w, int64_t from, int64_t to, bool rough = false);
+// The same in place of others, whose memory it takes over.
+void dense_queries(const Work& w, int64_t from, int64_t to, bool rough, DenseQueries& out);
 
 struct TableQueries {
   std::vector<uint8_t> coarse, fine, wide;

@@ -103,10 +103,13 @@ def run(
 
     None where it cannot answer: queries that are not finite, of another width, or that find fewer than ``k`` rows.
     """
+    m = len(q)
     bits = None if allow is None else _bitmap(allow, len(allow))
-    workers = 1 if len(q) == 1 else thread_count(threads)
-    found: tuple[I64, F32, I64, I64] | None = pipeline.search(q, k, effort, bits, workers)
-    return found
+    workers = 1 if m == 1 else thread_count(threads)
+    ids, scores = np.empty((m, k), np.int64), np.empty((m, k), np.float32)
+    scored, rescored = np.empty(m, np.int64), np.empty(m, np.int64)
+    sound = pipeline.search(q, k, effort, bits, workers, ids, scores, scored, rescored)
+    return (ids, scores, scored, rescored) if sound else None
 
 
 @lru_cache(maxsize=1)

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.core import arrays
+
 
 class Sink(Protocol):
     """Takes columns in pieces, several side by side."""
@@ -23,7 +25,7 @@ class MemorySink:
         self._at: dict[str, int] = {}
 
     def begin(self, name: str, dtype: Any, shape: tuple[int, ...]) -> None:
-        self.columns[name] = np.empty(shape, dtype=dtype)
+        self.columns[name] = arrays.roomy(shape, dtype)
         self._at[name] = 0
 
     def append(self, name: str, rows: NDArray[Any]) -> None:
