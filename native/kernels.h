@@ -82,7 +82,7 @@ struct Walk {
   int64_t degree, n;
   const uint8_t* codes;  // asked for as rows are met, row_bytes of each
   int64_t row_bytes;
-  int64_t *keys, *spare;      // best first; INT64_MAX in front, kNoKey behind
+  int64_t* keys;              // best first; INT64_MAX in front, kNoKey behind
   int64_t width, size, next;  // next: no row before it is one where the walk has not been
   float floor;                // what a full frontier admits
   uint64_t* seen;             // a bit a row

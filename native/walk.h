@@ -26,11 +26,9 @@ class Walking {
   void begin(int64_t width) {
     forget();
     const size_t size = size_t(width + 2 * kKeyGuard + 1);
-    for (auto* keys : {&keys_, &spare_}) {
-      keys->assign(size, kNoKey);
-      std::fill_n(keys->begin(), kKeyGuard, INT64_MAX);
-    }
-    w_.keys = keys_.data() + kKeyGuard, w_.spare = spare_.data() + kKeyGuard;
+    keys_.assign(size, kNoKey);
+    std::fill_n(keys_.begin(), kKeyGuard, INT64_MAX);
+    w_.keys = keys_.data() + kKeyGuard;
     w_.width = width, w_.size = w_.next = w_.count = 0;
     w_.floor = -std::numeric_limits<float>::infinity();
   }
@@ -65,7 +63,7 @@ class Walking {
 
   const Kernels& isa_;
   Walk w_ = {};
-  std::vector<int64_t> keys_, spare_;
+  std::vector<int64_t> keys_;
   std::vector<uint64_t> seen_;
   std::vector<uint32_t> touched_, met_;
   std::vector<float> scores_;
