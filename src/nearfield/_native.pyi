@@ -79,8 +79,17 @@ class Pipeline:
         steps: list[tuple[Rows, Folding, bool, bool, int]],
     ) -> None: ...
     def search(
-        self, queries: F32, k: int, effort: int, allow: NDArray[np.uint64] | None, threads: int
-    ) -> tuple[I64, F32, I64, I64] | None: ...
+        self,
+        queries: F32,
+        k: int,
+        effort: int,
+        allow: NDArray[np.uint64] | None,
+        threads: int,
+        ids: I64,
+        scores: F32,
+        scored: I64,
+        rescored: I64,
+    ) -> bool: ...
 
 def grow(
     isa: int,

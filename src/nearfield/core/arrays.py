@@ -49,7 +49,7 @@ def roomy(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         room.madvise(mmap.MADV_HUGEPAGE)
     whole = np.frombuffer(room, np.uint8)
     at = -whole.ctypes.data % _LARGE_PAGE
-    return whole[at : at + size].view(kind).reshape(shape)
+    return np.asarray(whole[at : at + size].view(kind).reshape(shape))
 
 
 class ArraySource:

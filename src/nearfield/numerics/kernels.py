@@ -108,7 +108,7 @@ def run(
     workers = 1 if m == 1 else thread_count(threads)
     ids, scores = np.empty((m, k), np.int64), np.empty((m, k), np.float32)
     scored, rescored = np.empty(m, np.int64), np.empty(m, np.int64)
-    sound = pipeline.search(q, k, effort, bits, workers, ids, scores, scored, rescored)
+    sound: bool = pipeline.search(q, k, effort, bits, workers, ids, scores, scored, rescored)
     return (ids, scores, scored, rescored) if sound else None
 
 
