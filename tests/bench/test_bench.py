@@ -55,6 +55,29 @@ name = "Hamming"
 nearfield = ["bits()"]
 peers = ["faiss-binary"]
 """
+DENSE = """
+kind = "dense"
+targets = [0.5, 0.9]
+[rows]
+rows = 300
+queries = 20
+k = 5
+rounds = 2
+[classes]
+tiny = 60
+fast = 1_000_000
+[[nearfield]]
+efforts = [60, 300]
+plans = ["int8(gain=False)", "nothing()"]
+[[peer]]
+engine = "faiss"
+factory = "HNSW8,Flat"
+efforts = [5, 40]
+[[peer]]
+engine = "faiss"
+factory = "IVF4,PQ16x4fs,RFlat"
+efforts = [[1, 2], [4, 8]]
+"""
 ADVISE = """
 kind = "advise"
 threads = 1
@@ -135,6 +158,42 @@ def test_compression_judged_scan_and_tables(tiny: Path) -> None:
     assert ours
     assert all("numpy: float32 BLAS" in r["ratios"] for r in ours)
     _tables(tiny)
+
+
+def test_dense(tiny: Path) -> None:
+    pytest.importorskip("faiss")
+    kept_builds = ["--builds", str(tiny / "builds")]
+    done = bench(tiny, *kept_builds, dense=DENSE)
+    assert done.returncode == 0, done.stderr
+    assert "left out: nearfield: nothing()" in done.stdout
+    rows = [r for r in kept(tiny, "dense") if r["part"] == "dense"]
+    assert {r["mode"] for r in rows} == {"single", "batch"}
+    assert {r["engine"] for r in rows} == {"nearfield", "faiss"}
+    exact = next(r for r in rows if r["engine"] == "nearfield")
+    assert exact["class"] == "tiny"
+    assert exact["bytes"] >= 32
+    assert exact["at"]["0.9"]["median"] > 0
+    assert all(p["p50_ms"] <= p["p99_ms"] for r in rows if r["mode"] == "single" for p in r["points"])
+    verdicts = [r for r in kept(tiny, "dense") if r["part"] == "verdict"]
+    assert len(verdicts) == 2 * 2 * 2
+    assert all(r["peer"] is None for r in verdicts if r["class"] == "tiny")
+    again = bench(tiny, *kept_builds, "--only", "HNSW8", dense=DENSE)
+    assert "HNSW8,Flat, efConstruction 200: read back" in again.stdout
+    assert {r["engine"] for r in kept(tiny, "dense") if r["part"] == "dense"} == {"faiss"}
+
+
+def test_speed_at_a_recall_lies_between_its_neighbours_and_is_never_extrapolated() -> None:
+    sys.path.insert(0, str(ROOT))
+    try:
+        from bench import curves
+    finally:
+        sys.path.remove(str(ROOT))
+    speeds = [(0.8, 900.0), (0.92, 400.0), (0.91, 300.0), (0.96, 100.0)]
+    points = [curves.Point(i, r, 1 / s, {"single": curves.Times([s, 2 * s])}) for i, (r, s) in enumerate(speeds)]
+    assert [p.effort for p in curves.front(points, "single")] == [0, 1, 3]
+    assert curves.at(points, "single", 0.94) == pytest.approx([200.0, 400.0])
+    assert curves.at(points, "single", 0.97) is None
+    assert [p.effort for p in curves.worth(points, [0.85, 0.92])] == [0, 1]
 
 
 def test_json_is_all_there_is_on_stdout(tiny: Path) -> None:
