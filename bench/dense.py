@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import builds, curves, data, results
+from bench import builds, curves, data, generator, results
 from bench.curves import Point, Times
 from bench.data import F32, I64
 from bench.engines import PEERS, Engine, Nearfield
@@ -53,29 +53,40 @@ class Contender:
 def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> None:
     """Build every engine that the suite names, race them in each mode, and say who is first in which class."""
     sizes = suite["rows"] | (QUICK if quick else {})
-    space = _space(sizes, shared, suite["targets"])
+    space = space_of(sizes, shared, suite["targets"], suite["builds"])
     shape = {"rows": len(space.rows), "dim": space.rows.shape[1], "queries": len(space.queries), "k": space.k}
     with pinned(keeper.common["threads"]) as alone:
         settings = {"part": "settings", "of": space.name, "rounds": space.rounds, "pinned": alone}
         settings |= shape | {"targets": space.targets, "classes": suite["classes"]}
         keeper.keep(settings, f"{space.name}: {shape['rows']:,} rows, {shape['queries']:,} queries, k {space.k}")
-        ready = [c for e, efforts in wanted(suite) if (c := _ready(e, efforts, space, suite["builds"]))]
+        found = [c for e, efforts in wanted(suite) if (c := ready(e, efforts, space, suite["builds"]))]
         for mode in suite.get("modes", ["single", "batch"]):
-            for turn in range(space.rounds):
-                for c in ready[turn % len(ready) :] + ready[: turn % len(ready)] if ready else []:
-                    _visit(c, space, mode)
-            for c in ready:
-                row = _row(c, space, mode, suite["classes"])
-                keeper.keep(row, _line(row))
-            for row in _verdicts(ready, space, mode, suite["classes"]):
-                keeper.keep(row, _said(row))
+            race(found, space, mode)
+            for c in found:
+                kept = row(c, space, mode, suite["classes"])
+                keeper.keep(kept, line(kept))
+            for verdict in _verdicts(found, space, mode, suite["classes"]):
+                keeper.keep(verdict, _said(verdict))
 
 
-def _space(sizes: dict[str, Any], shared: Path, targets: list[float]) -> Space:
-    found = data.neighbours(shared, rows=sizes["rows"], queries=sizes["queries"], k=sizes["k"])
-    queries, truth = found.queries["held-out"], found.truth["held-out"]
-    name = f"arXiv titles, MiniLM, {len(found.rows)}"
-    return Space(name, found.rows, queries, truth, sizes["k"], sizes["rounds"], sorted(targets))
+def space_of(sizes: dict[str, Any], shared: Path, targets: list[float], kept: Path | None) -> Space:
+    """Real rows, or rows drawn from a generator fitted to them (``drawn``), or its stress set (``clustered``)."""
+    n, m, k = sizes["rows"], sizes["queries"], sizes["k"]
+    source = sizes.get("source", "real")
+    if source == "real":
+        found = data.neighbours(shared, rows=n, queries=m, k=k)
+        rows, queries, truth = found.rows, found.queries["held-out"], found.truth["held-out"]
+    else:
+        fit_to = data.neighbours(shared, rows=sizes.get("fit", 60_000), queries=1, k=1).rows
+        near = kept / f"near-{len(fit_to)}x{fit_to.shape[1]}.npy" if kept else None
+        fitted = generator.Fitted.to(fit_to, near)
+        if source == "drawn":
+            rows, queries = fitted.draw(n, 1), fitted.draw(m, 2)
+        else:
+            rows, queries = fitted.clustered(n, m, 3)
+        truth = data.exact(rows, queries, k)
+    name = f"{source} rows of arXiv titles, MiniLM, {len(rows)} x {rows.shape[1]}"
+    return Space(name, rows, queries, truth, k, sizes["rounds"], sorted(targets))
 
 
 def wanted(suite: dict[str, Any]) -> list[tuple[Engine, list[Any]]]:
@@ -91,7 +102,7 @@ def wanted(suite: dict[str, Any]) -> list[tuple[Engine, list[Any]]]:
     return [(engine, efforts) for engine, efforts in found if only.search(engine.label)]
 
 
-def _ready(engine: Engine, efforts: list[Any], space: Space, kept: Path | None) -> Contender | None:
+def ready(engine: Engine, efforts: list[Any], space: Space, kept: Path | None) -> Contender | None:
     """Build, then find the recall of every effort; a missing or failing engine must not end the run."""
     try:
         built = builds.ready(engine, space.rows, space.name, kept)
@@ -114,6 +125,13 @@ def _point(engine: Engine, effort: Any, space: Space) -> Point:
     found = engine.many(space.queries, space.k)
     rough = time.process_time() - start
     return Point(effort, round(data.recall(found.astype(np.int64), space.truth), 5), rough)
+
+
+def race(ready: list[Contender], space: Space, mode: str) -> None:
+    """Every round visits every engine, each round in another order."""
+    for turn in range(space.rounds):
+        for c in ready[turn % len(ready) :] + ready[: turn % len(ready)] if ready else []:
+            _visit(c, space, mode)
 
 
 def _visit(c: Contender, space: Space, mode: str) -> None:
@@ -139,7 +157,8 @@ def _visit(c: Contender, space: Space, mode: str) -> None:
         times.p99.append(float(np.percentile(each, 99)) * 1e3)
 
 
-def _row(c: Contender, space: Space, mode: str, classes: dict[str, float]) -> Row:
+def row(c: Contender, space: Space, mode: str, classes: dict[str, float]) -> Row:
+    """What is kept of one engine in one mode."""
     points = []
     for p in c.points:
         t = p.times[mode]
@@ -193,7 +212,8 @@ def _ratio(ours: Speed | None, other: Speed | None) -> dict[str, float] | None:
     return spread([a / b for a, b in zip(ours[1], other[1])], 2)
 
 
-def _line(row: Row) -> str:
+def line(row: Row) -> str:
+    """The same in a line."""
     speeds = ", ".join(f"{t} {found['median']:,.0f}" for t, found in row["at"].items()) or "no target reached"
     tails = [p["p99_ms"] for p in row["points"] if "p99_ms" in p]
     tail = f", p99 {min(tails):.2f} to {max(tails):.2f} ms" if tails else ""

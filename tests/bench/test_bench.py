@@ -78,6 +78,22 @@ engine = "faiss"
 factory = "IVF4,PQ16x4fs,RFlat"
 efforts = [[1, 2], [4, 8]]
 """
+GROWTH = """
+kind = "growth"
+targets = [0.5]
+[rows]
+source = "drawn"
+fit = 200
+sizes = [100, 200, 400]
+queries = 20
+k = 5
+rounds = 1
+[classes]
+fast = 1_000_000
+[[nearfield]]
+efforts = [500]
+plans = ["int8(gain=False)"]
+"""
 ADVISE = """
 kind = "advise"
 threads = 1
@@ -180,6 +196,35 @@ def test_dense(tiny: Path) -> None:
     again = bench(tiny, *kept_builds, "--only", "HNSW8", dense=DENSE)
     assert "HNSW8,Flat, efConstruction 200: read back" in again.stdout
     assert {r["engine"] for r in kept(tiny, "dense") if r["part"] == "dense"} == {"faiss"}
+
+
+def test_growth_over_drawn_rows(tiny: Path) -> None:
+    done = bench(tiny, growth=GROWTH)
+    assert done.returncode == 0, done.stderr
+    rows = kept(tiny, "growth")
+    assert [r["rows"] for r in rows if r["part"] == "growth"] == [100, 200, 400]
+    exponents = next(r["exponents"] for r in rows if r["part"] == "exponents")
+    assert 0.5 < exponents["bytes"] <= 1.01
+    assert exponents["query at 0.5"] is not None
+
+
+def test_drawn_rows_lie_as_the_rows_that_they_were_fitted_to(rng: np.random.Generator) -> None:
+    sys.path.insert(0, str(ROOT))
+    try:
+        from bench import data, generator
+    finally:
+        sys.path.remove(str(ROOT))
+    flat = rng.normal(size=(2100, 6)) @ rng.normal(size=(6, 24))  # six dimensions in 24
+    rows = data.unit(flat + 0.01 * rng.normal(size=flat.shape))
+    fitted = generator.Fitted.to(rows[:2000])
+    drawn = fitted.draw(2000, 1)
+    assert np.array_equal(drawn, fitted.draw(2000, 1))
+    real, made = (generator.measure(r, q) for r, q in ((rows[:2000], rows[2000:]), (drawn, fitted.draw(100, 2))))
+    assert made["MLE 20"] == pytest.approx(real["MLE 20"], rel=0.35)
+    assert made["10-NN cosine"] == pytest.approx(real["10-NN cosine"], abs=0.05)
+    tight, queries = fitted.clustered(2000, 50, 3)
+    assert tight.shape == (2000, 24)
+    assert generator.measure(tight, queries)["10-NN cosine"] > real["10-NN cosine"]
 
 
 def test_speed_at_a_recall_lies_between_its_neighbours_and_is_never_extrapolated() -> None:
