@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import statistics
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,13 @@ class Space:
 
 @dataclass
 class Contender:
-    """A built engine, its cost and its points."""
+    """A built engine, its cost, the recall of all efforts in words, and the points that are timed."""
 
     engine: Engine
     built: builds.Built
     bytes: float
-    points: list[Point] = field(default_factory=list)
+    reach: str
+    points: list[Point]
 
 
 def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> None:
@@ -65,8 +66,8 @@ def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> 
             for c in found:
                 kept = row(c, space, mode, suite["classes"])
                 keeper.keep(kept, line(kept))
-            for verdict in _verdicts(found, space, mode, suite["classes"]):
-                keeper.keep(verdict, _said(verdict))
+            for verdict in verdicts(found, space, mode, suite["classes"]):
+                keeper.keep(verdict, said(verdict))
 
 
 def space_of(sizes: dict[str, Any], shared: Path, targets: list[float], kept: Path | None) -> Space:
@@ -106,16 +107,21 @@ def ready(engine: Engine, efforts: list[Any], space: Space, kept: Path | None) -
     """Build, then find the recall of every effort; a missing or failing engine must not end the run."""
     try:
         built = builds.ready(engine, space.rows, space.name, kept)
-        points = [_point(engine, effort, space) for effort in efforts]
+        found = swept(engine, efforts, space, built)
     except Exception as error:
         results.skipped(engine.label, error)
         return None
-    chosen = curves.worth(points, space.targets)
-    each = built.bytes / len(space.rows)
-    best = max(p.recall for p in points)
     how = "read back, built before in" if built.reused else "built in"
-    print(f"  {engine.label}: {how} {built.seconds:.1f} s, {each:.0f} B a row, recall to {best:.4f}", flush=True)
-    return Contender(engine, built, round(each, 1), chosen)
+    print(f"  {engine.label}: {how} {built.seconds:.1f} s, {found.bytes:.0f} B a row, {found.reach}", flush=True)
+    return found
+
+
+def swept(engine: Engine, efforts: list[Any], space: Space, built: builds.Built) -> Contender:
+    """Find the recall of every effort, and keep those that are worth timing."""
+    points = [_point(engine, effort, space) for effort in efforts]
+    reach = f"recall {min(p.recall for p in points):.4f} to {max(p.recall for p in points):.4f}"
+    each = round(built.bytes / len(space.rows), 1)
+    return Contender(engine, built, each, reach, curves.worth(points, space.targets))
 
 
 def _point(engine: Engine, effort: Any, space: Space) -> Point:
@@ -181,7 +187,7 @@ def _class(size: float, classes: dict[str, float]) -> str:
     return min((limit, name) for name, limit in classes.items() if size <= limit)[1]
 
 
-def _verdicts(ready: list[Contender], space: Space, mode: str, classes: dict[str, float]) -> list[Row]:
+def verdicts(ready: list[Contender], space: Space, mode: str, classes: dict[str, float]) -> list[Row]:
     """For each class and target: nearfield's fastest, the fastest peer of the class, and hnswlib, round by round."""
     rows = []
     for name, limit in classes.items():
@@ -222,7 +228,8 @@ def line(row: Row) -> str:
     return f"{head}  {row['engine']}: {row['name']}: {speeds}{tail}{mark}"
 
 
-def _said(row: Row) -> str:
+def said(row: Row) -> str:
+    """A verdict in a line."""
     names = [f"{row[w]['label']} {row[w]['qps']:,.0f}" if row[w] else "nobody" for w in ("nearfield", "peer")]
     ratios = [f"{row[w]['median']:.2f}x" if row[w] else "-" for w in ("ratio", "over_hnswlib")]
     head = f"{row['mode']}, {row['class']}, recall {row['target']:.2f}"

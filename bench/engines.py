@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.data import F32, I64
 
@@ -55,6 +56,15 @@ class Engine:
         """Set how hard it searches."""
         raise NotImplementedError
 
+    def allow(self, flags: NDArray[np.bool_] | None) -> None:
+        """Let searches that follow find only rows that are true."""
+        raise NotImplementedError
+
+    def check_filters(self) -> None:
+        """``NotImplementedError`` where it has none, before anything is built."""
+        if type(self).allow is Engine.allow:
+            raise NotImplementedError(f"the Python of {self.engine} has no filters for this index")
+
     def one(self, q: F32, k: int) -> Any:
         """What a user calls for one query."""
         return self.many(q, k)
@@ -74,6 +84,7 @@ class Nearfield(Engine):
 
     engine: ClassVar[str] = "nearfield"
     plan: str
+    admit: Any = field(default=None, init=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -102,9 +113,27 @@ class Nearfield(Engine):
         """The budget."""
         self.budget = int(effort)
 
+    def allow(self, flags: NDArray[np.bool_] | None) -> None:
+        """A bitmap made once, where this version has them; else a bool a row."""
+        import nearfield as nf
+
+        self.admit = nf.Bitmap(flags) if flags is not None and hasattr(nf, "Bitmap") else flags
+
+    def prefer(self, way: str) -> bool:
+        """Meet filters in one way alone, or as its planner chooses; whether this version can."""
+        forced = getattr(self.index.index, "prefer", None)
+        if forced is None:
+            return way == "planner"
+        forced("walk" if way == "planner" else way)
+        return True
+
+    def hits(self, q: F32, k: int) -> Any:
+        """One call, with what it tells beside the rows."""
+        return self.index.search(q, k, budget=self.budget, allow=self.admit)
+
     def many(self, q: F32, k: int) -> I64:
         """One call."""
-        return self.index.search(q, k, budget=self.budget).rows
+        return self.hits(q, k).rows
 
     def memory(self) -> int:
         """All columns and everything shared."""
@@ -118,6 +147,8 @@ class Faiss(Engine):
     engine: ClassVar[str] = "faiss"
     factory: str
     ef_construction: int = 200
+    selector: Any = field(default=None, init=False, repr=False)
+    params: Any = field(default=None, init=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -154,14 +185,37 @@ class Faiss(Engine):
         first, *rest = effort if isinstance(effort, list) else [effort]
         if hasattr(self.index, "hnsw"):
             self.index.hnsw.efSearch = int(first)
-            return
-        faiss.extract_index_ivf(self.index).nprobe = int(first)
+        elif isinstance(self.index, faiss.IndexFlat):
+            pass  # it scans every row
+        else:
+            faiss.extract_index_ivf(self.index).nprobe = int(first)
         if rest:
             self.index.k_factor = float(rest[0])
+        self.params = None if self.selector is None else self._params(int(first))
+
+    def allow(self, flags: NDArray[np.bool_] | None) -> None:
+        """A selector by bitmap, for HNSW, plain lists and flat indexes."""
+        faiss = self._threads()
+        self.bits = None if flags is None else np.packbits(flags, bitorder="little")
+        if self.bits is None:
+            self.selector = None
+        elif hasattr(self.index, "hnsw") or isinstance(self.index, (faiss.IndexFlat, faiss.IndexIVFFlat)):
+            self.selector = faiss.IDSelectorBitmap(len(self.bits) * 8, faiss.swig_ptr(self.bits))
+        else:
+            raise NotImplementedError(f"no selector for {self.factory} here")
+
+    def _params(self, effort: int) -> Any:
+        import faiss
+
+        if hasattr(self.index, "hnsw"):
+            return faiss.SearchParametersHNSW(efSearch=effort, sel=self.selector)
+        if isinstance(self.index, faiss.IndexFlat):
+            return faiss.SearchParameters(sel=self.selector)
+        return faiss.SearchParametersIVF(nprobe=effort, sel=self.selector)
 
     def many(self, q: F32, k: int) -> I64:
         """One call."""
-        return self.index.search(q, k)[1]
+        return self.index.search(q, k, params=self.params)[1]
 
 
 @dataclass
@@ -171,6 +225,11 @@ class Hnswlib(Engine):
     engine: ClassVar[str] = "hnswlib"
     M: int = 16
     ef_construction: int = 200
+    admit: Any = field(default=None, init=False, repr=False)
+
+    def allow(self, flags: NDArray[np.bool_] | None) -> None:
+        """A callback that looks into a list."""
+        self.admit = None if flags is None else flags.tolist().__getitem__
 
     def build(self, x: F32) -> None:
         """Insert one row after another."""
@@ -201,7 +260,7 @@ class Hnswlib(Engine):
 
     def many(self, q: F32, k: int) -> I64:
         """One call."""
-        return self.index.knn_query(q, k, num_threads=THREADS)[0]
+        return self.index.knn_query(q, k, num_threads=THREADS, filter=self.admit)[0]
 
 
 @dataclass

@@ -78,6 +78,34 @@ engine = "faiss"
 factory = "IVF4,PQ16x4fs,RFlat"
 efforts = [[1, 2], [4, 8]]
 """
+FILTERED = """
+kind = "filtered"
+shares = [0.02, 0.5]
+peer_shares = [0.1]
+targets = [0.5, 0.9]
+[rows]
+rows = 300
+queries = 40
+k = 5
+rounds = 1
+[classes]
+fast = 1_000_000
+[[crossing]]
+budget = 200
+ways = ["scan", "post"]
+plans = ["float16() | vamana(degree=8, width=20)"]
+[[nearfield]]
+efforts = [300]
+plans = ["int8(gain=False)"]
+[[peer]]
+engine = "faiss"
+factory = "Flat"
+efforts = [0]
+[[peer]]
+engine = "faiss"
+factory = "PQ16x4fs"
+efforts = [0]
+"""
 GROWTH = """
 kind = "growth"
 targets = [0.5]
@@ -121,6 +149,10 @@ def tiny(tmp_path: Path, rng: np.random.Generator) -> Path:
     np.save(arxiv / "doc_title_minilm_f16.npy", x[:300])
     np.save(arxiv / "heldout_title_minilm_f16.npy", x[300:360])
     np.save(arxiv / "query_minilm_f16.npy", x[340:400])
+    for name, count in (("papers", 300), ("heldout_papers", 60)):
+        with gzip.open(arxiv / f"{name}.jsonl.gz", "wt", encoding="utf-8") as file:
+            papers = ({"primary": f"f{i % 3}", "created": f"20{i % 20:02}-01-01"} for i in range(count))
+            file.writelines(json.dumps(p) + "\n" for p in papers)
     np.save(scifact / "doc_minilm_f16.npy", x[:60])
     np.save(scifact / "query_minilm_f16.npy", x[:4])
     for name, count in (("corpus", 60), ("queries", 4)):
@@ -194,8 +226,26 @@ def test_dense(tiny: Path) -> None:
     assert len(verdicts) == 2 * 2 * 2
     assert all(r["peer"] is None for r in verdicts if r["class"] == "tiny")
     again = bench(tiny, *kept_builds, "--only", "HNSW8", dense=DENSE)
-    assert "HNSW8,Flat, efConstruction 200: read back" in again.stdout
+    assert "HNSW8,Flat, efConstruction 200: read back" in again.stdout, again.stdout
     assert {r["engine"] for r in kept(tiny, "dense") if r["part"] == "dense"} == {"faiss"}
+
+
+def test_filtered(tiny: Path) -> None:
+    pytest.importorskip("faiss")
+    done = bench(tiny, filtered=FILTERED)
+    assert done.returncode == 0, done.stderr
+    assert "left out: faiss: PQ16x4fs" in done.stdout
+    rows = kept(tiny, "filtered")
+    crossed = [r for r in rows if r["part"] == "crossing"]
+    assert {(r["filter"], r["share"]) for r in crossed} == {
+        (f, s) for f in ("drawn", "field, own", "field, other") for s in (0.02, 0.5)
+    }
+    assert all(r["ways"]["planner"]["us"]["median"] > 0 for r in crossed)
+    assert all(r["ways"]["planner"]["recall"] == 1 for r in crossed if r["share"] == 0.02)
+    flat = [r for r in rows if r["part"] == "filtered" and r["engine"] == "faiss"]
+    assert len(flat) == 3
+    assert all(r["points"][0]["recall"] == 1 for r in flat)
+    assert {r["target"] for r in rows if r["part"] == "verdict"} == {0.5, 0.9}
 
 
 def test_growth_over_drawn_rows(tiny: Path) -> None:
