@@ -225,6 +225,7 @@ def test_dense(tiny: Path) -> None:
     verdicts = [r for r in kept(tiny, "dense") if r["part"] == "verdict"]
     assert len(verdicts) == 2 * 2 * 2
     assert all(r["peer"] is None for r in verdicts if r["class"] == "tiny")
+    assert "Queries a second: real rows" in _page(tiny)
     again = bench(tiny, *kept_builds, "--only", "HNSW8", dense=DENSE)
     assert "HNSW8,Flat, efConstruction 200: read back" in again.stdout, again.stdout
     assert {r["engine"] for r in kept(tiny, "dense") if r["part"] == "dense"} == {"faiss"}
@@ -246,12 +247,14 @@ def test_filtered(tiny: Path) -> None:
     assert len(flat) == 3
     assert all(r["points"][0]["recall"] == 1 for r in flat)
     assert {r["target"] for r in rows if r["part"] == "verdict"} == {0.5, 0.9}
+    assert "## Filters" in _page(tiny)
 
 
 def test_growth_over_drawn_rows(tiny: Path) -> None:
-    done = bench(tiny, growth=GROWTH)
+    done = bench(tiny, dense_growth=GROWTH)
     assert done.returncode == 0, done.stderr
-    rows = kept(tiny, "growth")
+    assert "## Growing rows" in _page(tiny)
+    rows = kept(tiny, "dense_growth")
     assert [r["rows"] for r in rows if r["part"] == "growth"] == [100, 200, 400]
     exponents = next(r["exponents"] for r in rows if r["part"] == "exponents")
     assert 0.5 < exponents["bytes"] <= 1.01
@@ -296,6 +299,16 @@ def test_json_is_all_there_is_on_stdout(tiny: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"suites": {"judged": kept(tiny, "judged")}}
     assert "== judged" in done.stderr
+
+
+def _page(tiny: Path) -> str:
+    """The page of results that is made of what was kept."""
+    (tiny / "README.md").write_text("<!-- results -->\n<!-- /results -->\n", encoding="utf-8")
+    script, folder = str(ROOT / "scripts/make_results.py"), ["--results", str(tiny / "kept"), "--root", str(tiny)]
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, script, *folder], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    return (tiny / "docs/results.md").read_text(encoding="utf-8")
 
 
 def _tables(tiny: Path) -> None:
