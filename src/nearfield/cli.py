@@ -76,6 +76,7 @@ def _read(path: str, key: str | None, encoder: str | None, *, what: str = "vecto
 )
 @click.option("--plan", "plans", multiple=True, help="Sweep these plans only (repeatable).")
 @click.option("--all", "all_", is_flag=True, help="Sweep the slow reducers too.")
+@click.option("--indexes/--no-indexes", default=None, help="Build indexes too, of all rows, or never.")
 @click.option("--no-verify", is_flag=True, help="Do not check the chosen plan on every row.")
 @click.option("--plot", type=click.Path(dir_okay=False), help="Write the picture (.png or .svg); extra: plot.")
 @KEY
@@ -112,6 +113,7 @@ def advise(corpus: str, **given: Any) -> None:
         pairs=pair_rows(given["pairs"], encoder) if given["pairs"] else None,
         plans=list(given["plans"]) or None,
         all=given["all_"],
+        indexes=given["indexes"],
         sample=given["sample"],
         rng=given["seed"],
         on_zero=given["on_zero"],
