@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import nearfield as nf
-from nearfield.adviser.indexed import crossing, indexed, rounded, scanned, with_budget
+from nearfield.adviser.indexed import crossing, indexed, rounded, scanned, with_parameter
 from nearfield.core.errors import BadInput
 from nearfield.core.indexes import Index
 
@@ -87,7 +87,7 @@ def test_every_index_of_the_room_is_tried(monkeypatch: pytest.MonkeyPatch) -> No
 def test_parts() -> None:
     plan = indexed(nf.Plan("lvq(bits=4) | rescore(codec='lvq(bits=8)', of='residual')"), nf.Plan("vamana()").index)
     assert str(scanned(plan)) == "lvq(bits=4) | rescore(codec='lvq(bits=8)', of='mapped')"
-    assert str(with_budget(plan, 77)).split(" | ")[1] == "vamana(budget=77)"
-    assert str(with_budget(nf.Plan("int8() | flat()"), 77)) == "int8() | flat()"
+    assert str(with_parameter(plan, "budget", 77)).split(" | ")[1] == "vamana(budget=77)"
+    assert str(with_parameter(nf.Plan("int8() | flat()"), "budget", 77)) == "int8() | flat()"
     assert crossing(10_000, 100.0, 10.0, 0.5) > 10_000 > crossing(10_000, 10.0, 100.0, 0.5)
     assert rounded(44_321) == "40,000"

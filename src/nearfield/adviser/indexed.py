@@ -168,7 +168,7 @@ class Indexes:
 
     def _row(self, found: Measured) -> Row:
         packed, task = found.packed, self.task
-        plan = with_budget(found.plan, found.budget)
+        plan = with_parameter(found.plan, "budget", found.budget)
         return Row(
             plan=str(plan),
             bytes_per_row=packed.bytes_per_row,
@@ -279,12 +279,12 @@ class _Asker:
         return 1e6 * best / len(q)
 
 
-def with_budget(plan: Plan, budget: int) -> Plan:
-    """The plan with the effort of its index written down."""
+def with_parameter(plan: Plan, name: str, value: Any) -> Plan:
+    """The plan with a parameter of its index set, where the index has it."""
     fresh: Any = plan.index.fresh()
-    if not any(f.name == "budget" for f in dataclasses.fields(fresh)):
+    if not any(f.name == name for f in dataclasses.fields(fresh)):
         return plan
-    made = dataclasses.replace(fresh, budget=budget)
+    made = dataclasses.replace(fresh, **{name: value})
     return Plan([made if isinstance(step, Index) else step for step in plan.named])
 
 
