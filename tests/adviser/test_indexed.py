@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import nearfield as nf
-from nearfield.adviser.indexed import crossing, indexed, rounded, scanned, with_parameter
+from nearfield.adviser.bench import Bench
+from nearfield.adviser.indexed import candidates, crossing, indexed, rounded, scanned, with_parameter
+from nearfield.adviser.task import make_task
 from nearfield.core.errors import BadInput
 from nearfield.core.indexes import Index
 
@@ -82,6 +84,15 @@ def test_every_index_of_the_room_is_tried(monkeypatch: pytest.MonkeyPatch) -> No
     assert {nf.Plan(r.plan).index.name() for r in found.plans} >= {"flat", "vamana"}
     assert not any("raw() | vamana" in r.plan for r in found.plans)  # it takes too many bytes
     assert Index.sweep(10, 10) == []
+
+
+def test_a_shift_of_the_queries_brings_leanvec() -> None:
+    task = make_task(blobs(600), blobs(200, seed=3), metric="cosine", k=10, sample=300, rng=0, on_zero="raise")
+    rows = Bench(task).run([nf.Plan("int8()")])
+    for shifted in (False, True):
+        plans = [str(p) for p in candidates(task, rows, 0.5, float("inf"), shifted=shifted)]
+        assert any(p.startswith("leanvec(dim=10, kind='ood')") for p in plans) == shifted
+        assert any(p.startswith("int8() | vamana()") for p in plans)
 
 
 def test_parts() -> None:

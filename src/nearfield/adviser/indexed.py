@@ -331,7 +331,7 @@ def _spliced(
             break
     if shifted and any(task.folds):
         dim = max(1, round(0.42 * task.d))
-        text = f"leanvec(dim={dim}, kind='ood') | lvq(bits=4) | rescore(codec='lvq(bits=8)', depth=4)"
+        text = f"leanvec(dim={dim}, kind='ood') | lvq(bits=4) | rescore(codec='lvq(bits=8)', depth=5)"
         yield indexed(Plan(text), step)
 
 
