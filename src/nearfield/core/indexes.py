@@ -29,6 +29,14 @@ class Index(Method):
     layouts: ClassVar[frozenset[Layout]] = frozenset(Layout)
     interleaves: ClassVar[bool] = False  # whether table layouts lie in blocks of 32 rows, for scans
 
+    @classmethod
+    def sweep(cls, n: int, d: int) -> list[str]:
+        """Plans for ``n`` rows of width ``d`` that show it at its best, as text: what the adviser tries of it.
+
+        It also tries the index, as it is by default, over the smallest codes that keep enough.
+        """
+        return []
+
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
         """Learn from the vectors; the columns that ``attach`` needs, each named and shaped as ``shapes`` says."""
         return {}

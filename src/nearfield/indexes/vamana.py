@@ -5,7 +5,7 @@ list is scored again by a finer ``rescore`` step: ``lvq(bits=4) | vamana() | res
 
 paper: Subramanya, Devvrit, Kadekodi, Krishnaswamy, Simhadri, 2019 (DiskANN), NeurIPS
 needs: native
-status: experimental
+status: proven
 """
 
 from __future__ import annotations
@@ -52,6 +52,11 @@ class Vamana(Index):
     def examples(cls) -> list[Self]:
         """One of few links, one of many."""
         return [cls(degree=8, width=32), cls()]
+
+    @classmethod
+    def sweep(cls, n: int, d: int) -> list[str]:
+        """Nibbles are walked; what they left of the rows is added to the best."""
+        return ["lvq(bits=4) | vamana() | rescore(codec='lvq(bits=8)', depth=3, of='residual')"]
 
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
         """Link rows in a drawn order, from distances of their bytes; any number of threads makes the same graph."""

@@ -102,7 +102,7 @@ def gather_codes(path: str | os.PathLike[str], sources: Sequence[tuple[Packed, I
             dtype, shape = shapes[name]
             blocks = first and interleaved(fitted.codec, fitted.plan.index)
             out.begin(name, dtype, shape)
-            for rows in _joined(_rows_of(sources, name, first), 32 if blocks else 1):
+            for rows in _joined(_rows_of(sources, name), 32 if blocks else 1):
                 out.append(name, kernels.pack(rows, codec.bytes_per_row) if blocks else rows)
             terms = f"{name}.terms"
             if terms in shapes:
@@ -140,12 +140,12 @@ def _zeros(sources: Sequence[tuple[Packed, I64]]) -> I64:
     return np.concatenate(found)
 
 
-def _rows_of(sources: Sequence[tuple[Packed, I64]], name: str, first: bool) -> Iterator[NDArray[np.uint8]]:
+def _rows_of(sources: Sequence[tuple[Packed, I64]], name: str) -> Iterator[NDArray[np.uint8]]:
     for packed, at in sources:
         packed.verify_column(name)
         for start in range(0, len(at), 1 << 16):
             some = at[start : start + (1 << 16)]
-            yield packed.codes(some) if first else np.ascontiguousarray(packed.columns[name][some])
+            yield packed.codes(some) if name == "codes" else np.ascontiguousarray(packed.columns[name][some])
 
 
 def _joined(parts: Iterator[NDArray[np.uint8]], multiple: int) -> Iterator[NDArray[np.uint8]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.core import arrays
+from nearfield.core import arrays, rooms
 from nearfield.core.codecs import Codec, CodecScorer, in_blocks, row_terms
 from nearfield.core.errors import BadInput, BadPlan, Unsupported
 from nearfield.core.indexes import Index
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FIT_ROWS = 65_536
 FIT_BYTES = 256 << 20
 INDEX = "index."  # before the names of an index's columns
+WALKED = "walked"  # the column of float16 that an index searches where the codec has no layout
 
 
 @dataclass
@@ -72,6 +73,17 @@ class Fitted:
 
     def _residual(self, i: int) -> bool:
         return self.plan.rescores[i].of == "residual"
+
+    @cached_property
+    def searched(self) -> tuple[str, Codec]:
+        """The column that the index searches, and its codec: the codes, or float16 of them where they have no layout.
+
+        An index that reads every layout decodes the others by itself.
+        """
+        codec, index = self.codec, self.plan.index
+        if codec.row_format() is not None or index.layouts == frozenset(Layout):
+            return "codes", codec
+        return WALKED, _float16_like(codec)
 
 
 def fit_plan(
@@ -208,7 +220,7 @@ def fit_steps(
         raise BadPlan(f"{plan}: a codec that keeps rows as they came leaves no residual; drop the rescore step")
     if as_given and not plan.rescores:
         fitted.codec.fit(given, rng=streams[1])
-        _refuse(fitted.codec, fitted.scoring(fitted.codec, first=True), plan.index)
+        _refuse_first(fitted)
         return fitted
     x = _ready_sample(given, metric, on_zero)
     if not as_given:
@@ -224,7 +236,7 @@ def fit_steps(
         mapped = map_.transform(mapped)
         mapped_queries = map_.transform_queries(mapped_queries) if mapped_queries is not None else None
     fitted.codec.fit(given if as_given else mapped, mapped_queries, rng=streams[1])
-    _refuse(fitted.codec, fitted.scoring(fitted.codec, first=True), plan.index)
+    _refuse_first(fitted)
     for step, stream in zip(plan.rescores, streams[3 + len(plan.maps) :]):
         codec = step.make_codec()
         of_input = step.of == "input"
@@ -239,17 +251,29 @@ def fit_steps(
     return fitted
 
 
-def _refuse(codec: Codec, metric: Metric, index: Index | None = None) -> None:
-    """A codec that cannot score under the metric, or that the index cannot search, is refused before encoding."""
+def _refuse(codec: Codec, metric: Metric) -> None:
+    """A codec that cannot score under the metric is refused before encoding."""
     if metric not in codec.metrics:
         known = ", ".join(sorted(codec.metrics))
         raise Unsupported(f"{codec.name()}: scores under {known} only, got metric {metric!r}")
+
+
+def _refuse_first(fitted: Fitted) -> None:
+    """The same of what the index searches; and a codec with a layout that the index does not read."""
+    (_, codec), index = fitted.searched, fitted.plan.index
+    for each in (fitted.codec, codec):
+        _refuse(each, fitted.scoring(fitted.codec, first=True))
     fmt = codec.row_format()
-    if index is None or index.layouts == frozenset(Layout) or (fmt is not None and fmt.layout in index.layouts):
-        return
-    known = ", ".join(sorted(index.layouts))
-    has = "no layout" if fmt is None else f"the layout {fmt.layout}"
-    raise BadPlan(f"{index.name()}: searches codes of the layouts {known}; {codec} has {has}")
+    if fmt is not None and fmt.layout not in index.layouts:
+        known = ", ".join(sorted(index.layouts))
+        raise BadPlan(f"{index.name()}: searches codes of the layouts {known}; {codec} has the layout {fmt.layout}")
+
+
+def _float16_like(codec: Codec) -> Codec:
+    """float16 for rows as wide as those that the codec decodes."""
+    row = codec.decode(np.zeros((1, codec.bytes_per_row), np.uint8))
+    made: Codec = rooms.load("codecs", "float16")()
+    return made.fit(row, rng=np.random.default_rng(0))
 
 
 def _ready_sample(given: NDArray[Any], metric: Metric, on_zero: str) -> F32:
@@ -310,18 +334,23 @@ class MappedRows:
 
 def coded_columns(fitted: Fitted) -> list[tuple[str, Codec, bool]]:
     """The columns of codes: name, codec, and whether it is the one that is searched first."""
-    return [("codes", fitted.codec, True)] + [(f"rescore{i}", c, False) for i, c in enumerate(fitted.rescore_codecs)]
+    name, codec = fitted.searched
+    first = (
+        [("codes", fitted.codec, True)] if name == "codes" else [("codes", fitted.codec, False), (name, codec, True)]
+    )
+    return first + [(f"rescore{i}", c, False) for i, c in enumerate(fitted.rescore_codecs)]
 
 
 def column_shapes(fitted: Fitted) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Type and shape of every column that searching needs: codes, and what the metric needs beside them."""
     out: dict[str, tuple[str, tuple[int, ...]]] = {}
-    for i, (name, codec, first) in enumerate(coded_columns(fitted)):
+    scored: dict[str, Metric] = {f"rescore{i}": fitted.scoring_again(i) for i in range(len(fitted.rescore_codecs))}
+    scored[fitted.searched[0]] = fitted.scoring(fitted.codec, first=True)
+    for name, codec, first in coded_columns(fitted):
         n, width = fitted.n, codec.bytes_per_row
         blocks = first and interleaved(codec, fitted.plan.index)
         out[name] = ("|u1", (-(-n // 32), width, 32) if blocks else (n, width))
-        metric = fitted.scoring(codec, first=True) if first else fitted.scoring_again(i - 1)
-        if metric in ("l2", "cosine"):
+        if scored.get(name) in ("l2", "cosine"):
             out[f"{name}.terms"] = ("<f4", (n,))
     return out | {INDEX + name: kind for name, kind in fitted.plan.index.shapes(fitted.n).items()}
 
@@ -346,7 +375,7 @@ def encode_columns(
             mapped = step.transform(mapped)
         codes = fitted.codec.encode(block if fitted.as_given else mapped)
         sink.append("codes", kernels.pack(codes, fitted.codec.bytes_per_row) if packed else codes)
-        _append_terms(sink, "codes.terms", fitted.codec, codes, fitted.scoring(fitted.codec, first=True))
+        _append_searched(fitted, codes, sink)
         for i, again in enumerate(fitted.plan.rescores):
             base = fitted.codec.decode(codes) if again.of == "residual" else None
             _append_finer(fitted, i, x if again.of == "input" else mapped, base, sink)
@@ -366,6 +395,15 @@ def build_index(fitted: Fitted, x: Vectors, sink: Sink, *, progress: Progress | 
     for name, (dtype, shape) in index.shapes(fitted.n).items():
         sink.begin(INDEX + name, dtype, shape)
         sink.append(INDEX + name, made[name])
+
+
+def _append_searched(fitted: Fitted, codes: U8, sink: Sink) -> None:
+    """What the index searches beside the codes: the terms of the metric; float16 where the codes have no layout."""
+    name, codec = fitted.searched
+    if name == WALKED:
+        codes = codec.encode(fitted.codec.decode(codes))
+        sink.append(name, codes)
+    _append_terms(sink, f"{name}.terms", codec, codes, fitted.scoring(fitted.codec, first=True))
 
 
 def _append_finer(fitted: Fitted, i: int, rows: F32, base: F32 | None, sink: Sink) -> None:

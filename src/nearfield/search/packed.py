@@ -19,7 +19,7 @@ from nearfield.numerics import kernels
 from nearfield.search.columns import Texts
 from nearfield.search.compiled import compile_plan
 from nearfield.search.encoding import SAFE, as_encoder, encode_texts
-from nearfield.search.fit import INDEX, Fitted, first_scorer, interleaved, mapped_blocks
+from nearfield.search.fit import INDEX, Fitted, coded_columns, first_scorer, interleaved, mapped_blocks
 from nearfield.search.queries import as_queries
 from nearfield.search.rescore import rescore
 
@@ -45,16 +45,16 @@ class Packed:
         self._encoder: Any = None
         self._strings: dict[str, Texts] = {}
         self._pipeline: Any = _UNKNOWN
-        codec = fitted.codec
+        name, codec = fitted.searched
         index = fitted.plan.index.fresh()
-        scorer = first_scorer(codec, fitted.scoring(codec, first=True), index)
+        scorer = first_scorer(codec, fitted.scoring(fitted.codec, first=True), index)
         packed = interleaved(codec, index)
-        rows = Rows(columns["codes"], scorer, codec.decode, fitted.n, columns.get("codes.terms"), packed)
+        rows = Rows(columns[name], scorer, codec.decode, fitted.n, columns.get(f"{name}.terms"), packed)
         self._scorer = scorer
         self._rescorers = [c.scorer(fitted.scoring_again(i)) for i, c in enumerate(fitted.rescore_codecs)]
         own = {name.removeprefix(INDEX): c for name, c in columns.items() if name.startswith(INDEX)}
         self.index = index.attach(rows, own)
-        self._searched = ("codes", "codes.terms", *(INDEX + name for name in own))
+        self._searched = (name, f"{name}.terms", *(INDEX + name for name in own))
 
     # -- what it is --------------------------------------------------------------------------------
 
@@ -87,8 +87,7 @@ class Packed:
     @property
     def bytes_per_row(self) -> float:
         """Bytes of one row in memory and on disk: codes, per-row constants, re-score columns."""
-        f = self.fitted
-        total = float(sum(c.bytes_per_row for c in (f.codec, *f.rescore_codecs)))
+        total = float(sum(codec.bytes_per_row for _, codec, _ in coded_columns(self.fitted)))
         total += 4 * sum(name.endswith(".terms") for name in self.columns)
         return total + self.index.bytes_per_row
 
