@@ -46,6 +46,7 @@ class Fitted:
     codec: Codec
     rescore_codecs: list[Codec]
     zero_rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    gone: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # rows that were deleted
     encoder: str | None = None
     space: dict[str, Any] = field(default_factory=dict)
     origin: F32 | None = None
@@ -55,6 +56,15 @@ class Fitted:
     def as_given(self) -> bool:
         """Whether codes are of the rows in the type they came in: no float copy, no scaling."""
         return not self.maps and self.codec.keeps_input()
+
+    @property
+    def nearness(self) -> Metric:
+        """How near mapped rows are: by dot product, or l2."""
+        return "l2" if self.metric in ("l2", "hamming") or any(m.euclidean for m in self.maps) else "dot"
+
+    def of_rows(self, n: int) -> Fitted:
+        """The same for other rows."""
+        return replace(self, n=n, zero_rows=np.zeros(0, np.int64), gone=np.zeros(0, np.int64))
 
     def scoring(self, codec: Codec, *, first: bool) -> Metric:
         """The metric under which one codec's rows are scored."""
@@ -300,8 +310,7 @@ class MappedRows:
     @property
     def metric(self) -> Metric:
         """How near they are: by dot product, or l2."""
-        metric = self.fitted.metric
-        return "l2" if metric in ("l2", "hamming") or any(m.euclidean for m in self.fitted.maps) else "dot"
+        return self.fitted.nearness
 
     def blocks(self) -> Iterator[F32]:
         """Blocks of rows in their order."""
@@ -327,6 +336,14 @@ def column_shapes(fitted: Fitted) -> dict[str, tuple[str, tuple[int, ...]]]:
 
 
 def encode_columns(
+    fitted: Fitted, batch: Batch, sink: Sink, *, on_zero: str = "raise", progress: Progress | None = None
+) -> None:
+    """Encode every row into the sink's columns, and build the index."""
+    encode_codes(fitted, batch, sink, on_zero=on_zero, progress=progress)
+    build_index(fitted, MappedRows(fitted, batch, on_zero), sink, progress=progress)
+
+
+def encode_codes(
     fitted: Fitted, batch: Batch, sink: Sink, *, on_zero: str = "raise", progress: Progress | None = None
 ) -> None:
     """Encode every row into the sink's columns: ``codes``, ``rescore<i>`` and what the metric needs beside."""
@@ -356,7 +373,6 @@ def encode_columns(
     if start != n:
         raise BadInput(f"vectors: announced {n} rows, gave {start}")
     fitted.zero_rows = np.concatenate(zeros) if zeros else np.zeros(0, np.int64)
-    build_index(fitted, MappedRows(fitted, batch, on_zero), sink, progress=progress)
 
 
 def build_index(fitted: Fitted, x: Vectors, sink: Sink, *, progress: Progress | None = None) -> None:
