@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from nearfield.core import arrays
 from nearfield.core.errors import BadInput, Corrupt, NearfieldError
-from nearfield.core.protocols import F32, I64, Batch, Metric
+from nearfield.core.protocols import I64, Batch, Metric
 from nearfield.numerics import kernels
 from nearfield.search.decoded import Decoded
+from nearfield.search.extending import extended
 from nearfield.search.file import add_state, restore_state
 from nearfield.search.fit import (
     Fitted,
@@ -107,7 +108,7 @@ def gather_codes(path: str | os.PathLike[str], sources: Sequence[tuple[Packed, I
             terms = f"{name}.terms"
             if terms in shapes:
                 out.add(terms, np.concatenate([packed.columns[terms][at] for packed, at in sources]))
-        build_index(fitted, Decoded(sources), out)
+        build_index(fitted, Decoded(sources), out, made=extended(fitted, sources))
         _finish(out, fitted)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nearfield.core import arrays
 from nearfield.core.codecs import Codec, CodecScorer, in_blocks, row_terms
 from nearfield.core.errors import BadInput, BadPlan, Unsupported
-from nearfield.core.indexes import Index
+from nearfield.core.indexes import Columns, Index
 from nearfield.core.maps import Map
 from nearfield.core.protocols import F32, METRICS, TABLE_LAYOUTS, U8, Batch, Layout, Metric, Progress, Vectors
 from nearfield.numerics import kernels
@@ -375,10 +375,13 @@ def encode_codes(
     fitted.zero_rows = np.concatenate(zeros) if zeros else np.zeros(0, np.int64)
 
 
-def build_index(fitted: Fitted, x: Vectors, sink: Sink, *, progress: Progress | None = None) -> None:
-    """Build the index of the rows, and give its columns to the sink."""
+def build_index(
+    fitted: Fitted, x: Vectors, sink: Sink, *, progress: Progress | None = None, made: Columns | None = None
+) -> None:
+    """Build the index of the rows, unless it was made already, and give its columns to the sink."""
     index = fitted.plan.index.fresh()
-    made = index.build(x, rng=np.random.default_rng(fitted.seed), progress=progress)
+    if made is None:
+        made = index.build(x, rng=np.random.default_rng(fitted.seed), progress=progress)
     for name, (dtype, shape) in index.shapes(fitted.n).items():
         sink.begin(INDEX + name, dtype, shape)
         sink.append(INDEX + name, made[name])

@@ -46,7 +46,11 @@ class Packed:
         self.attach(fitted, columns, segment)
 
     def attach(
-        self, fitted: Fitted, columns: dict[str, NDArray[Any]], segment: Segment | None = None, indexed: int | None = None
+        self,
+        fitted: Fitted,
+        columns: dict[str, NDArray[Any]],
+        segment: Segment | None = None,
+        indexed: int | None = None,
     ) -> None:
         """Search these columns from now on; the index is of the first rows alone where ``indexed`` says so."""
         self.fitted = fitted

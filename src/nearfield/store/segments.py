@@ -176,7 +176,8 @@ class Segment:
             raise Corrupt(f"{self.path}: damaged at offset 0: the preamble does not match its checksum")
         if version not in (VERSION, WITHOUT_SOME):
             raise Corrupt(
-                f"{self.path}: format version {version}; this nearfield reads versions {VERSION} and {WITHOUT_SOME}: upgrade it"
+                f"{self.path}: format version {version}; this nearfield reads versions {VERSION} and "
+                f"{WITHOUT_SOME}: upgrade it"
             )
         if offset + length != self.nbytes or length > _LONGEST_FOOTER:
             raise Corrupt(f"{self.path}: damaged: expected {offset + length} bytes, the file has {self.nbytes}")
