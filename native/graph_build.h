@@ -30,10 +30,14 @@ struct Growing {
   const uint32_t* entries;
   int64_t n_entries;
   int threads;
+  const uint8_t* dead = nullptr;  // [n], 1 for rows that are walked over but linked to only for want of others
 };
 
 // Links some rows to those that were linked before; the entries come first of all.
 void grow(const Growing& g, const uint32_t* rows, int64_t count);
+
+// The rows that these link to take the links back; those with too many are pruned.
+void link_back(const Growing& g, const uint32_t* rows, int64_t count);
 
 // Prunes the rows that hold more than `degree` links.
 void settle(const Growing& g);

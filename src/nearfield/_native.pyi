@@ -104,4 +104,20 @@ def grow(
     alpha: float,
     last: bool,
     threads: int,
+    dead: U8 | None = None,
+) -> None: ...
+def mend(
+    isa: int,
+    bytes: NDArray[np.int8],
+    sides: F32,
+    links: NDArray[np.uint32],
+    counts: NDArray[np.int32],
+    entries: NDArray[np.uint32],
+    rows: NDArray[np.uint32],
+    degree: int,
+    width: int,
+    alpha: float,
+    last: bool,
+    threads: int,
+    dead: U8,
 ) -> None: ...

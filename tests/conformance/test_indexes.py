@@ -121,3 +121,27 @@ def test_saved_and_loaded_finds_the_same(index: Any, tmp_path: Any) -> None:
     np.testing.assert_array_equal(a.scores, b.scores)
     assert b.ids[0, 0] == "row 0"
     assert b[0][0].text == "text"
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_added_and_deleted_rows_match_a_rebuild(index: Any, metric: Any) -> None:
+    x, q = kit.rows(1500, 20), kit.rows(30, 20, rng=1)
+    packed = plan(index, "float16()").fit(x[:1000], metric=metric)
+    assert packed.add(x[1000:1300]).tolist() == list(range(1000, 1300))
+    assert packed.delete(rows=np.arange(0, 500)) == 500
+    packed.add(x[1300:])
+    rebuilt = plan(index, "float16()").fit(x[500:], metric=metric)
+    truth = rebuilt.search(q, k=10, budget=2000)
+    for step in (None, packed.consolidate, packed.compact):
+        if step is not None:
+            step()
+        first = packed.span - 1000
+        exact, some = packed.search(q, k=10, budget=2000), packed.search(q, k=10, budget=300)
+        np.testing.assert_allclose(exact.scores, truth.scores, atol=1e-5)
+        assert np.isin(exact.rows - first, truth.rows).mean() > 0.99
+        shares = [
+            np.mean([np.isin(f, t).mean() for f, t in zip(rows, truth.rows)])
+            for rows in (some.rows - first, rebuilt.search(q, k=10, budget=300).rows)
+        ]
+        assert shares[0] > shares[1] - 0.03
+    assert len(packed) == 1000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,36 @@ from numpy.typing import NDArray
 from nearfield.core.errors import BadInput
 from nearfield.core.hits import Hits
 from nearfield.core.method import Method
-from nearfield.core.protocols import Kind, Layout, Prepared, Progress, Rows, Vectors
+from nearfield.core.protocols import I64, Kind, Layout, Prepared, Progress, Rows, Vectors
 
 Columns: TypeAlias = dict[str, NDArray[Any]]
 Shapes: TypeAlias = dict[str, tuple[str, tuple[int, ...]]]  # name -> type, shape
+
+
+class Updater(Protocol):
+    """An index whose rows come and go, without being built anew; what it needs for that it holds in memory.
+
+    ``dead`` is a bool a row that is there: those are not to be found any more, but keep their numbers.
+    """
+
+    @property
+    def nbytes(self) -> int: ...
+    def add(self, x: Vectors, dead: NDArray[np.bool_], rng: np.random.Generator) -> None:
+        """Take in rows, numbered on from those that are there; all of them or none."""
+
+    def consolidate(self, dead: NDArray[np.bool_], rng: np.random.Generator) -> None:
+        """Take dead rows out, so that searches do not pass over them any more."""
+
+    def keep(self, rows: I64) -> None:
+        """Only these rows, in this order; those left out are dead and were taken out."""
+
+    def walked(self) -> Columns:
+        """What ``attach`` takes up to search the rows as they are now."""
+        ...
+
+    def columns(self, dead: NDArray[np.bool_], rng: np.random.Generator) -> Columns:
+        """The columns as ``build`` would give them."""
+        ...
 
 
 @dataclass
@@ -59,6 +85,10 @@ class Index(Method):
 
     def effort(self, k: int, budget: int, matches: int) -> int | None:
         """What its finder spends for ``budget`` where so many rows match; None where it searches in another way."""
+        return None
+
+    def updater(self, columns: Columns, x: Vectors) -> Updater | None:
+        """What takes rows in and out of an index over ``x``; None where it is built anew instead."""
         return None
 
     @property

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from nearfield.core.errors import Corrupt
 from nearfield.core.hits import Hits
-from nearfield.core.indexes import Columns, Index, Shapes, check_search
+from nearfield.core.indexes import Columns, Index, Shapes, Updater, check_search
 from nearfield.core.params import Range
 from nearfield.core.protocols import F32, I64, Layout, Prepared, Progress, Rows, Vectors
 from nearfield.numerics import graphs, kernels
+from nearfield.numerics.graph_updates import GraphUpdater, Linking
 
 WALKED = 2.5  # a row met in a walk costs about so many rows of a scan
 
@@ -82,6 +83,12 @@ class Vamana(Index):
             raise Corrupt("vamana: the column 'effort' should hold finite numbers")
         self.graph = graphs.Graph(columns["links"], columns["entries"], columns["effort"])
         return self
+
+    def updater(self, columns: Columns, x: Vectors) -> Updater | None:
+        """Links rows in and mends dead ones away, by bytes of the rows."""
+        if kernels.native() is None:
+            return None
+        return GraphUpdater(columns, x, Linking(self.degree, self.width, self.alpha))
 
     @property
     def bytes_per_row(self) -> float:

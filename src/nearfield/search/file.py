@@ -17,7 +17,7 @@ from nearfield.search.packed import Packed
 from nearfield.search.plan import Plan
 from nearfield.search.sound import check_columns, check_meta, check_origin, check_zeros, rehearse
 from nearfield.store.io_base import check_path, shown
-from nearfield.store.segments import Segment, SegmentWriter
+from nearfield.store.segments import WITHOUT_SOME, Segment, SegmentWriter
 
 KIND = "packed"
 
@@ -81,7 +81,7 @@ def load(path: str | os.PathLike[str]) -> Packed:
 
 def _open(segment: Segment) -> Packed:
     fitted = restore_state(segment)
-    names = [c for c in segment.names() if not c.startswith("state.")]
+    names = [c for c in segment.names() if not c.startswith("state.") and c not in ("zeros", "gone")]
     columns = {name: segment.column(name, verify=False) for name in names}
     if (
         interleaved(fitted.codec, fitted.plan.index) and columns["codes"].ndim == 2
@@ -111,6 +111,9 @@ def add_state(writer: SegmentWriter, fitted: Fitted) -> dict[str, Any]:
                 scalars[label][key] = value
     if fitted.zero_rows.size:
         writer.add("zeros", fitted.zero_rows)
+    if fitted.gone.size:
+        writer.version = WITHOUT_SOME  # whoever knows nothing of deleted rows would find them
+        writer.add("gone", fitted.gone)
     if fitted.origin is not None:
         writer.add("state.origin", fitted.origin)
     return {
@@ -148,6 +151,9 @@ def restore_state(segment: Segment) -> Fitted:
     if "zeros" in segment:
         check_zeros(segment.column("zeros"), n)
         fitted.zero_rows = segment.column("zeros")
+    if "gone" in segment:
+        check_zeros(segment.column("gone"), n, "gone")
+        fitted.gone = segment.column("gone")
     if "state.origin" in segment:
         check_origin(segment.column("state.origin"), d)
         fitted.origin = segment.column("state.origin")

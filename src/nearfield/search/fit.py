@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nearfield.core import arrays, rooms
 from nearfield.core.codecs import Codec, CodecScorer, in_blocks, row_terms
 from nearfield.core.errors import BadInput, BadPlan, Unsupported
-from nearfield.core.indexes import Index
+from nearfield.core.indexes import Columns, Index
 from nearfield.core.maps import Map
 from nearfield.core.protocols import F32, METRICS, TABLE_LAYOUTS, U8, Batch, Layout, Metric, Progress, Vectors
 from nearfield.numerics import kernels
@@ -47,6 +47,7 @@ class Fitted:
     codec: Codec
     rescore_codecs: list[Codec]
     zero_rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    gone: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # rows that were deleted
     encoder: str | None = None
     space: dict[str, Any] = field(default_factory=dict)
     origin: F32 | None = None
@@ -56,6 +57,15 @@ class Fitted:
     def as_given(self) -> bool:
         """Whether codes are of the rows in the type they came in: no float copy, no scaling."""
         return not self.maps and self.codec.keeps_input()
+
+    @property
+    def nearness(self) -> Metric:
+        """How near mapped rows are: by dot product, or l2."""
+        return "l2" if self.metric in ("l2", "hamming") or any(m.euclidean for m in self.maps) else "dot"
+
+    def of_rows(self, n: int) -> Fitted:
+        """The same for other rows."""
+        return replace(self, n=n, zero_rows=np.zeros(0, np.int64), gone=np.zeros(0, np.int64))
 
     def scoring(self, codec: Codec, *, first: bool) -> Metric:
         """The metric under which one codec's rows are scored."""
@@ -324,8 +334,7 @@ class MappedRows:
     @property
     def metric(self) -> Metric:
         """How near they are: by dot product, or l2."""
-        metric = self.fitted.metric
-        return "l2" if metric in ("l2", "hamming") or any(m.euclidean for m in self.fitted.maps) else "dot"
+        return self.fitted.nearness
 
     def blocks(self) -> Iterator[F32]:
         """Blocks of rows in their order."""
@@ -358,6 +367,14 @@ def column_shapes(fitted: Fitted) -> dict[str, tuple[str, tuple[int, ...]]]:
 def encode_columns(
     fitted: Fitted, batch: Batch, sink: Sink, *, on_zero: str = "raise", progress: Progress | None = None
 ) -> None:
+    """Encode every row into the sink's columns, and build the index."""
+    encode_codes(fitted, batch, sink, on_zero=on_zero, progress=progress)
+    build_index(fitted, MappedRows(fitted, batch, on_zero), sink, progress=progress)
+
+
+def encode_codes(
+    fitted: Fitted, batch: Batch, sink: Sink, *, on_zero: str = "raise", progress: Progress | None = None
+) -> None:
     """Encode every row into the sink's columns: ``codes``, ``rescore<i>`` and what the metric needs beside."""
     n = fitted.n
     packed = interleaved(fitted.codec, fitted.plan.index)
@@ -385,13 +402,15 @@ def encode_columns(
     if start != n:
         raise BadInput(f"vectors: announced {n} rows, gave {start}")
     fitted.zero_rows = np.concatenate(zeros) if zeros else np.zeros(0, np.int64)
-    build_index(fitted, MappedRows(fitted, batch, on_zero), sink, progress=progress)
 
 
-def build_index(fitted: Fitted, x: Vectors, sink: Sink, *, progress: Progress | None = None) -> None:
-    """Build the index of the rows, and give its columns to the sink."""
+def build_index(
+    fitted: Fitted, x: Vectors, sink: Sink, *, progress: Progress | None = None, made: Columns | None = None
+) -> None:
+    """Build the index of the rows, unless it was made already, and give its columns to the sink."""
     index = fitted.plan.index.fresh()
-    made = index.build(x, rng=np.random.default_rng(fitted.seed), progress=progress)
+    if made is None:
+        made = index.build(x, rng=np.random.default_rng(fitted.seed), progress=progress)
     for name, (dtype, shape) in index.shapes(fitted.n).items():
         sink.begin(INDEX + name, dtype, shape)
         sink.append(INDEX + name, made[name])

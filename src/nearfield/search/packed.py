@@ -22,8 +22,10 @@ from nearfield.search.encoding import SAFE, as_encoder, encode_texts
 from nearfield.search.fit import INDEX, Fitted, coded_columns, first_scorer, interleaved, mapped_blocks
 from nearfield.search.queries import as_queries
 from nearfield.search.rescore import rescore
+from nearfield.search.tailed import Tailed
 
 if TYPE_CHECKING:
+    from nearfield.search.changing import Held
     from nearfield.search.plan import Plan
     from nearfield.store.segments import Segment
 
@@ -39,13 +41,29 @@ class Packed:
     """
 
     def __init__(self, fitted: Fitted, columns: dict[str, NDArray[Any]], segment: Segment | None = None) -> None:
+        self._encoder: Any = None
+        self._held: Held | None = None  # what changes need, from the first on
+        self.attach(fitted, columns, segment)
+
+    def attach(
+        self,
+        fitted: Fitted,
+        columns: dict[str, NDArray[Any]],
+        segment: Segment | None = None,
+        indexed: int | None = None,
+    ) -> None:
+        """Search these columns from now on; the index is of the first rows alone where ``indexed`` says so."""
         self.fitted = fitted
         self.columns = columns
         self._segment = segment
-        self._encoder: Any = None
         self._strings: dict[str, Texts] = {}
         self._pipeline: Any = _UNKNOWN
         name, codec = fitted.searched
+        self.__dict__.pop("_named", None)
+        self._live = None
+        if fitted.gone.size:
+            self._live = np.ones(fitted.n, np.bool_)
+            self._live[fitted.gone] = False
         index = fitted.plan.index.fresh()
         scorer = first_scorer(codec, fitted.scoring(fitted.codec, first=True), index)
         packed = interleaved(codec, index)
@@ -53,7 +71,10 @@ class Packed:
         self._scorer = scorer
         self._rescorers = [c.scorer(fitted.scoring_again(i)) for i, c in enumerate(fitted.rescore_codecs)]
         own = {name.removeprefix(INDEX): c for name, c in columns.items() if name.startswith(INDEX)}
-        self.index = index.attach(rows, own)
+        if indexed is None or indexed == fitted.n:
+            self.index = index.attach(rows, own)
+        else:
+            self.index = Tailed().over(index, own, rows, indexed)
         self._searched = (name, f"{name}.terms", *(INDEX + name for name in own))
 
     # -- what it is --------------------------------------------------------------------------------
@@ -74,6 +95,11 @@ class Packed:
         return self.fitted.space
 
     def __len__(self) -> int:
+        return self.fitted.n - self.fitted.gone.size
+
+    @property
+    def span(self) -> int:
+        """The number behind the last row's, and the length of ``allow``: rows that were deleted keep their numbers."""
         return self.fitted.n
 
     @property
@@ -102,7 +128,8 @@ class Packed:
     @property
     def nbytes(self) -> int:
         """Bytes in memory when every column has been touched: all columns and everything shared."""
-        return sum(c.nbytes for c in self.columns.values()) + self.shared_bytes
+        held = 0 if self._held is None else self._held.nbytes
+        return sum(c.nbytes for c in self.columns.values()) + self.shared_bytes + held
 
     @property
     def disk_bytes(self) -> int | None:
@@ -160,8 +187,10 @@ class Packed:
         ``expand`` makes the vectors of texts from more than the texts: ``nearfield.HyDE(...)``.
         Raises ``BadInput`` for queries of another width, not finite, or zero under cosine.
         """
-        n = len(self)
+        n = self.fitted.n
         k = check_search(k, n, allow)
+        if self._live is not None:
+            allow, k = self._live if allow is None else allow & self._live, max(1, min(k, len(self)))
         if type(queries) is np.ndarray and queries.dtype == np.float32 and (budget is None or type(budget) is int):
             quick = self._search_compiled(queries, k, budget or 0, allow)
             if quick is not None:
@@ -260,7 +289,7 @@ class Packed:
         wanted = k
         for step in reversed(self.plan.rescores):
             wanted = max(wanted, step.depth * k)
-        wanted = min(wanted, len(self))
+        wanted = min(wanted, self.fitted.n)
         hits = self.index.search(self._scorer.prepare(mapped), wanted, budget=budget or 0, allow=allow)
         if not self.plan.rescores:
             if bias is not None:
@@ -270,7 +299,7 @@ class Packed:
         counted = np.zeros(len(q), dtype=np.int64)
         for i, (step, scorer) in enumerate(zip(self.plan.rescores, self._rescorers)):
             later = [s.depth for s in self.plan.rescores[i + 1 :]]
-            keep = min(max([k, *(depth * k for depth in later)]), len(self))
+            keep = min(max([k, *(depth * k for depth in later)]), self.fitted.n)
             name = f"rescore{i}"
             self._verify_rows(name, rows)
             prepared = scorer.prepare(q if step.of == "input" else mapped)
@@ -287,7 +316,7 @@ class Packed:
     def _without(self, allow: NDArray[np.bool_] | None, zeros: I64) -> NDArray[np.bool_] | None:
         if not zeros.size:
             return allow
-        admit = np.ones(len(self), dtype=np.bool_) if allow is None else allow.copy()
+        admit = np.ones(self.fitted.n, dtype=np.bool_) if allow is None else allow.copy()
         admit[zeros] = False
         return admit
 
@@ -297,19 +326,20 @@ class Packed:
         """The codes of some rows (all where None), one row after another: ``uint8 [r, bytes]``."""
         self._verify("codes")
         stored = self.columns["codes"]
-        rows = None if rows is None else self._numbers(rows)
+        rows = None if rows is None else self.numbers(rows)
         if interleaved(self.fitted.codec, self.plan.index):
             if rows is None:
-                return kernels.unpack(stored, len(self))
+                return kernels.unpack(stored, self.fitted.n)
             return np.ascontiguousarray(stored[rows // 32, :, rows % 32])
         return np.ascontiguousarray(stored if rows is None else stored[rows])
 
-    def _numbers(self, rows: Any) -> I64:
+    def numbers(self, rows: Any) -> I64:
+        """Row numbers, checked: those of deleted rows among them."""
         found = np.asarray(rows)
         if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
             raise BadInput(f"rows: expected row numbers in one dimension, got {found.dtype} of shape {found.shape}")
-        if found.size and (int(found.min()) < 0 or int(found.max()) >= len(self)):
-            raise BadInput(f"rows: expected numbers from 0 to {len(self) - 1}")
+        if found.size and (int(found.min()) < 0 or int(found.max()) >= self.span):
+            raise BadInput(f"rows: expected numbers from 0 to {self.span - 1}")
         return found.astype(np.int64)
 
     def encode(self, x: Any, *, on_zero: str = "raise") -> U8:
@@ -326,7 +356,7 @@ class Packed:
 
     def decode(self, rows: I64 | None = None) -> F32:
         """The vectors as the codec gives them back, in the space after the Maps: ``float32 [r, width]``."""
-        wanted = np.arange(len(self)) if rows is None else self._numbers(rows)
+        wanted = np.arange(self.span) if rows is None else self.numbers(rows)
         step = block_rows(self.dim)
         parts = [self.fitted.codec.decode(self.codes(wanted[i : i + step])) for i in range(0, wanted.size, step)]
         whole = np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
@@ -338,7 +368,68 @@ class Packed:
         from nearfield.search.file import save
 
         self.verify()
+        if self._held is not None:
+            self._held.settle()
         save(self, path)
+
+    # -- changing ----------------------------------------------------------------------------------
+
+    def add(
+        self,
+        x: Any = None,
+        *,
+        ids: Sequence[Any] | None = None,
+        texts: Sequence[str] | None = None,
+        on_zero: str = "raise",
+        encoder: Any = None,
+    ) -> I64:
+        """Add rows ``[r, d]`` under the fitted plan, without fitting or building anew; returns their numbers.
+
+        ``ids`` and ``texts`` are given where the rows that are there have them; without ``x``, ``texts`` are encoded.
+        Numbers go on from ``span``. Nothing has changed where it raises. Searches in other threads must wait meanwhile.
+        """
+        return self._changes().add(self._rows_to_add(x, texts, encoder), ids, texts, on_zero=on_zero)
+
+    def upsert(
+        self,
+        x: Any = None,
+        *,
+        ids: Sequence[Any],
+        texts: Sequence[str] | None = None,
+        on_zero: str = "raise",
+        encoder: Any = None,
+    ) -> I64:
+        """Add rows in place of those that have the same ids; returns their numbers, which are new."""
+        return self._changes().add(self._rows_to_add(x, texts, encoder), ids, texts, on_zero=on_zero, replace=True)
+
+    def delete(self, ids: Sequence[Any] | None = None, *, rows: Any = None) -> int:
+        """Delete rows by id or number; those that are not there are passed over. Returns how many went.
+
+        They are found no more, and keep their numbers until ``compact``.
+        """
+        return self._changes().delete(ids, rows)
+
+    def consolidate(self) -> None:
+        """Take deleted rows out of the index, and late ones in; done by itself when a fifth of the rows is gone."""
+        self._changes().consolidate()
+
+    def compact(self) -> I64:
+        """Give the space of deleted rows back; returns the numbers ``[n]`` that the rows had before."""
+        return self._changes().compact()
+
+    def _changes(self) -> Held:
+        if self._held is None:
+            from nearfield.search.changing import Held
+
+            self._held = Held(self)
+        return self._held
+
+    def _rows_to_add(self, x: Any, texts: Sequence[str] | None, encoder: Any) -> Any:
+        if x is not None:
+            return x
+        if texts is None:
+            raise BadInput("add: expected vectors, or texts for an encoder, got neither")
+        return encode_texts(self._text_encoder(encoder), texts)
 
     # -- damage ------------------------------------------------------------------------------------
 
