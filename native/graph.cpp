@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "filtered.h"
 #include "frontier.h"
 #include "tile.h"
 
@@ -17,17 +18,17 @@ class Walker : public Scratch {
   Walker(const Stored& stored, const Links& links)
       : links_(links), w_(stored.work({})), tile_(w_, 1, std::max(links.degree, links.n_entries)) {}
 
-  void run(const Folded& one, int64_t k, int64_t width, const uint64_t* allow, bool rough, Found& out) {
-    w_.folded = one, w_.allow = allow;
+  void run(const Folded& one, int64_t k, int64_t width, bool rough, Found& out) {
+    w_.folded = one;
     const DenseQueries q = dense_queries(w_, 0, 1, true);
-    near_.reset(width), found_.reset(allow ? k : 1), seen_.reset(width * kSeenShare);
+    near_.reset(width), seen_.reset(width * kSeenShare);
     count_ = 0;
     meet(q, links_.entries, links_.n_entries);
     for (int64_t row = near_.visit(); row >= 0; row = near_.visit()) {
       ask(near_.upcoming());
       meet(q, links_.to + row * links_.degree, links_.degree);
     }
-    write(allow ? found_ : near_, k, out);
+    write(near_, k, out);
     if (!rough && !q.lower.empty()) refine(k, out);
   }
 
@@ -46,7 +47,6 @@ class Walker : public Scratch {
     for (int64_t r = 0; r < n; r++) {
       const int64_t row = tile_.id(r);
       if (near_.insert(got[r], row)) ask(row);
-      if (w_.allow && (w_.allow[row >> 6] >> (row & 63) & 1)) found_.insert(got[r], row);
     }
   }
 
@@ -85,6 +85,9 @@ class Walker : public Scratch {
   Frontier near_, found_;
   Seen seen_;
   int64_t count_ = 0;
+
+ public:
+  std::unique_ptr<Filtered> filtered;  // where a filter was given
 };
 
 }  // namespace
@@ -93,7 +96,12 @@ std::unique_ptr<Scratch> GraphFinder::scratch() const { return std::make_unique<
 
 void GraphFinder::find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
                        Scratch& scratch, Found& out) const {
-  static_cast<Walker&>(scratch).run(one_of(q, stored_.format, i), k, effort, allow, rough, out);
+  Walker& walker = static_cast<Walker&>(scratch);
+  const Folded one = one_of(q, stored_.format, i);
+  if (!allow) return walker.run(one, k, effort, rough, out);
+  if (!walker.filtered) walker.filtered = std::make_unique<Filtered>(stored_, links_);
+  const auto plain = [&](int64_t most, int64_t width, Found& all) { walker.run(one, most, width, true, all); };
+  walker.filtered->run(one, k, effort, costs_, preferred_, allow, rough, plain, out);
 }
 
 }  // namespace nearfield

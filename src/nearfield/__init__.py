@@ -35,6 +35,7 @@ _LAZY = {
     "methods": "nearfield.about",
     "info": "nearfield.about",
     "papers": "nearfield.about",
+    "Bitmap": "nearfield.core.bitmaps",
     "Hits": "nearfield.core.hits",
     "Report": "nearfield.core.report",
     "NearfieldError": "nearfield.core.errors",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from nearfield.about import papers as papers
     from nearfield.adviser.advise import advise as advise
     from nearfield.collection.collection import Collection as Collection
+    from nearfield.core.bitmaps import Bitmap as Bitmap
     from nearfield.core.errors import NearfieldError as NearfieldError
     from nearfield.core.hits import Hits as Hits
     from nearfield.core.report import Report as Report
