@@ -99,19 +99,19 @@ def find_ways(
 ) -> tuple[I64, F32, I64, I64]:
     """:func:`find`, and which way each query was answered under a filter."""
     q, m = _queries(fmt, folded)
-    given = None if allow is None else filters(allow, n)
+    given = None if allow is None else filters(allow)
     workers = 1 if m == 1 else thread_count(threads)
     found: tuple[I64, F32, I64, I64]
     found = finder.find(m, _coefficients(q), given, min(k, n), min(effort, n), workers)
     return found
 
 
-def filters(allow: Allow, n: int) -> Filters:
+def filters(allow: Allow) -> Filters:
     """A filter, bool ``[n]``, or one for each query, bool ``[m, n]``, in words of 64 rows with its count."""
     if isinstance(allow, Bitmap):
         return allow.words, allow.counts
-    if allow.dtype != np.bool_ or allow.shape[-1] != n:
-        raise BadInput(f"allow: expected bool [{n}], got {allow.dtype} {list(allow.shape)}")
+    if allow.dtype != np.bool_ or allow.ndim not in (1, 2):
+        raise BadInput(f"allow: expected bool [n] or [m, n], got {allow.dtype} {list(allow.shape)}")
     found: Filters = _native.bitmap(np.ascontiguousarray(allow))
     return found
 

@@ -198,16 +198,17 @@ class Packed:
             self._pipeline = self._compile()
         if self._pipeline is None or budget < 0 or not 1 <= q.ndim <= 2:
             return None
-        matches = n = self.fitted.n
-        given = None
-        if allow is not None:
-            given = kernels.filters(allow, n)
-            matches = int(given[1].min())
-            given = given if matches < n else None
+        q = q if q.ndim == 2 else q[None, :]
+        matches, given = self.fitted.n, None if allow is None else kernels.filters(allow)
+        if given is not None:
+            if len(given[1]) not in (1, len(q)):
+                return None
+            matches = int(given[1].min(initial=matches))
+            given = given if matches < self.fitted.n else None
         effort = self.index.effort(k, budget, matches)
         if effort is None:
             return None
-        found = kernels.run(self._pipeline, q if q.ndim == 2 else q[None, :], k, effort, given)
+        found = kernels.run(self._pipeline, q, k, effort, given)
         if found is None:
             return None
         rows, scores, scored, rescored, ways = found
