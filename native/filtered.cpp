@@ -37,7 +37,7 @@ struct Visit {
     const double near = degree * p, each = degree * p, most = degree * (1 - p);
     through = std::min(most, std::max(0.0, kReach * degree - near) / each);
     met = near + through * each;
-    scored = met * (0.35 + 0.3 * p);
+    scored = met * (0.35 + 0.4 * p);
   }
 };
 
@@ -50,8 +50,9 @@ FilterPlan plan_filtered(const FilterCosts& costs, int64_t n, int64_t degree, in
   // As many rows met as without a filter, by fewer visits, for each of them meets more.
   const Visit visit(double(degree), p);
   const double fresh = walked / double(width + 1);
-  const double hops = double(k) + double(width - k) * std::min(4.0, (0.5 + 0.7 * p) * fresh / visit.scored);
-  const double hop = hops * (kWalked * visit.scored + kThrough * visit.through);
+  const double hops = double(k) + double(width - k) * std::min(4.0, (0.5 + 0.9 * p) * fresh / visit.scored);
+  const double begin = kWalked * scored_by(costs, 1);  // until a walk is among the near rows
+  const double hop = begin + hops * (kWalked * visit.scored + kThrough * visit.through);
   const double wider = double(width) + kSpare * double(k) * (1 / p - 1);
   const double post = kWalked * scored_by(costs, wider);
   if (way == kPlanned) way = scan <= std::min(hop, post) ? kScan : hop < post ? kHop : kPost;

@@ -198,3 +198,16 @@ def test_threads_change_nothing(packed: Any, queries: Any, monkeypatch: pytest.M
             found.append(packed["cosine"].search(queries, k=10, budget=300, allow=_filter(share)))
         np.testing.assert_array_equal(found[0].rows, found[1].rows)
         np.testing.assert_array_equal(found[0].scored, found[1].scored)
+
+
+def test_a_collection_tells_how_a_filter_was_met(rows: Any, queries: Any, tmp_path: Any) -> None:
+    x = rows[0]
+    with nf.open(tmp_path / "c", dim=D) as c:
+        c.upsert(list(range(N)), x, meta=[{"g": i % 100} for i in range(N)])
+        c.recode("lvq(bits=4) | vamana(degree=12, width=48) | rescore(codec='lvq(bits=8)', depth=3)")
+        c.compact()
+        for below, ways in ((5, {"exact"}), (30, {"scan", "hop"}), (90, {"hop", "post"})):
+            found = c.search(queries[0], k=10, where=f"g < {below}", budget=100, explain=True)
+            (told,) = found.explain["searched"]["field 0"]
+            assert told.get("strategy", told["path"]) in ways
+            assert len(found.ids) == 10 and all(i % 100 < below for i in found.ids)

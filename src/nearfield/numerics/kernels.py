@@ -266,7 +266,8 @@ def _metric(metric: str, terms: Any, n: int) -> F32 | None:
 
 def _bitmap(allow: Allow, n: int) -> NDArray[np.uint64]:
     if isinstance(allow, Bitmap):
-        return allow.words[0]
+        first: NDArray[np.uint64] = allow.words[0]
+        return first
     if allow.dtype == np.uint64:
         if allow.shape != (-(-n // 64),):
             raise BadInput(f"allow: expected {-(-n // 64)} words of 64 rows, got shape {allow.shape}")
