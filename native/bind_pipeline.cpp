@@ -7,15 +7,33 @@
 #include <utility>
 
 #include "bind_work.h"
+#include "bitmap.h"
 #include "graph.h"
 #include "pipeline.h"
 
 namespace nearfield {
 namespace {
 
-using Bits = Given<uint64_t, 1>;
 template <typename T, int D>
 using Filled = nb::ndarray<T, nb::ndim<D>, nb::c_contig, nb::device::cpu>;
+
+// Filters as Python hands them over: words of 64 rows and how many match, one filter or one a query.
+struct Allow {
+  Filters filters;
+  nb::object kept;
+
+  Allow(nb::handle h, int64_t n, int64_t m) {
+    if (h.is_none()) return;
+    const auto t = nb::cast<nb::tuple>(h);
+    const auto words = nb::cast<In<uint64_t, 2>>(t[0], false);
+    const auto matches = nb::cast<In<int64_t, 1>>(t[1], false);
+    const int64_t rows = int64_t(words.shape(0)), wide = int64_t(words.shape(1));
+    expect(wide * 64 >= n && (rows == 1 || rows == m) && int64_t(matches.shape(0)) == rows,
+           "allow: expected a bit for each row, and one filter, or one for each query");
+    filters = {words.data(), matches.data(), rows == 1 ? 0 : wide};
+    kept = nb::borrow(h);
+  }
+};
 
 // Native objects beside the arrays that they read.
 struct BoundRows {
@@ -32,11 +50,6 @@ struct BoundPipeline {
   std::unique_ptr<Pipeline> pipeline;
 };
 
-const uint64_t* bits_of(const Bits& allow, int64_t n) {
-  expect(!allow || int64_t(allow->shape(0)) * 64 >= n, "allow: expected a bit for each row");
-  return allow ? allow->data() : nullptr;
-}
-
 Stored stored(int isa, const Format& f, In<uint8_t, 1> codes, int64_t n, int metric, const Vector& terms) {
   expect(f.layout != kTables, "rows: expected a float or affine layout");
   expect(int64_t(codes.shape(0)) == n * f.width, "codes: the bytes do not match n and width");
@@ -44,32 +57,39 @@ Stored stored(int isa, const Format& f, In<uint8_t, 1> codes, int64_t n, int met
   return {w.isa, f, w.codes, n, metric, w.terms};
 }
 
-BoundFinder graph_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint32_t, 1> entries) {
+BoundFinder graph_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint32_t, 1> entries, In<float, 2> effort) {
   const Stored& s = rows.stored;
   expect(s.n < (int64_t(1) << 31) && int64_t(links.shape(0)) == s.n && links.shape(1) >= 1, "links: expected [n, degree]");
   expect(entries.shape(0) >= 1, "entries: expected at least one");
   const Links made = {links.data(), int64_t(links.shape(1)), entries.data(), int64_t(entries.shape(0))};
-  return {std::make_unique<GraphFinder>(s, made),
+  FilterCosts costs;
+  expect(effort.shape(0) == 2 && effort.shape(1) == size_t(FilterCosts::kWidths), "effort: expected [2, 4]");
+  std::copy_n(effort.data(), FilterCosts::kWidths, costs.widths);
+  std::copy_n(effort.data() + FilterCosts::kWidths, FilterCosts::kWidths, costs.scored);
+  return {std::make_unique<GraphFinder>(s, made, costs),
           {rows.codes, rows.terms, nb::cast(links), nb::cast(entries)}};
 }
 
-auto find(const BoundFinder& self, int64_t m, nb::tuple q, const Bits& allow, int64_t k, int64_t effort, int threads) {
+auto find(const BoundFinder& self, int64_t m, nb::tuple q, nb::handle allow, int64_t k, int64_t effort, int threads) {
   const Stored& s = self.finder->stored();
   expect(k >= 1 && k <= s.n, "find: expected k of at least 1, and no more than there are rows");
   const Folded made = folded(s.format, m, q);
   expect(s.metric != kL2 || made.squares, "find: l2 needs the squares of the queries");
-  const uint64_t* bits = bits_of(allow, s.n);
+  const Allow given(allow, s.n, m);
   int64_t* ids = fresh<int64_t>(size_t(m * k));
   auto ids_out = owned(ids, size_t(m), size_t(k));
   float* scores = fresh<float>(size_t(m * k));
   auto scores_out = owned(scores, size_t(m), size_t(k));
   int64_t* scored = fresh<int64_t>(size_t(m));
   auto scored_out = owned(scored, size_t(m));
+  int64_t* ways = fresh<int64_t>(size_t(m));
+  auto ways_out = owned(ways, size_t(m));
   {
     nb::gil_scoped_release release;
-    find_all(*self.finder, made, k, std::min(effort, s.n), bits, std::clamp(threads, 1, 1024), ids, scores, scored);
+    find_all(*self.finder, made, k, std::min(effort, s.n), given.filters, std::clamp(threads, 1, 1024), ids, scores,
+             scored, ways);
   }
-  return std::make_tuple(std::move(ids_out), std::move(scores_out), std::move(scored_out));
+  return std::make_tuple(std::move(ids_out), std::move(scores_out), std::move(scored_out), std::move(ways_out));
 }
 
 template <int D>
@@ -133,19 +153,33 @@ void make_pipeline(BoundPipeline* self, nb::object finder, bool unit, nb::tuple 
                                               std::move(made));
 }
 
-// Fills ids and scores [m][k], scored and rescored [m]; false where they are worth nothing.
-bool run_pipeline(const BoundPipeline& self, In<float, 2> q, int64_t k, int64_t effort, const Bits& allow, int threads,
-                  Filled<int64_t, 2> ids, Filled<float, 2> scores, Filled<int64_t, 1> scored, Filled<int64_t, 1> rescored) {
+// Fills ids and scores [m][k], scored, rescored and ways [m]; false where they are worth nothing.
+bool run_pipeline(const BoundPipeline& self, In<float, 2> q, int64_t k, int64_t effort, nb::handle allow, int threads,
+                  Filled<int64_t, 2> ids, Filled<float, 2> scores, Filled<int64_t, 2> counts) {
   const size_t m = q.shape(0);
   const int64_t n = nb::cast<const BoundFinder&>(self.finder).finder->stored().n;
   if (int64_t(q.shape(1)) != self.pipeline->dim() || k < 1 || k > n) return false;
   for (const auto& [rows, columns] : {std::pair(ids.shape(0), ids.shape(1)), std::pair(scores.shape(0), scores.shape(1))})
     expect(rows == m && int64_t(columns) == k, "pipeline: expected places for k rows of each query");
-  expect(scored.shape(0) == m && rescored.shape(0) == m, "pipeline: expected a place for each query");
-  const uint64_t* bits = bits_of(allow, n);
+  expect(counts.shape(0) == 3 && counts.shape(1) == m, "pipeline: expected three places for each query");
+  const Allow given(allow, n, int64_t(m));
+  int64_t* scored = counts.data();
   nb::gil_scoped_release release;
-  return self.pipeline->search(q.data(), int64_t(m), k, std::min(effort, n), bits, std::clamp(threads, 1, 1024), ids.data(),
-                               scores.data(), scored.data(), rescored.data());
+  return self.pipeline->search(q.data(), int64_t(m), k, std::min(effort, n), given.filters, std::clamp(threads, 1, 1024),
+                               ids.data(), scores.data(), scored, scored + m, scored + 2 * m);
+}
+
+nb::object bitmap(nb::object flags) {
+  const auto rows = nb::cast<nb::ndarray<const bool, nb::c_contig, nb::device::cpu>>(flags, false);
+  expect(rows.ndim() == 1 || rows.ndim() == 2, "allow: expected [n] or [m, n]");
+  const size_t m = rows.ndim() == 2 ? rows.shape(0) : 1, n = rows.shape(rows.ndim() - 1), wide = (n + 63) / 64;
+  uint64_t* words = fresh<uint64_t>(m * wide);
+  auto words_out = owned(words, m, wide);
+  int64_t* counts = fresh<int64_t>(m);
+  auto counts_out = owned(counts, m);
+  const uint8_t* at = reinterpret_cast<const uint8_t*>(rows.data());
+  for (size_t i = 0; i < m; i++) counts[i] = pack_flags(at + i * n, int64_t(n), words + i * wide);
+  return nb::cast(std::make_tuple(std::move(words_out), std::move(counts_out)));
 }
 
 }  // namespace
@@ -161,12 +195,14 @@ void bind_pipeline(nb::module_& m) {
       },
       "isa"_a, "format"_a, "codes"_a, "n"_a, "metric"_a, "terms"_a.none());
   nb::class_<BoundFinder>(m, "Finder").def("find", find, "m"_a, "coefficients"_a, "allow"_a.none(), "k"_a, "effort"_a,
-                                           "threads"_a);
-  m.def("graph_finder", graph_finder, "rows"_a, "links"_a, "entries"_a);
+                                           "threads"_a)
+      .def("prefer", [](BoundFinder& self, int way) { self.finder->prefer(way); }, "way"_a);
+  m.def("graph_finder", graph_finder, "rows"_a, "links"_a, "entries"_a, "effort"_a);
+  m.def("bitmap", bitmap, "flags"_a);
   nb::class_<BoundPipeline>(m, "Pipeline")
       .def("__init__", make_pipeline, "finder"_a, "unit"_a, "map"_a, "fold"_a, "bias"_a, "steps"_a)
       .def("search", run_pipeline, "queries"_a, "k"_a, "effort"_a, "allow"_a.none(), "threads"_a,
-           "ids"_a, "scores"_a, "scored"_a, "rescored"_a);
+           "ids"_a, "scores"_a, "counts"_a);
 }
 
 }  // namespace nearfield

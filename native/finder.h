@@ -32,6 +32,8 @@ struct Found {
   int64_t* ids;   // -1 where there are fewer
   float* scores;  // -inf likewise
   int64_t scored;
+  int64_t matches = -1;  // how many rows the filter lets through; -1 where it is not known
+  int way = 0;           // which way was taken under a filter, where the finder has several
 };
 
 class Finder {
@@ -42,6 +44,8 @@ class Finder {
   // who asks, and may be as rough as the search wants them.
   virtual void find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
                     Scratch& scratch, Found& out) const = 0;
+  // Which way to take under a filter, for comparisons; 0 leaves the choice to the finder.
+  virtual void prefer(int) {}
   const Stored& stored() const { return stored_; }
 
  protected:
@@ -49,9 +53,19 @@ class Finder {
   Stored stored_;
 };
 
+// The filters of some queries: one of all, or one of each.
+struct Filters {
+  const uint64_t* bits = nullptr;
+  const int64_t* matches = nullptr;
+  int64_t stride = 0;  // words from the filter of one query to that of the next
+
+  const uint64_t* of(int64_t i) const { return bits ? bits + i * stride : nullptr; }
+  int64_t matching(int64_t i) const { return matches[stride ? i : 0]; }
+};
+
 // Every query of q, on so many threads.
-void find_all(const Finder& finder, const Folded& q, int64_t k, int64_t effort, const uint64_t* allow, int threads,
-              int64_t* ids, float* scores, int64_t* scored);
+void find_all(const Finder& finder, const Folded& q, int64_t k, int64_t effort, const Filters& filters, int threads,
+              int64_t* ids, float* scores, int64_t* scored, int64_t* ways);
 
 // The i-th of several folded queries.
 Folded one_of(const Folded& q, const Format& f, int64_t i);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "filtered.h"
 #include "frontier.h"
 #include "tile.h"
 #include "walk.h"
@@ -20,18 +21,18 @@ class Walker : public Scratch {
         tile_(w_, 1, most_),
         walk_(*stored.isa, links.to, links.degree, stored.n, stored.codes, stored.format.width, most_) {}
 
-  void run(const Folded& one, int64_t k, int64_t width, const uint64_t* allow, bool rough, Found& out) {
-    w_.folded = one, w_.allow = allow;
+  void run(const Folded& one, int64_t k, int64_t width, bool rough, Found& out) {
+    w_.folded = one;
     query();
-    walk_.begin(width), found_.reset(allow ? k : 1);
+    walk_.begin(width);
     count_ = 0;
     walk_.meet(links_.entries, links_.n_entries);
     do {
       score();
       walk_.take();
-      if (allow) keep_allowed();
     } while (walk_.next());
-    write(k, out);
+    write_from(walk_, k, out);
+    out.scored = count_;
     if (!rough && !q_.lower.empty()) refine(k, out);
   }
 
@@ -60,13 +61,6 @@ class Walker : public Scratch {
     std::copy_n(tile_.score(q_, 0, 1, 0), n, walk_.scores());
   }
 
-  void keep_allowed() {
-    for (int64_t r = 0; r < walk_.count(); r++) {
-      const uint32_t row = walk_.met()[r];
-      if (w_.allow[row >> 6] >> (row & 63) & 1) found_.insert(walk_.scores()[r], row);
-    }
-  }
-
   // Scores what was found as a scan would.
   void refine(int64_t k, Found& out) {
     const DenseQueries q = dense_queries(w_, 0, 1);
@@ -79,14 +73,6 @@ class Walker : public Scratch {
       for (int64_t r = 0; r < tile_.count(); r++) found_.insert(got[r], tile_.id(r));
     }
     write_from(found_, k, out);
-  }
-
-  void write(int64_t k, Found& out) const {
-    if (w_.allow)
-      write_from(found_, k, out);
-    else
-      write_from(walk_, k, out);
-    out.scored = count_;
   }
 
   template <class Best>
@@ -107,6 +93,9 @@ class Walker : public Scratch {
   bool quick_ = false;
   Frontier found_;
   int64_t count_ = 0;
+
+ public:
+  std::unique_ptr<Filtered> filtered;  // where a filter was given
 };
 
 }  // namespace
@@ -115,7 +104,12 @@ std::unique_ptr<Scratch> GraphFinder::scratch() const { return std::make_unique<
 
 void GraphFinder::find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
                        Scratch& scratch, Found& out) const {
-  static_cast<Walker&>(scratch).run(one_of(q, stored_.format, i), k, effort, allow, rough, out);
+  Walker& walker = static_cast<Walker&>(scratch);
+  const Folded one = one_of(q, stored_.format, i);
+  if (!allow) return walker.run(one, k, effort, rough, out);
+  if (!walker.filtered) walker.filtered = std::make_unique<Filtered>(stored_, links_);
+  const auto plain = [&](int64_t most, int64_t width, Found& all) { walker.run(one, most, width, true, all); };
+  walker.filtered->run(one, k, effort, costs_, preferred_, allow, rough, plain, out);
 }
 
 }  // namespace nearfield

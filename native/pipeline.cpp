@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <limits>
 
 #include "frontier.h"
 #include "pool.h"
@@ -98,23 +99,26 @@ void Pipeline::give(std::unique_ptr<Desk> desk) const {
   desks_.push_back(std::move(desk));
 }
 
-bool Pipeline::search(const float* q, int64_t m, int64_t k, int64_t effort, const uint64_t* allow, int threads,
-                      int64_t* ids, float* scores, int64_t* scored, int64_t* rescored) const {
+bool Pipeline::search(const float* q, int64_t m, int64_t k, int64_t effort, const Filters& filters, int threads,
+                      int64_t* ids, float* scores, int64_t* scored, int64_t* rescored, int64_t* ways) const {
   const int jobs = int(std::clamp<int64_t>(m, 1, threads));
   std::atomic<bool> sound{true};
   parallel(jobs, [&](int j) {
     std::unique_ptr<Desk> desk = take();
     const int64_t to = part_begin(m, 1, j + 1, jobs);
-    for (int64_t i = part_begin(m, 1, j, jobs); i < to && sound; i++)
-      if (!one(q + i * map_.in, k, effort, allow, *desk, ids + i * k, scores + i * k, scored + i, rescored + i))
-        sound = false;
+    for (int64_t i = part_begin(m, 1, j, jobs); i < to && sound; i++) {
+      Found out = {ids + i * k, scores + i * k, 0};
+      if (filters.bits) out.matches = filters.matching(i);
+      if (!one(q + i * map_.in, k, effort, filters.of(i), *desk, out, rescored + i)) sound = false;
+      scored[i] = out.scored, ways[i] = out.way;
+    }
     give(std::move(desk));
   });
   return sound;
 }
 
-bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* allow, Desk& desk, int64_t* ids,
-                   float* scores, int64_t* scored, int64_t* rescored) const {
+bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* allow, Desk& desk, Found& out,
+                   int64_t* rescored) const {
   const Kernels& isa = *finder_.stored().isa;
   const int64_t d = map_.in;
   desk.given.assign(size_t((d + kPad - 1) / kPad * kPad), 0.0f);
@@ -134,10 +138,11 @@ bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* al
   wanted = std::min(wanted, finder_.stored().n);
   desk.ids.resize(size_t(wanted)), desk.scores.resize(size_t(wanted));
   Found found = {desk.ids.data(), desk.scores.data(), 0};
+  found.matches = out.matches;
   finder_.find(desk.weights.folded, 0, wanted, effort, allow, !steps_.empty() && !steps_[0].residual, *desk.scratch, found);
   int64_t count = wanted;
   while (count > 0 && desk.ids[size_t(count) - 1] < 0) count--;
-  *scored = found.scored, *rescored = 0;
+  out.scored = found.scored, out.way = found.way, *rescored = 0;
   for (size_t s = 0; s < steps_.size(); s++) {
     *rescored += count;
     const Rescoring& step = steps_[s];
@@ -162,10 +167,14 @@ bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* al
     count = desk.best.size();
     for (int64_t r = 0; r < count; r++) desk.ids[size_t(r)] = desk.best.row(r), desk.scores[size_t(r)] = desk.best.score(r);
   }
-  if (count < k) return false;
-  std::copy_n(desk.ids.begin(), k, ids);
+  const int64_t least = allow ? std::min(k, out.matches) : k;
+  if (count < least) return false;
+  count = std::min(count, k);
+  std::copy_n(desk.ids.begin(), count, out.ids);
+  std::fill(out.ids + count, out.ids + k, -1);
   const float bias = bias_.used ? value(isa, bias_, desk.given.data(), d) : 0.0f;
-  for (int64_t r = 0; r < k; r++) scores[r] = desk.scores[size_t(r)] + bias;
+  for (int64_t r = 0; r < count; r++) out.scores[r] = desk.scores[size_t(r)] + bias;
+  std::fill(out.scores + count, out.scores + k, -std::numeric_limits<float>::infinity());
   return true;
 }
 

@@ -44,9 +44,10 @@ class Pipeline {
            std::vector<Rescoring> steps);
 
   // q [m][d] -> ids and scores [m][k], how many rows were scored, and scored again. Returns false where a query is not
-  // finite, has no direction where it needs one, or found fewer than k rows: then the answer is worth nothing.
-  bool search(const float* q, int64_t m, int64_t k, int64_t effort, const uint64_t* allow, int threads, int64_t* ids,
-                 float* scores, int64_t* scored, int64_t* rescored) const;
+  // finite, has no direction where it needs one, or found fewer than k rows that
+  // it might: then the answer is worth nothing.
+  bool search(const float* q, int64_t m, int64_t k, int64_t effort, const Filters& filters, int threads, int64_t* ids,
+              float* scores, int64_t* scored, int64_t* rescored, int64_t* ways) const;
   ~Pipeline();
   int64_t dim() const { return map_.in; }
 
@@ -54,8 +55,7 @@ class Pipeline {
   struct Desk;  // what one thread works on
   std::unique_ptr<Desk> take() const;
   void give(std::unique_ptr<Desk> desk) const;
-  bool one(const float* q, int64_t k, int64_t effort, const uint64_t* allow, Desk& desk, int64_t* ids, float* scores,
-           int64_t* scored, int64_t* rescored) const;
+  bool one(const float* q, int64_t k, int64_t effort, const uint64_t* allow, Desk& desk, Found& out, int64_t* rescored) const;
 
   const Finder& finder_;
   bool unit_;

@@ -36,6 +36,7 @@ _LAZY = {
     "methods": "nearfield.about",
     "info": "nearfield.about",
     "papers": "nearfield.about",
+    "Bitmap": "nearfield.core.bitmaps",
     "Hits": "nearfield.core.hits",
     "Report": "nearfield.core.report",
     "NearfieldError": "nearfield.core.errors",
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from nearfield.adviser.advise import advise as advise
     from nearfield.adviser.audit import audit as audit
     from nearfield.collection.collection import Collection as Collection
+    from nearfield.core.bitmaps import Bitmap as Bitmap
     from nearfield.core.errors import NearfieldError as NearfieldError
     from nearfield.core.hits import Hits as Hits
     from nearfield.core.report import Report as Report

@@ -7,6 +7,7 @@ U8 = NDArray[np.uint8]
 Constant = tuple[int, int, float, float]
 
 Coefficients = tuple[F32 | None, ...]
+Filters = tuple[NDArray[np.uint64], I64]
 
 class Format:
     def __init__(
@@ -59,10 +60,12 @@ class Rows:
 
 class Finder:
     def find(
-        self, m: int, coefficients: Coefficients, allow: NDArray[np.uint64] | None, k: int, effort: int, threads: int
-    ) -> tuple[I64, F32, I64]: ...
+        self, m: int, coefficients: Coefficients, allow: Filters | None, k: int, effort: int, threads: int
+    ) -> tuple[I64, F32, I64, I64]: ...
+    def prefer(self, way: int) -> None: ...
 
-def graph_finder(rows: Rows, links: NDArray[np.uint32], entries: NDArray[np.uint32]) -> Finder: ...
+def graph_finder(rows: Rows, links: NDArray[np.uint32], entries: NDArray[np.uint32], effort: F32) -> Finder: ...
+def bitmap(flags: NDArray[np.bool_]) -> Filters: ...
 
 Affine = tuple[int, int, F32 | None, F32 | None, F32 | None]
 Number = tuple[F32 | None, float, bool]
@@ -83,12 +86,11 @@ class Pipeline:
         queries: F32,
         k: int,
         effort: int,
-        allow: NDArray[np.uint64] | None,
+        allow: Filters | None,
         threads: int,
         ids: I64,
         scores: F32,
-        scored: I64,
-        rescored: I64,
+        counts: I64,
     ) -> bool: ...
 
 def grow(

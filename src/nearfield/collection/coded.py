@@ -148,15 +148,19 @@ def _again(folder: Path, part: SegmentPart, number: int, file: str, target: Path
 
 def best_coded(
     packed: Packed, part: Part, number: int, q: Any, k: int, mask: Any, budget: int | None
-) -> tuple[I64, F32, int]:
-    """Row numbers ``[m, j]`` and scores of the best rows by their codes, and how many were scored for a query."""
+) -> tuple[I64, F32, int, str | None]:
+    """Row numbers ``[m, j]`` and scores of the best rows by their codes, how many were scored for a query, and how.
+
+    The last is how the index met the filter, where it has several ways: for the first of the queries.
+    """
     having = part.having(number)
     allow = None if mask is None else mask if len(having) == part.n else mask[having]
     if allow is not None and not allow.any():
-        return np.full((len(q), 0), -1, np.int64), np.zeros((len(q), 0), np.float32), 0
+        return np.full((len(q), 0), -1, np.int64), np.zeros((len(q), 0), np.float32), 0, None
     hits = packed.search(q, k=k, budget=budget, allow=allow, on_zero="keep")
     at = np.where(hits.rows >= 0, having[np.maximum(hits.rows, 0)], -1)
-    return np.where(at >= 0, part.rows[at], -1), hits.scores, int(hits.scored.max(initial=0))
+    strategy = hits.strategy[0] if hits.strategy else None
+    return np.where(at >= 0, part.rows[at], -1), hits.scores, int(hits.scored.max(initial=0)), strategy
 
 
 def decoded(folder: Path, part: SegmentPart, number: int, file: str, position: int) -> F32 | None:

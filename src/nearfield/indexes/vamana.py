@@ -17,14 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.errors import Corrupt
-from nearfield.core.hits import Hits
+from nearfield.core.hits import WAYS, Hits
 from nearfield.core.indexes import Columns, Index, Shapes, Updater, check_search
 from nearfield.core.params import Range
 from nearfield.core.protocols import F32, I64, Layout, Prepared, Progress, Rows, Vectors
 from nearfield.numerics import graphs, kernels
 from nearfield.numerics.graph_updates import GraphUpdater, Linking
-
-WALKED = 2.5  # a row met in a walk costs about so many rows of a scan
 
 
 @dataclass
@@ -78,7 +76,7 @@ class Vamana(Index):
         """Take up codes and links."""
         self.rows = rows
         self._finder: Any = None
-        self._efforts: dict[tuple[int, int, int], int | None] = {}
+        self._efforts: dict[tuple[int, int, bool], int | None] = {}
         if not np.isfinite(columns["effort"]).all():
             raise Corrupt("vamana: the column 'effort' should hold finite numbers")
         self.graph = graphs.Graph(columns["links"], columns["entries"], columns["effort"])
@@ -105,34 +103,40 @@ class Vamana(Index):
         return self._finder
 
     def effort(self, k: int, budget: int, matches: int) -> int | None:
-        """The width of the frontier, or None where every row that matches is scored instead."""
-        key = (k, budget, matches)
+        """The width of the frontier, or None where all rows are scored; under a filter the finder chooses how."""
+        key = (k, budget, matches < self.rows.n)
         if key not in self._efforts:
             if len(self._efforts) > 1000:
                 self._efforts.clear()
-            self._efforts[key] = self._effort(k, budget or self.budget, matches)
+            self._efforts[key] = self._effort(k, budget or self.budget, *key[2:])
         return self._efforts[key]
 
-    def _effort(self, k: int, budget: int, matches: int) -> int | None:
-        n = self.rows.n
-        few = matches < n and matches * matches <= WALKED * budget * n
-        if budget >= n or few or kernels.native() is None:
+    def _effort(self, k: int, budget: int, filtered: bool) -> int | None:
+        if kernels.native() is None:
             return None
-        width = max(k, self.graph.width(budget))
-        return int(width * n / matches)  # as many candidates that match as there would be without a filter
+        if budget >= self.rows.n:
+            return self.rows.n if filtered else None
+        return max(k, self.graph.width(budget))
+
+    def prefer(self, strategy: str) -> None:
+        """Meet filters in this way, a word of ``core.hits.WAYS``; "walk" leaves the choice to the planner again."""
+        self.finder().prefer(WAYS.index(strategy))
 
     def search(self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None) -> Hits:
         """The best ``k`` met; every row is scored where ``budget`` covers them all or few match."""
         n = self.rows.n
         k = check_search(k, n, allow)
         matches = n if allow is None else int(np.count_nonzero(allow))
+        allow = None if matches == n else allow
         width = self.effort(k, budget, matches)
         if width is None:
             found, scores = self._scan(q, k, allow)
             return Hits(found, scores, np.full(q.m, matches, np.int64))
-        found, scores, scored = self._walk(q, k, width, allow)
-        self._fill(q, k, matches, allow, found, scores, scored)
-        return Hits(found, scores, scored)
+        found, scores, scored, ways = self._walk(q, k, width, allow)
+        if allow is None:
+            self._fill(q, k, found, scores, scored)
+            return Hits(found, scores, scored)
+        return Hits(found, scores, scored, ways=ways)
 
     def _scan(self, q: Prepared, k: int, allow: NDArray[np.bool_] | None) -> tuple[I64, F32]:
         rows = self.rows
@@ -140,17 +144,15 @@ class Vamana(Index):
             raise TypeError("vamana: attached to rows without a layout")
         return kernels.scan(rows.scorer.format, rows.codes, q.folded, q.metric, k, terms=rows.terms, allow=allow)
 
-    def _walk(self, q: Prepared, k: int, width: int, allow: NDArray[np.bool_] | None) -> tuple[I64, F32, I64]:
+    def _walk(self, q: Prepared, k: int, width: int, allow: NDArray[np.bool_] | None) -> tuple[I64, F32, I64, I64]:
         rows = self.rows
         if rows.scorer.format is None or q.folded is None:
             raise TypeError("vamana: attached to rows without a layout")
-        return kernels.find(self.finder(), rows.scorer.format, q.folded, k, width, allow, rows.n, None)
+        return kernels.find_ways(self.finder(), rows.scorer.format, q.folded, k, width, allow, rows.n, None)
 
-    def _fill(
-        self, q: Prepared, k: int, matches: int, allow: NDArray[np.bool_] | None, found: I64, scores: F32, scored: I64
-    ) -> None:
+    def _fill(self, q: Prepared, k: int, found: I64, scores: F32, scored: I64) -> None:
         """Scan for the queries whose walk met too few rows."""
-        short = np.flatnonzero((found >= 0).sum(axis=1) < min(k, matches))
+        short = np.flatnonzero((found >= 0).sum(axis=1) < k)
         if short.size:
-            found[short], scores[short] = self._scan(q.only(short), k, allow)
-            scored[short] += matches
+            found[short], scores[short] = self._scan(q.only(short), k, None)
+            scored[short] += self.rows.n

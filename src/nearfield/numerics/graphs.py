@@ -45,7 +45,7 @@ class Graph:
         native = kernels.native()
         if native is None:
             raise Unsupported("graphs are walked by native code, which is not installed here; use the index flat()")
-        return native.graph_finder(kernels.native_rows(fmt, codes, metric, terms), self.links, self.entries)
+        return native.graph_finder(kernels.native_rows(fmt, codes, metric, terms), self.links, self.entries, self.effort)
 
     @cached_property
     def _effort(self) -> list[list[float]]:
@@ -153,7 +153,7 @@ def build(
         if progress:
             progress(at + some, n)
     links[np.arange(room) >= counts[:, None]] = NO_LINK
-    graph = Graph(np.ascontiguousarray(links[:, :degree]), entries, np.zeros((2, 2), np.float32))
+    graph = Graph(np.ascontiguousarray(links[:, :degree]), entries, np.zeros((2, 4), np.float32))
     graph.effort = effort_of(graph, rows, None, rng)
     return graph
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.arrays import seems_finite
+from nearfield.core.bitmaps import Bitmap
 from nearfield.core.errors import BadInput, BadParameter
 from nearfield.core.protocols import BLOCK, F32, I64, TABLE_LAYOUTS, U8, Constant, Folded, Layout, Metric, RowFormat
 from nearfield.numerics import reference
@@ -27,7 +28,8 @@ else:
     except ImportError:  # no compiler where it was installed: the twin does the work
         _native = None
 
-Allow: TypeAlias = NDArray[np.bool_] | NDArray[np.uint64]
+Allow: TypeAlias = NDArray[np.bool_] | NDArray[np.uint64] | Bitmap
+Filters: TypeAlias = tuple[NDArray[np.uint64], I64]  # words [1 or m, w], how many rows match [1 or m]
 
 _LAYOUTS = {Layout.F32: 0, Layout.F16: 1, Layout.AFFINE8: 2, Layout.AFFINE4: 3}
 _ELEMENTS = {"f32": 0, "f16": 1, "bf16": 2, "e4m3": 3, "e5m2": 4, "u8": 5, "i8": 6}
@@ -89,27 +91,44 @@ def find(
 
     -1 and -inf where it found fewer: a finder promises nothing.
     """
+    return find_ways(finder, fmt, folded, k, effort, allow, n, threads)[:3]
+
+
+def find_ways(
+    finder: Any, fmt: RowFormat, folded: Folded, k: int, effort: int, allow: Allow | None, n: int, threads: int | None
+) -> tuple[I64, F32, I64, I64]:
+    """:func:`find`, and which way each query was answered under a filter."""
     q, m = _queries(fmt, folded)
-    bits = None if allow is None else _bitmap(allow, n)
+    given = None if allow is None else filters(allow)
     workers = 1 if m == 1 else thread_count(threads)
-    found: tuple[I64, F32, I64] = finder.find(m, _coefficients(q), bits, min(k, n), min(effort, n), workers)
+    found: tuple[I64, F32, I64, I64]
+    found = finder.find(m, _coefficients(q), given, min(k, n), min(effort, n), workers)
+    return found
+
+
+def filters(allow: Allow) -> Filters:
+    """A filter, bool ``[n]``, or one for each query, bool ``[m, n]``, in words of 64 rows with its count."""
+    if isinstance(allow, Bitmap):
+        return allow.words, allow.counts
+    if allow.dtype != np.bool_ or allow.ndim not in (1, 2):
+        raise BadInput(f"allow: expected bool [n] or [m, n], got {allow.dtype} {list(allow.shape)}")
+    found: Filters = _native.bitmap(np.ascontiguousarray(allow))
     return found
 
 
 def run(
-    pipeline: Any, q: F32, k: int, effort: int, allow: Allow | None, *, threads: int | None = None
-) -> tuple[I64, F32, I64, I64] | None:
-    """A whole search in one call: ids and scores ``[m, k]``, rows scored, rows scored again ``[m]``.
+    pipeline: Any, q: F32, k: int, effort: int, given: Filters | None, *, threads: int | None = None
+) -> tuple[I64, F32, I64, I64, I64] | None:
+    """A whole search in one call: ids and scores ``[m, k]``, rows scored, rows scored again, the way taken ``[m]``.
 
     None where it cannot answer: queries that are not finite, of another width, or that find fewer than ``k`` rows.
     """
     m = len(q)
-    bits = None if allow is None else _bitmap(allow, len(allow))
     workers = 1 if m == 1 else thread_count(threads)
     ids, scores = np.empty((m, k), np.int64), np.empty((m, k), np.float32)
-    scored, rescored = np.empty(m, np.int64), np.empty(m, np.int64)
-    sound: bool = pipeline.search(q, k, effort, bits, workers, ids, scores, scored, rescored)
-    return (ids, scores, scored, rescored) if sound else None
+    counts = np.empty((3, m), np.int64)
+    sound: bool = pipeline.search(q, k, effort, given, workers, ids, scores, counts)
+    return (ids, scores, counts[0], counts[1], counts[2]) if sound else None
 
 
 @lru_cache(maxsize=1)
@@ -249,6 +268,9 @@ def _metric(metric: str, terms: Any, n: int) -> F32 | None:
 
 
 def _bitmap(allow: Allow, n: int) -> NDArray[np.uint64]:
+    if isinstance(allow, Bitmap):
+        first: NDArray[np.uint64] = allow.words[0]
+        return first
     if allow.dtype == np.uint64:
         if allow.shape != (-(-n // 64),):
             raise BadInput(f"allow: expected {-(-n // 64)} words of 64 rows, got shape {allow.shape}")

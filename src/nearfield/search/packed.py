@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.core.bitmaps import Bitmap
 from nearfield.core.arrays import Moved, as_batch, block_rows, check_on_zero
 from nearfield.core.errors import BadInput, Corrupt, Unsupported
 from nearfield.core.hits import Hits
@@ -19,6 +20,7 @@ from nearfield.numerics import kernels
 from nearfield.search.columns import Texts
 from nearfield.search.compiled import compile_plan
 from nearfield.search.encoding import SAFE, as_encoder, encode_texts
+from nearfield.search.filtering import each_filter, several
 from nearfield.search.fit import INDEX, Fitted, coded_columns, first_scorer, interleaved, mapped_blocks
 from nearfield.search.queries import as_queries
 from nearfield.search.rescore import rescore
@@ -175,15 +177,15 @@ class Packed:
         k: int = 10,
         *,
         budget: int | None = None,
-        allow: NDArray[np.bool_] | None = None,
+        allow: NDArray[np.bool_] | Bitmap | None = None,
         on_zero: str = "raise",
         encoder: Any = None,
         expand: Any = None,
     ) -> Hits:
         """The ``k`` best rows for each query: vectors ``[m, d]``, one vector ``[d]``, a text or texts.
 
-        ``allow`` is a bool a row: only rows where it is true are found, and always ``min(k, matches)``
-        of them. ``budget`` is how many rows the first stage may score (a flat index scores them all).
+        ``allow`` is a bool a row, or a ``Bitmap`` made of them that serves many searches: only rows where it is true
+        are found, and always ``min(k, matches)`` of them; bool ``[m, n]`` is a filter for each query. ``budget`` is how many rows the first stage may score (a flat index scores them all).
         ``expand`` makes the vectors of texts from more than the texts: ``nearfield.HyDE(...)``.
         Raises ``BadInput`` for queries of another width, not finite, or zero under cosine.
         """
@@ -196,9 +198,13 @@ class Packed:
             if quick is not None:
                 return quick
         check_on_zero(on_zero)
+        if isinstance(allow, Bitmap):
+            allow = allow.flags
         if budget is not None and (isinstance(budget, bool) or not isinstance(budget, (int, np.integer)) or budget < 1):
             raise BadInput(f"budget: expected a whole number of rows, at least 1, got {budget!r}")
-        vectors = self._vectors(queries, encoder, expand, allow)
+        vectors = self._vectors(queries, encoder, expand, None if several(allow) else allow)
+        if several(allow):
+            return each_filter(partial(self.search, k=k, budget=budget, on_zero=on_zero), vectors, allow)
         q = as_queries(vectors, self.metric, self.dim, on_zero)
         if self.fitted.origin is not None:
             q = q - self.fitted.origin
@@ -214,22 +220,29 @@ class Packed:
             _blank_queries(hits, np.abs(q).max(axis=1, initial=0) == 0, allow, n)
         return hits
 
-    def _search_compiled(self, q: F32, k: int, budget: int, allow: NDArray[np.bool_] | None) -> Hits | None:
+    def _search_compiled(self, q: F32, k: int, budget: int, allow: NDArray[np.bool_] | Bitmap | None) -> Hits | None:
         """The answer of one native call, or None where the plan, the queries or the filter need more care."""
         if self._pipeline is _UNKNOWN:
             self._pipeline = self._compile()
         if self._pipeline is None or budget < 0 or not 1 <= q.ndim <= 2:
             return None
-        matches = self.fitted.n if allow is None else int(np.count_nonzero(allow))
-        effort = None if k > matches else self.index.effort(k, budget, matches)
+        q = q if q.ndim == 2 else q[None, :]
+        matches, given = self.fitted.n, None if allow is None else kernels.filters(allow)
+        if given is not None:
+            if len(given[1]) not in (1, len(q)):
+                return None
+            matches = int(given[1].min(initial=matches))
+            given = given if matches < self.fitted.n else None
+        effort = self.index.effort(k, budget, matches)
         if effort is None:
             return None
-        found = kernels.run(self._pipeline, q if q.ndim == 2 else q[None, :], k, effort, allow)
+        found = kernels.run(self._pipeline, q, k, effort, given)
         if found is None:
             return None
-        rows, scores, scored, rescored = found
+        rows, scores, scored, rescored, ways = found
         names, texts = self._named
-        return Hits(rows, scores, scored, self.fitted.metric, names, texts, rescored if self._rescorers else None)
+        return Hits(rows, scores, scored, self.fitted.metric, names, texts, rescored if self._rescorers else None,
+                    ways if given is not None else None)  # fmt: skip
 
     def _compile(self) -> Any:
         f = self.fitted
