@@ -185,14 +185,16 @@ class Packed:
         """The ``k`` best rows for each query: vectors ``[m, d]``, one vector ``[d]``, a text or texts.
 
         ``allow`` is a bool a row, or a ``Bitmap`` made of them that serves many searches: only rows where it is true
-        are found, and always ``min(k, matches)`` of them; bool ``[m, n]`` is a filter for each query. ``budget`` is how many rows the first stage may score (a flat index scores them all).
+        are found, and always ``min(k, matches)`` of them; bool ``[m, n]`` is a filter for each query. ``budget`` is how
+        many rows the first stage may score (a flat index scores them all).
         ``expand`` makes the vectors of texts from more than the texts: ``nearfield.HyDE(...)``.
         Raises ``BadInput`` for queries of another width, not finite, or zero under cosine.
         """
         n = self.fitted.n
         k = check_search(k, n, allow)
         if self._live is not None:
-            allow, k = self._live if allow is None else allow & self._live, max(1, min(k, len(self)))
+            given = allow.flags if isinstance(allow, Bitmap) else allow
+            allow, k = self._live if given is None else given & self._live, max(1, min(k, len(self)))
         if type(queries) is np.ndarray and queries.dtype == np.float32 and (budget is None or type(budget) is int):
             quick = self._search_compiled(queries, k, budget or 0, allow)
             if quick is not None:
