@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "bind_work.h"
+#include "bind_finder.h"
 #include "graph.h"
 #include "pipeline.h"
 
@@ -14,15 +14,6 @@ namespace {
 
 using Bits = Given<uint64_t, 1>;
 
-// Native objects beside the arrays that they read.
-struct BoundRows {
-  Stored stored;
-  nb::object format, codes, terms;
-};
-struct BoundFinder {
-  std::unique_ptr<Finder> finder;
-  std::vector<nb::object> kept;
-};
 struct BoundPipeline {
   nb::object finder;
   std::vector<nb::object> kept;

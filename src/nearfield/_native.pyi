@@ -63,6 +63,32 @@ class Finder:
     ) -> tuple[I64, F32, I64]: ...
 
 def graph_finder(rows: Rows, links: NDArray[np.uint32], entries: NDArray[np.uint32]) -> Finder: ...
+def layered_finder(
+    rows: Rows,
+    links: NDArray[np.uint32],
+    members: NDArray[np.uint32],
+    upper: NDArray[np.uint32],
+    counts: list[int],
+) -> Finder: ...
+def trees_finder(
+    rows: Rows,
+    order: NDArray[np.uint32],
+    pairs: NDArray[np.uint32],
+    planes: F32,
+    levels: int,
+    unfold: F32,
+    length: float,
+) -> Finder: ...
+def hash_finder(
+    rows: Rows,
+    signs: bool,
+    bits: int,
+    directions: F32,
+    offsets: F32,
+    keys: NDArray[np.uint32],
+    order: NDArray[np.uint32],
+) -> Finder: ...
+def hash_keys(signs: bool, bits: int, projections: F32) -> NDArray[np.uint32]: ...
 
 Affine = tuple[int, int, F32 | None, F32 | None, F32 | None]
 Number = tuple[F32 | None, float, bool]

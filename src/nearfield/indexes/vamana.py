@@ -21,7 +21,7 @@ from nearfield.core.hits import Hits
 from nearfield.core.indexes import Columns, Index, Shapes, check_search
 from nearfield.core.params import Range
 from nearfield.core.protocols import F32, I64, Layout, Prepared, Progress, Rows, Vectors
-from nearfield.numerics import graphs, kernels
+from nearfield.numerics import graphs, kernels, orders
 
 WALKED = 2.5  # a row met in a walk costs about so many rows of a scan
 
@@ -31,8 +31,10 @@ class Vamana(Index):
     """Walks a graph from row to nearer row, scoring the neighbours of each.
 
     ``degree`` is the number of links a row keeps (four bytes each); ``width`` how many candidates a walk holds while
-    the graph is built; a link is dropped where another one leads ``alpha`` times nearer to its end. ``budget`` is the
-    effort of a search that names none: about how many rows it scores.
+    the graph is built; a link is dropped where another one leads ``alpha`` times nearer to its end.
+    ``order`` is that of insertion: ``shuffled``, as ``given``, by local intrinsic dimension with the greatest first
+    (``lid``) or last (``lid-ascending``); the rows where walks begin come before all. ``budget`` is the effort of a
+    search that names none: about how many rows it scores.
 
     >>> import numpy as np, nearfield as nf
     >>> x = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)
@@ -46,18 +48,22 @@ class Vamana(Index):
     degree: Annotated[int, Range(2, 1024)] = 24
     width: Annotated[int, Range(2, 100_000)] = 100
     alpha: Annotated[float, Range(1.0, 4.0)] = 1.1
+    order: Annotated[str, orders.ORDERS] = "shuffled"
     budget: Annotated[int, Range(1)] = 1000
 
     @classmethod
     def examples(cls) -> list[Self]:
         """One of few links, one of many."""
-        return [cls(degree=8, width=32), cls()]
+        return [cls(degree=8, width=32), cls(degree=8, width=32, order="lid"), cls()]
 
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
         """Link rows in a drawn order, from distances of their bytes; any number of threads makes the same graph."""
         rows = graphs.ByteRows.of(x.blocks(), x.n, x.metric)
         tell = None if progress is None else lambda done, total: progress("link", done, total)
-        graph = graphs.build(rows, degree=self.degree, width=self.width, alpha=self.alpha, rng=rng, progress=tell)
+        order = None if self.order == "shuffled" else orders.insertion(rows, self.order, rng)
+        graph = graphs.build(
+            rows, degree=self.degree, width=self.width, alpha=self.alpha, rng=rng, order=order, progress=tell
+        )
         return {"links": graph.links, "entries": graph.entries, "effort": graph.effort}
 
     def shapes(self, n: int) -> Shapes:

@@ -23,6 +23,7 @@ from nearfield.numerics.kmeans import kmeans
 U32 = NDArray[np.uint32]
 NO_LINK = np.uint32(0xFFFFFFFF)  # stands behind the last link of a row
 LAYOUTS = frozenset({Layout.F32, Layout.F16, Layout.AFFINE8, Layout.AFFINE4})
+WALKED = 2.5  # a row met in a walk costs about so many rows of a scan
 _BATCH_SHARE, _BATCH = 0.02, 1024  # a batch is at most this share of the rows, or so many where they are few
 _PAD = 32
 _PROBES = 256
@@ -46,6 +47,14 @@ class Graph:
         if native is None:
             raise Unsupported("graphs are walked by native code, which is not installed here; use the index flat()")
         return native.graph_finder(kernels.native_rows(fmt, codes, metric, terms), self.links, self.entries)
+
+    def spend(self, k: int, budget: int, matches: int) -> int | None:
+        """The width of the frontier for a search, or None where it costs less to score every row that matches."""
+        n = len(self.links)
+        if matches < n and matches * matches <= WALKED * budget * n:
+            return None
+        width = max(k, self.width(budget))
+        return int(width * n / matches)  # as many candidates that match as there would be without a filter
 
     @cached_property
     def _effort(self) -> list[list[float]]:
@@ -126,10 +135,11 @@ def build(
     width: int,
     alpha: float,
     rng: np.random.Generator,
+    order: U32 | None = None,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
 ) -> Graph:
-    """Link every row to at most ``degree`` others.
+    """Link every row to at most ``degree`` others, in the order given or a drawn one.
 
     ``width`` is the frontier's while building, ``alpha`` how much nearer another link must lead for one to be
     dropped. ``progress`` is called with rows linked and rows in all; what it raises ends the building.
@@ -138,27 +148,36 @@ def build(
     if native is None:
         raise Unsupported("graphs are built by native code, which is not installed here; use the index flat()")
     n = len(rows.values)
-    entries = _entries(rows, rng)
-    order = rng.permutation(n).astype(np.uint32)
+    entries = entry_rows(rows, rng)
+    order = rng.permutation(n).astype(np.uint32) if order is None else order
     order = np.concatenate([entries, order[~np.isin(order, entries)]])
-    room = degree + max(1, degree // 2)
-    links, counts = np.full((n, room), NO_LINK, np.uint32), np.zeros(n, np.int32)
-    most = max(_BATCH, int(_BATCH_SHARE * n))
-    for at, some in _batches(n, most):
+    links, counts = unlinked(n, degree)
+    for at, some in batches(n):
         native.grow(
             kernels.which_isa(), rows.values, rows.sides, links, counts, entries,
             order[at : at + some], degree, width, alpha, at + some == n, kernels.thread_count(threads),
         )  # fmt: skip
         if progress:
             progress(at + some, n)
-    links[np.arange(room) >= counts[:, None]] = NO_LINK
-    graph = Graph(np.ascontiguousarray(links[:, :degree]), entries, np.zeros((2, 2), np.float32))
-    graph.effort = _effort(graph, rows, rng)
+    graph = Graph(settled(links, counts, degree), entries, np.zeros((2, 2), np.float32))
+    graph.effort = measured_effort(graph, rows, rng)
     return graph
 
 
-def _batches(n: int, most: int) -> Iterator[tuple[int, int]]:
-    at = 1
+def unlinked(n: int, degree: int) -> tuple[U32, NDArray[np.int32]]:
+    """Room for links while a graph grows, and how many there are."""
+    return np.full((n, degree + max(1, degree // 2)), NO_LINK, np.uint32), np.zeros(n, np.int32)
+
+
+def settled(links: U32, counts: NDArray[np.int32], degree: int) -> U32:
+    """The links that remain, ``NO_LINK`` behind the last."""
+    links[np.arange(links.shape[1]) >= counts[:, None]] = NO_LINK
+    return np.ascontiguousarray(links[:, :degree])
+
+
+def batches(n: int) -> Iterator[tuple[int, int]]:
+    """Where each batch of rows begins, and how many they are."""
+    at, most = 1, max(_BATCH, int(_BATCH_SHARE * n))
     if n == 1:
         yield 0, 1
     while at < n:
@@ -172,7 +191,7 @@ def entry_count(n: int) -> int:
     return min(max(1, n // _ROWS_AN_ENTRY), _ENTRIES)
 
 
-def _entries(rows: ByteRows, rng: np.random.Generator) -> U32:
+def entry_rows(rows: ByteRows, rng: np.random.Generator) -> U32:
     """The rows nearest to the centroids of a sample, each once."""
     n = len(rows.values)
     wanted = entry_count(n)
@@ -186,7 +205,7 @@ def _entries(rows: ByteRows, rng: np.random.Generator) -> U32:
     return np.asarray(sample[np.concatenate([first, spare])], np.uint32)
 
 
-def _effort(graph: Graph, rows: ByteRows, rng: np.random.Generator) -> F32:
+def measured_effort(graph: Graph, rows: ByteRows, rng: np.random.Generator) -> F32:
     """Walk to some rows at several widths, and count what is scored."""
     n = len(rows.values)
     probes = np.sort(rng.choice(n, size=min(n, _PROBES), replace=False))
