@@ -76,8 +76,8 @@ void grow_trees_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<ui
   expect(levels >= 0 && levels < 31 && (of.n >> levels) >= 1, "trees: expected a row for each leaf");
   expect(int64_t(rows.shape(1)) == of.n && pairs.shape(0) == rows.shape(0) && planes.shape(0) == rows.shape(0),
          "trees: expected rows [trees, n]");
-  expect(int64_t(pairs.shape(1)) == shape.nodes() && pairs.shape(2) == 2 && int64_t(planes.shape(1)) == shape.nodes() &&
-             planes.shape(2) == 2,
+  expect(int64_t(pairs.shape(1)) >= shape.nodes() && pairs.shape(2) == 2 && planes.shape(1) == pairs.shape(1) &&
+             planes.shape(2) == 2 && (levels == 0 || int64_t(pairs.shape(1)) == shape.nodes()),
          "trees: expected pairs and planes [trees, nodes, 2]");
   nb::gil_scoped_release release;
   grow_trees(isa_at(isa), of, shape, seed, std::clamp(threads, 1, 1024), rows.data(), pairs.data(), planes.data());

@@ -121,4 +121,62 @@ def grow(
     alpha: float,
     last: bool,
     threads: int,
+    chosen: int = 0,
+    own: bool = False,
 ) -> None: ...
+def link_near(
+    isa: int,
+    bytes: NDArray[np.int8],
+    sides: F32,
+    links: NDArray[np.uint32],
+    counts: NDArray[np.int32],
+    near: NDArray[np.uint32],
+    degree: int,
+    alpha: float,
+    threads: int,
+) -> None: ...
+def descend(
+    isa: int,
+    bytes: NDArray[np.int8],
+    sides: F32,
+    links: NDArray[np.uint32],
+    counts: NDArray[np.int32],
+    of: NDArray[np.int8],
+    of_sides: F32,
+    rows: NDArray[np.uint32],
+    starts: NDArray[np.uint32],
+    threads: int,
+) -> NDArray[np.uint32]: ...
+def grow_trees(
+    isa: int,
+    bytes: NDArray[np.int8],
+    sides: F32,
+    rows: NDArray[np.uint32],
+    pairs: NDArray[np.uint32],
+    planes: F32,
+    levels: int,
+    seed: int,
+    threads: int,
+) -> None: ...
+def join_leaves(
+    isa: int,
+    bytes: NDArray[np.int8],
+    sides: F32,
+    rows: NDArray[np.uint32],
+    gaps: F32,
+    fresh: U8,
+    order: NDArray[np.uint32],
+    leaves: I64,
+    threads: int,
+) -> None: ...
+def join_near(
+    isa: int,
+    bytes: NDArray[np.int8],
+    sides: F32,
+    rows: NDArray[np.uint32],
+    gaps: F32,
+    fresh: U8,
+    some: int,
+    seed: int,
+    threads: int,
+) -> int: ...

@@ -113,21 +113,40 @@ def unfolded(rows: Rows, directions: F32) -> F32 | None:
 
     None where the codec's weights are no linear image of a query, or lose a part of it.
     """
-    codec, d = getattr(rows.scorer, "codec", None), directions.shape[1]
-    if codec is None or rows.scorer.format is None:
+    matrix = _folding(rows, directions.shape[1])
+    if matrix is None:
         return None
-    weights = codec.fold(np.concatenate([np.eye(d, dtype=np.float32), np.zeros((1, d), np.float32)])).weights
-    if weights is None or weights[d].any():
-        return None
-    matrix = weights[:d].astype(np.float64)  # weights = query @ matrix
-    diagonal = np.diagonal(matrix)
-    if matrix.shape == (d, d) and not np.any(matrix - np.diag(diagonal)):
-        safe = np.where(diagonal != 0, diagonal, 1)  # what scores nothing may project on nothing
-        return np.asarray(directions * np.where(diagonal != 0, 1 / safe, 0), np.float32)
+    scales = _diagonal(matrix)
+    if scales is not None:
+        return np.asarray(directions * scales, np.float32)
     back = np.linalg.pinv(matrix)  # weights @ back = query
-    if np.abs(matrix @ back - np.eye(d)).max() > 1e-3:
+    if np.abs(matrix @ back - np.eye(len(matrix))).max() > 1e-3:
         return None
     return np.asarray(directions @ back.T, np.float32)
+
+
+def _folding(rows: Rows, d: int) -> NDArray[np.float64] | None:
+    """The matrix ``[d, dim]`` that makes weights of queries, where there is one."""
+    codec = getattr(rows.scorer, "codec", None)
+    if codec is None:
+        return None
+    weights = codec.fold(np.concatenate([np.eye(d, dtype=np.float32), np.zeros((1, d), np.float32)])).weights
+    return None if weights is None or weights[d].any() else weights[:d].astype(np.float64)
+
+
+def _diagonal(matrix: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The inverse of the diagonal, where there is nothing beside it; what scores nothing counts for nothing."""
+    diagonal = np.diagonal(matrix)
+    if matrix.shape[0] != matrix.shape[1] or np.any(matrix - np.diag(diagonal)):
+        return None
+    return np.where(diagonal != 0, 1 / np.where(diagonal != 0, diagonal, 1), 0)
+
+
+def unfolded_scales(rows: Rows) -> F32 | None:
+    """What weights of folded queries are multiplied by to be as long as the queries; None where that cannot be told."""
+    matrix = _folding(rows, width_of(rows))
+    scales = None if matrix is None else _diagonal(matrix)
+    return None if scales is None else scales.astype(np.float32)
 
 
 def width_of(rows: Rows) -> int:

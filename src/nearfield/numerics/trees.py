@@ -36,8 +36,8 @@ def levels_of(n: int, leaf: int) -> int:
 
 
 def node_count(levels: int) -> int:
-    """Nodes of a tree."""
-    return int((1 << levels) - 1)
+    """Nodes of a tree; room for one where it is a leaf alone."""
+    return max(1, (1 << levels) - 1)
 
 
 def grow(rows: ByteRows, trees: int, leaf: int, *, rng: np.random.Generator, threads: int | None = None) -> Trees:
