@@ -164,6 +164,20 @@ def build(
     return graph
 
 
+def link_near(
+    rows: ByteRows, near: U32, *, degree: int, alpha: float, rng: np.random.Generator, threads: int | None = None
+) -> Graph:
+    """The graph of rows whose near rows ``[n, k]`` are known: pruned like that of :func:`build`, with links back."""
+    entries = entry_rows(rows, rng)
+    links, counts = unlinked(len(rows.values), degree)
+    kernels.native().link_near(
+        kernels.which_isa(), rows.values, rows.sides, links, counts, near, degree, alpha, kernels.thread_count(threads)
+    )
+    graph = Graph(settled(links, counts, degree), entries, np.zeros((2, 2), np.float32))
+    graph.effort = measured_effort(graph, rows, rng)
+    return graph
+
+
 def unlinked(n: int, degree: int) -> tuple[U32, NDArray[np.int32]]:
     """Room for links while a graph grows, and how many there are."""
     return np.full((n, degree + max(1, degree // 2)), NO_LINK, np.uint32), np.zeros(n, np.int32)
