@@ -42,7 +42,7 @@ class KDForest(Finding):
     layouts: ClassVar[frozenset[Layout]] = graphs.LAYOUTS
 
     trees: Annotated[int, Range(1, 1024)] = 16
-    leaf: Annotated[int, Range(1, 100_000)] = 64
+    leaf: Annotated[int, Range(2, 100_000)] = 64
     budget: Annotated[int, Range(1)] = 2000
 
     @classmethod

@@ -44,7 +44,7 @@ class LSH(Finding):
 
     tables: Annotated[int, Range(1, 1024)] = 16
     bits: Annotated[int, Range(1, 32)] = 12
-    slot: Annotated[float, Range(0.01, 100.0)] = 1.0
+    slot: Annotated[float, Range(0.01, 100.0)] = 2.0
     budget: Annotated[int, Range(1)] = 4000
 
     @classmethod
@@ -131,4 +131,4 @@ def _measured(x: Vectors) -> tuple[float, float, int]:
         longest, total, d = max(longest, float(squares.max(initial=0))), total + float(squares.sum()), block.shape[1]
         mean = mean + block.sum(axis=0, dtype=np.float64)
     mean = mean / x.n
-    return longest, float(np.sqrt(max(total / x.n - mean @ mean, 0))), d
+    return longest, float(np.sqrt(max(total / x.n - float(mean @ mean), 0.0))), d

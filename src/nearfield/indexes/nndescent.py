@@ -28,7 +28,8 @@ class NNDescent(Finding):
 
     ``near`` is how many near rows of each row are found, in at most ``rounds``, begun from so many ``trees``;
     ``degree`` the number of links that a row keeps of them and of those back. A link is dropped where another one
-    leads ``alpha`` times nearer to its end. ``budget`` is the effort of a search that names none: about how many rows it scores.
+    leads ``alpha`` times nearer to its end. ``budget`` is the effort of a search that names none:
+    about how many rows it scores.
 
     >>> import numpy as np, nearfield as nf
     >>> x = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)
