@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "bind_work.h"
+#include "bind_finder.h"
 #include "bitmap.h"
 #include "graph.h"
 #include "pipeline.h"
@@ -35,15 +35,6 @@ struct Allow {
   }
 };
 
-// Native objects beside the arrays that they read.
-struct BoundRows {
-  Stored stored;
-  nb::object format, codes, terms;
-};
-struct BoundFinder {
-  std::unique_ptr<Finder> finder;
-  std::vector<nb::object> kept;
-};
 struct BoundPipeline {
   nb::object finder;
   std::vector<nb::object> kept;
@@ -62,11 +53,7 @@ BoundFinder graph_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint32
   expect(s.n < (int64_t(1) << 31) && int64_t(links.shape(0)) == s.n && links.shape(1) >= 1, "links: expected [n, degree]");
   expect(entries.shape(0) >= 1, "entries: expected at least one");
   const Links made = {links.data(), int64_t(links.shape(1)), entries.data(), int64_t(entries.shape(0))};
-  FilterCosts costs;
-  expect(effort.shape(0) == 2 && effort.shape(1) == size_t(FilterCosts::kWidths), "effort: expected [2, 4]");
-  std::copy_n(effort.data(), FilterCosts::kWidths, costs.widths);
-  std::copy_n(effort.data() + FilterCosts::kWidths, FilterCosts::kWidths, costs.scored);
-  return {std::make_unique<GraphFinder>(s, made, costs),
+  return {std::make_unique<GraphFinder>(s, made, filter_costs(effort)),
           {rows.codes, rows.terms, nb::cast(links), nb::cast(entries)}};
 }
 

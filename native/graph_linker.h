@@ -4,70 +4,36 @@
 #include <limits>
 #include <vector>
 
-#include "frontier.h"
+#include "byte_rows.h"
 #include "graph.h"
 #include "graph_build.h"
 #include "pool.h"
-#include "tile.h"
+#include "walk.h"
 
 namespace nearfield {
-
-constexpr int64_t kSlotsMet = 32;  // slots of the table of rows met, for each row of the frontier
-
-struct Near {
-  float gap;  // squared distance
-  uint32_t row;
-  bool operator<(const Near& other) const { return gap < other.gap || (gap == other.gap && row < other.row); }
-};
-
-// Squared distances of some rows from one.
-class Gaps {
- public:
-  explicit Gaps(const Growing& g) : g_(g) {}
-
-  void from(uint32_t row) { row_ = row; }
-  void to(const uint32_t* rows, int64_t count, float* out) {
-    at_.resize(size_t(count)), sums_.resize(size_t(count));
-    for (int64_t r = 0; r < count; r++) at_[size_t(r)] = g_.rows.bytes + int64_t(rows[r]) * g_.rows.stride;
-    g_.isa->byte_dots(g_.rows.bytes + int64_t(row_) * g_.rows.stride, at_.data(), count, g_.rows.stride, sums_.data());
-    const Side& mine = g_.rows.sides[row_];
-    for (int64_t r = 0; r < count; r++) {
-      const Side& other = g_.rows.sides[rows[r]];
-      const float inner = mine.scale * other.scale * float(sums_[size_t(r)]) + mine.lift * other.lift;
-      out[r] = std::max(mine.square + other.square - 2 * inner, 0.0f);
-    }
-  }
-  void ask(uint32_t row) const {
-    const int8_t* at = g_.rows.bytes + int64_t(row) * g_.rows.stride;
-    for (int64_t b = 0; b < g_.rows.stride; b += 64) prefetch(at + b);
-    prefetch(g_.rows.sides + row);
-  }
-
- private:
-  const Growing& g_;
-  uint32_t row_ = 0;
-  std::vector<const int8_t*> at_;
-  std::vector<int32_t> sums_;
-};
 
 // What one thread needs to link one row after another.
 class Linker {
  public:
-  explicit Linker(const Growing& g) : g_(g), gaps_(g) {}
+  explicit Linker(const Growing& g)
+      : g_(g),
+        gaps_(*g.isa, g.rows),
+        walk_(*g.isa, g.links, g.room, g.rows.n, reinterpret_cast<const uint8_t*>(g.rows.bytes), g.rows.stride,
+              std::max(g.room, g.n_entries)) {}
 
   // The rows that a walk to `row` comes near to, nearest first.
-  const std::vector<Near>& search(uint32_t row) {
-    near_.reset(g_.width), seen_.reset(g_.width * kSlotsMet), found_.clear();
+  const std::vector<Near>& search(uint32_t row, const uint32_t* entries, int64_t n_entries) {
     gaps_.from(row);
-    seen_.add(row);
-    meet(g_.entries, g_.n_entries);
-    for (int64_t at = near_.visit(); at >= 0; at = near_.visit()) {
-      const int64_t after = near_.upcoming();
-      if (after >= 0) prefetch(g_.links + after * g_.room);
-      meet(g_.links + at * g_.room, g_.counts[at]);
-    }
-    for (int64_t i = 0; i < near_.size(); i++)
-      if (near_.row(i) != row) found_.push_back({-near_.score(i), uint32_t(near_.row(i))});
+    walk_.begin(g_.width);
+    walk_.meet(&row, 1);  // it is not met again
+    walk_.meet(entries, n_entries);
+    do {
+      gaps_.to(walk_.met(), walk_.count(), walk_.scores());
+      for (int64_t r = 0; r < walk_.count(); r++) walk_.scores()[r] = -walk_.scores()[r];
+      walk_.take();
+    } while (walk_.next());
+    found_.clear();
+    for (int64_t i = 0; i < walk_.size(); i++) found_.push_back({-walk_.score(i), uint32_t(walk_.row(i))});
     return alive(found_);
   }
 
@@ -87,20 +53,22 @@ class Linker {
   }
 
   // The rows that a row links to, nearest first.
-  const std::vector<Near>& around(uint32_t row) {
-    const uint32_t* links = g_.links + int64_t(row) * g_.room;
-    rank(row, links, g_.counts[row]);
+  const std::vector<Near>& around(uint32_t row) { return sorted(row, g_.links + int64_t(row) * g_.room, g_.counts[row]); }
+
+  // Others by how near they are to a row, nearest first.
+  const std::vector<Near>& sorted(uint32_t row, const uint32_t* others, int64_t count) {
+    rank(row, others, count);
     return found_;
   }
 
-  // Of candidates, nearest first, at most `degree` such that none is nearer to a chosen one than to the row, by the
+  // Of candidates, nearest first, at most so many such that none is nearer to a chosen one than to the row, by the
   // factor 1 first and alpha after that.
-  const std::vector<uint32_t>& prune(const std::vector<Near>& candidates) {
+  const std::vector<uint32_t>& prune(const std::vector<Near>& candidates, int64_t most) {
     const size_t n = candidates.size();
     chosen_.clear();
     taken_.assign(n, 0), checked_.assign(n, 0), hidden_.assign(n, 0.0f);
     for (const float alpha : {1.0f, g_.alpha}) {
-      for (size_t c = 0; c < n && int64_t(chosen_.size()) < g_.degree; c++) {
+      for (size_t c = 0; c < n && int64_t(chosen_.size()) < most; c++) {
         if (taken_[c] || !visible(candidates[c], c, alpha)) continue;
         taken_[c] = 1;
         chosen_.push_back(candidates[c].row);
@@ -141,18 +109,6 @@ class Linker {
     }
   }
 
-  void meet(const uint32_t* rows, int64_t count) {
-    met_.clear();
-    for (int64_t r = 0; r < count; r++)
-      if (seen_.add(rows[r])) {
-        met_.push_back(rows[r]);
-        gaps_.ask(rows[r]);
-      }
-    met_gaps_.resize(met_.size());
-    gaps_.to(met_.data(), int64_t(met_.size()), met_gaps_.data());
-    for (size_t r = 0; r < met_.size(); r++) near_.insert(-met_gaps_[r], met_[r]);
-  }
-
   // Whether no chosen row is alpha times nearer to the candidate than the row itself is (lengths, not squares).
   // hidden_ keeps the largest ratio met, so that no gap is computed twice.
   bool visible(const Near& candidate, size_t c, float alpha) {
@@ -174,9 +130,8 @@ class Linker {
   }
 
   const Growing& g_;
-  Frontier near_;
-  Seen seen_;
   Gaps gaps_;
+  Walking walk_;
   std::vector<Near> found_, alive_;
   std::vector<uint32_t> met_, passed_, chosen_, checked_;
   std::vector<float> met_gaps_, hidden_;

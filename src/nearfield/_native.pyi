@@ -66,6 +66,33 @@ class Finder:
 
 def graph_finder(rows: Rows, links: NDArray[np.uint32], entries: NDArray[np.uint32], effort: F32) -> Finder: ...
 def bitmap(flags: NDArray[np.bool_]) -> Filters: ...
+def layered_finder(
+    rows: Rows,
+    links: NDArray[np.uint32],
+    members: NDArray[np.uint32],
+    upper: NDArray[np.uint32],
+    counts: list[int],
+    effort: F32,
+) -> Finder: ...
+def trees_finder(
+    rows: Rows,
+    order: NDArray[np.uint32],
+    pairs: NDArray[np.uint32],
+    planes: F32,
+    levels: int,
+    unfold: F32,
+    length: float,
+) -> Finder: ...
+def hash_finder(
+    rows: Rows,
+    signs: bool,
+    bits: int,
+    directions: F32,
+    offsets: F32,
+    keys: NDArray[np.uint32],
+    order: NDArray[np.uint32],
+) -> Finder: ...
+def hash_keys(signs: bool, bits: int, projections: F32) -> NDArray[np.uint32]: ...
 
 Affine = tuple[int, int, F32 | None, F32 | None, F32 | None]
 Number = tuple[F32 | None, float, bool]
@@ -106,6 +133,8 @@ def grow(
     alpha: float,
     last: bool,
     threads: int,
+    chosen: int = 0,
+    own: bool = False,
     dead: U8 | None = None,
 ) -> None: ...
 def mend(
@@ -114,7 +143,6 @@ def mend(
     sides: F32,
     links: NDArray[np.uint32],
     counts: NDArray[np.int32],
-    entries: NDArray[np.uint32],
     rows: NDArray[np.uint32],
     degree: int,
     width: int,
@@ -123,3 +151,59 @@ def mend(
     threads: int,
     dead: U8,
 ) -> None: ...
+def link_near(
+    isa: int,
+    bytes: NDArray[np.int8],
+    sides: F32,
+    links: NDArray[np.uint32],
+    counts: NDArray[np.int32],
+    near: NDArray[np.uint32],
+    degree: int,
+    alpha: float,
+    threads: int,
+) -> None: ...
+def descend(
+    isa: int,
+    bytes: NDArray[np.int8],
+    sides: F32,
+    links: NDArray[np.uint32],
+    counts: NDArray[np.int32],
+    of: NDArray[np.int8],
+    of_sides: F32,
+    rows: NDArray[np.uint32],
+    starts: NDArray[np.uint32],
+    threads: int,
+) -> NDArray[np.uint32]: ...
+def grow_trees(
+    isa: int,
+    bytes: NDArray[np.int8],
+    sides: F32,
+    rows: NDArray[np.uint32],
+    pairs: NDArray[np.uint32],
+    planes: F32,
+    levels: int,
+    seed: int,
+    threads: int,
+) -> None: ...
+def join_leaves(
+    isa: int,
+    bytes: NDArray[np.int8],
+    sides: F32,
+    rows: NDArray[np.uint32],
+    gaps: F32,
+    fresh: U8,
+    order: NDArray[np.uint32],
+    leaves: I64,
+    threads: int,
+) -> None: ...
+def join_near(
+    isa: int,
+    bytes: NDArray[np.int8],
+    sides: F32,
+    rows: NDArray[np.uint32],
+    gaps: F32,
+    fresh: U8,
+    some: int,
+    seed: int,
+    threads: int,
+) -> int: ...

@@ -169,12 +169,13 @@ class GraphUpdater:
         self._settled = False
 
     def _native(self, what: str, rows: U32, dead: Dead, *, last: bool = False) -> None:
-        native, how = kernels.native(), self.how
-        call: Any = getattr(native, what)
+        how, call = self.how, getattr(kernels.native(), what)
+        graph = (self._bytes.values, self._sides.values, self._links.values, self._counts.values)
+        begin = (self.entries,) if what == "grow" else ()
+        pruned = (how.degree, how.width, how.alpha)
         call(
-            kernels.which_isa(), self._bytes.values, self._sides.values, self._links.values, self._counts.values,
-            self.entries, rows, how.degree, how.width, how.alpha, last, kernels.thread_count(), dead.view(np.uint8),
-        )  # fmt: skip
+            kernels.which_isa(), *graph, *begin, rows, *pruned, last, kernels.thread_count(), dead=dead.view(np.uint8)
+        )
 
     # -- what it is now ----------------------------------------------------------------------------
 

@@ -47,6 +47,10 @@ class Graph:
             raise Unsupported("graphs are walked by native code, which is not installed here; use the index flat()")
         return native.graph_finder(kernels.native_rows(fmt, codes, metric, terms), self.links, self.entries, self.effort)
 
+    def spend(self, k: int, budget: int) -> int:
+        """The width of the frontier for a search; under a filter the finder chooses how from there."""
+        return max(k, self.width(budget))
+
     @cached_property
     def _effort(self) -> list[list[float]]:
         made: list[list[float]] = self.effort.tolist()
@@ -127,10 +131,11 @@ def build(
     width: int,
     alpha: float,
     rng: np.random.Generator,
+    order: U32 | None = None,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
 ) -> Graph:
-    """Link every row to at most ``degree`` others.
+    """Link every row to at most ``degree`` others, in the order given or a drawn one.
 
     ``width`` is the frontier's while building, ``alpha`` how much nearer another link must lead for one to be
     dropped. ``progress`` is called with rows linked and rows in all; what it raises ends the building.
@@ -140,20 +145,31 @@ def build(
         raise Unsupported("graphs are built by native code, which is not installed here; use the index flat()")
     n = len(rows.values)
     entries = entries_among(rows, None, entry_count(n), rng)
-    order = rng.permutation(n).astype(np.uint32)
+    order = rng.permutation(n).astype(np.uint32) if order is None else order
     order = np.concatenate([entries, order[~np.isin(order, entries)]])
-    room = room_for(degree)
-    links, counts = np.full((n, room), NO_LINK, np.uint32), np.zeros(n, np.int32)
-    most = max(_BATCH, int(_BATCH_SHARE * n))
-    for at, some in batches(n, most):
+    links, counts = unlinked(n, degree)
+    for at, some in batches(n):
         native.grow(
             kernels.which_isa(), rows.values, rows.sides, links, counts, entries,
             order[at : at + some], degree, width, alpha, at + some == n, kernels.thread_count(threads),
         )  # fmt: skip
         if progress:
             progress(at + some, n)
-    links[np.arange(room) >= counts[:, None]] = NO_LINK
-    graph = Graph(np.ascontiguousarray(links[:, :degree]), entries, np.zeros((2, 4), np.float32))
+    graph = Graph(settled(links, counts, degree), entries, np.zeros((2, 4), np.float32))
+    graph.effort = effort_of(graph, rows, None, rng)
+    return graph
+
+
+def link_near(
+    rows: ByteRows, near: U32, *, degree: int, alpha: float, rng: np.random.Generator, threads: int | None = None
+) -> Graph:
+    """The graph of rows whose near rows ``[n, k]`` are known: pruned like that of :func:`build`, with links back."""
+    entries = entries_among(rows, None, entry_count(len(rows.values)), rng)
+    links, counts = unlinked(len(rows.values), degree)
+    kernels.native().link_near(
+        kernels.which_isa(), rows.values, rows.sides, links, counts, near, degree, alpha, kernels.thread_count(threads)
+    )
+    graph = Graph(settled(links, counts, degree), entries, np.zeros((2, 4), np.float32))
     graph.effort = effort_of(graph, rows, None, rng)
     return graph
 
@@ -163,9 +179,20 @@ def room_for(degree: int) -> int:
     return degree + max(1, degree // 2)
 
 
-def batches(n: int, most: int) -> Iterator[tuple[int, int]]:
+def unlinked(n: int, degree: int) -> tuple[U32, NDArray[np.int32]]:
+    """Room for links while a graph grows, and how many there are."""
+    return np.full((n, room_for(degree)), NO_LINK, np.uint32), np.zeros(n, np.int32)
+
+
+def settled(links: U32, counts: NDArray[np.int32], degree: int) -> U32:
+    """The links that remain, ``NO_LINK`` behind the last."""
+    links[np.arange(links.shape[1]) >= counts[:, None]] = NO_LINK
+    return np.ascontiguousarray(links[:, :degree])
+
+
+def batches(n: int, most: int | None = None) -> Iterator[tuple[int, int]]:
     """Where batches begin and how long they are: each at most half as long as all before it."""
-    at = 1
+    at, most = 1, most or max(_BATCH, int(_BATCH_SHARE * n))
     if n == 1:
         yield 0, 1
     while at < n:

@@ -1,0 +1,31 @@
+// Finders and the rows that they search, as Python holds them.
+#pragma once
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "bind_work.h"
+#include "graph.h"
+
+namespace nearfield {
+
+// Native objects beside the arrays that they read.
+struct BoundRows {
+  Stored stored;
+  nb::object format, codes, terms;
+};
+struct BoundFinder {
+  std::unique_ptr<Finder> finder;
+  std::vector<nb::object> kept;
+};
+
+// From widths and rows scored, as they stand in a column.
+inline FilterCosts filter_costs(const In<float, 2>& effort) {
+  FilterCosts costs;
+  expect(effort.shape(0) == 2 && effort.shape(1) == size_t(FilterCosts::kWidths), "effort: expected [2, 4]");
+  std::copy_n(effort.data(), FilterCosts::kWidths, costs.widths);
+  std::copy_n(effort.data() + FilterCosts::kWidths, FilterCosts::kWidths, costs.scored);
+  return costs;
+}
+
+}  // namespace nearfield
