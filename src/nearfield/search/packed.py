@@ -50,16 +50,22 @@ class Packed:
         fitted: Fitted,
         columns: dict[str, NDArray[Any]],
         segment: Segment | None = None,
+        *,
         indexed: int | None = None,
+        mended: bool = False,
     ) -> None:
-        """Search these columns from now on; the index is of the first rows alone where ``indexed`` says so."""
+        """Search these columns from now on.
+
+        ``indexed`` tells that the index is of so many rows alone, ``mended`` that it leads to none that was deleted.
+        """
         self.fitted = fitted
         self.columns = columns
         self._segment = segment
         self._strings: dict[str, Texts] = {}
         self._pipeline: Any = _UNKNOWN
         self.__dict__.pop("_named", None)
-        self._live = None
+        self._live: NDArray[np.bool_] | None = None
+        self._mended = mended
         if fitted.gone.size:
             self._live = np.ones(fitted.n, np.bool_)
             self._live[fitted.gone] = False
@@ -190,10 +196,11 @@ class Packed:
         """
         n = self.fitted.n
         k = check_search(k, n, allow)
+        bare = allow is None and self._mended  # deleted rows need no mask where no link leads to them
         if self._live is not None:
             allow, k = self._live if allow is None else allow & self._live, max(1, min(k, len(self)))
         if type(queries) is np.ndarray and queries.dtype == np.float32 and (budget is None or type(budget) is int):
-            quick = self._search_compiled(queries, k, budget or 0, allow)
+            quick = self._search_compiled(queries, k, budget or 0, None if bare else allow)
             if quick is not None:
                 return quick
         check_on_zero(on_zero)
