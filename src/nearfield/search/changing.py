@@ -199,6 +199,8 @@ class Held:
     def consolidate(self) -> None:
         """Take deleted rows out of the index, or build it anew with those that came late."""
         f = self.packed.fitted
+        if self.dead.values.all():
+            return  # there is nothing that could be found, and rows to come find their way by those that are gone
         if self.updater is not None:
             self.updater.consolidate(self.dead.values, self._rng())
             self.passed = 0
