@@ -1,8 +1,10 @@
 """Runbooks of big-ann-benchmarks: rows are inserted, deleted and replaced, and recall is measured as they come and go.
 
 A runbook is a YAML file: for each data set its steps, numbered from 1. ``insert`` and ``delete`` name rows ``start`` to
-``end``; ``replace`` puts rows ``ids_start`` to ``ids_end`` in the place of those known as ``tags_start`` to ``tags_end``;
-``search`` asks all queries. Alone: python -m bench.streaming RUNBOOK ROWS QUERIES [--plan PLAN], files npy or fbin.
+``end``; ``replace`` puts rows ``ids_start`` to ``ids_end`` in the place of those known as ``tags_start`` to
+``tags_end``; ``search`` asks all queries.
+
+Alone: python -m bench.streaming RUNBOOK ROWS QUERIES [--plan PLAN], files npy or fbin.
 """
 
 from __future__ import annotations

@@ -376,3 +376,64 @@ def test_decoded_rankings_are_those_of_faiss(rng: np.random.Generator) -> None:
     assert coded.decoded is not None
     assert (index.search(x[:20], 5)[1] == data.exact(coded.decoded, x[:20], 5)).all()
     assert index.metric_type == faiss.METRIC_INNER_PRODUCT
+
+
+STREAMING = """
+kind = "streaming"
+rows = 300
+queries = 20
+k = 5
+budgets = [40, 300]
+plan = "float16() | vamana(degree=8, width=32)"
+[[book]]
+file = "{0}"
+order = "random"
+[[book]]
+file = "{0}"
+order = "clustered"
+"""
+RUNBOOK = """
+few:
+  max_pts: 300
+  1: {operation: insert, start: 0, end: 150}
+  2: {operation: search}
+  3: {operation: replace, tags_start: 0, tags_end: 50, ids_start: 150, ids_end: 200}
+  4: {operation: delete, start: 40, end: 140}
+  5: {operation: insert, start: 200, end: 300}
+  6: {operation: search}
+"""
+
+
+def test_streaming(tiny: Path) -> None:
+    pytest.importorskip("yaml")
+    (tiny / "few.yaml").write_text(RUNBOOK, encoding="utf-8")
+    done = bench(tiny, streaming=STREAMING.format(tiny / "few.yaml"))
+    assert done.returncode == 0, done.stderr
+    rows = kept(tiny, "streaming")
+    assert [r["operation"] for r in rows if r["part"] == "step"] == [
+        "insert", "search", "replace", "delete", "insert", "search"
+    ] * 2  # fmt: skip
+    recalls = [r["recall"]["300"] for r in rows if "recall" in r]
+    assert len(recalls) == 8
+    assert min(recalls) > 0.99  # every row is scored
+    assert [r["there"] for r in rows if r.get("operation") == "search"] == [150, 150] * 2
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ("{operation: search}", "first step"),
+        ("{operation: insert, start: 0, end: 400}", "step 1: end: expected 0 to 300, got 400"),
+        ("{operation: inject}", "step 1: expected one of insert"),
+    ],
+)
+def test_runbooks_that_are_wrong(step: str, told: str, tmp_path: Path) -> None:
+    pytest.importorskip("yaml")
+    sys.path.insert(0, str(ROOT))
+    try:
+        from bench import streaming
+    finally:
+        sys.path.remove(str(ROOT))
+    (tmp_path / "book.yaml").write_text(f"few:\n  1: {step}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=told):
+        streaming.read_runbook(tmp_path / "book.yaml", rows=300)

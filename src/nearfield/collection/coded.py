@@ -22,6 +22,7 @@ from nearfield.core.protocols import F32, I64
 from nearfield.search.apart import encode_apart, gather_codes, load_plan, open_codes, save_plan
 from nearfield.search.fit import Fitted
 from nearfield.search.packed import Packed
+from nearfield.store.atomic import sync_folder
 from nearfield.store.parts import FOLDER, Entry, Part, SegmentPart
 from nearfield.store.snapshot import Snapshot
 
@@ -31,7 +32,9 @@ _LOADED: dict[tuple[str, str], Fitted] = {}
 def new_plan(folder: Path, fitted: Fitted) -> str:
     """Write what a Plan learned into a new file; returns its name."""
     name = os.urandom(8).hex()
-    (folder / PLANS).mkdir(exist_ok=True)
+    if not (folder / PLANS).is_dir():
+        (folder / PLANS).mkdir(exist_ok=True)
+        sync_folder(folder)  # the name of the new folder too must survive a power cut
     save_plan(folder / PLANS / f"{name}.nf", fitted)
     return name
 

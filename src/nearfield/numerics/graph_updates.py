@@ -128,7 +128,7 @@ class GraphUpdater:
     def consolidate(self, dead: Dead, rng: np.random.Generator) -> None:
         """Take dead rows out of the graph: no link leads to them, and they lead nowhere."""
         gone = np.flatnonzero(dead)
-        if len(gone) == self.n or not (self._counts.values[gone] > 0).any():
+        if len(gone) == self.n or not (self._met()[gone].any() or dead[self.entries].any()):
             return
         for at in range(0, self.n, _MENDED):
             self._native("mend", np.arange(at, min(at + _MENDED, self.n), dtype=np.uint32), dead)
@@ -142,13 +142,17 @@ class GraphUpdater:
 
     def _reach(self, dead: Dead) -> None:
         """Link rows in again that no other row leads to any more, or that lead nowhere."""
-        met = np.zeros(self.n + 1, np.bool_)
-        met[np.minimum(self._links.values, self.n)] = True
-        met = met[: self.n] & (self._counts.values > 0)
+        met = self._met() & (self._counts.values > 0)
         met[self.entries] = True
         lost = np.flatnonzero(~met & ~dead).astype(np.uint32)
         for at in range(0, len(lost), _BATCH):
             self._native("grow", lost[at : at + _BATCH], dead)
+
+    def _met(self) -> Dead:
+        """The rows that some row links to."""
+        met = np.zeros(self.n + 1, np.bool_)
+        met[np.minimum(self._links.values, self.n)] = True
+        return met[: self.n]
 
     def keep(self, rows: I64) -> None:
         """Only these rows, in this order; none may be left out but dead ones, after consolidation."""

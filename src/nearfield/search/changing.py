@@ -199,6 +199,8 @@ class Held:
     def consolidate(self) -> None:
         """Take deleted rows out of the index, or build it anew with those that came late."""
         f = self.packed.fitted
+        if self.dead.values.all():
+            return  # there is nothing that could be found, and rows to come find their way by those that are gone
         if self.updater is not None:
             self.updater.consolidate(self.dead.values, self._rng())
             self.passed = 0
@@ -225,13 +227,13 @@ class Held:
         """Let the Packed search what is there now."""
         if self.updater is not None and not settled:
             self.index = self.updater.walked()
-        if not self.index:
+        if self.updater is not None or not self.index:
             self.indexed = n
-        indexed = n if self.updater is not None else self.indexed
         columns = {name: g.values for name, g in self.columns.items()}
         columns |= {INDEX + name: column for name, column in self.index.items()}
         fitted = replace(f, n=n, zero_rows=zeros, gone=np.flatnonzero(self.dead.values))
-        self.packed.attach(fitted, columns, None, indexed)
+        mended = self.updater is not None and not self.passed
+        self.packed.attach(fitted, columns, indexed=self.indexed, mended=mended)
 
     # -- space -------------------------------------------------------------------------------------
 

@@ -52,9 +52,14 @@ class Packed:
         fitted: Fitted,
         columns: dict[str, NDArray[Any]],
         segment: Segment | None = None,
+        *,
         indexed: int | None = None,
+        mended: bool = False,
     ) -> None:
-        """Search these columns from now on; the index is of the first rows alone where ``indexed`` says so."""
+        """Search these columns from now on.
+
+        ``indexed`` tells that the index is of so many rows alone, ``mended`` that it leads to none that was deleted.
+        """
         self.fitted = fitted
         self.columns = columns
         self._segment = segment
@@ -62,7 +67,8 @@ class Packed:
         self._pipeline: Any = _UNKNOWN
         name, codec = fitted.searched
         self.__dict__.pop("_named", None)
-        self._live = None
+        self._live: NDArray[np.bool_] | None = None
+        self._mended = mended
         if fitted.gone.size:
             self._live = np.ones(fitted.n, np.bool_)
             self._live[fitted.gone] = False
@@ -192,11 +198,12 @@ class Packed:
         """
         n = self.fitted.n
         k = check_search(k, n, allow)
+        bare = allow is None and self._mended  # deleted rows need no mask where no link leads to them
         if self._live is not None:
             given = allow.flags if isinstance(allow, Bitmap) else allow
             allow, k = self._live if given is None else given & self._live, max(1, min(k, len(self)))
         if type(queries) is np.ndarray and queries.dtype == np.float32 and (budget is None or type(budget) is int):
-            quick = self._search_compiled(queries, k, budget or 0, allow)
+            quick = self._search_compiled(queries, k, budget or 0, None if bare else allow)
             if quick is not None:
                 return quick
         check_on_zero(on_zero)
