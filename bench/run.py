@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.path.insert(0, str(ROOT))
     try:
         suites = [_read(name) for name in given.suites or sorted(p.stem for p in SUITES.glob("*.toml"))]
+        suites = [(name, suite) for name, suite in suites if given.suites or not suite.get("long")]
         _hold_threads(given.threads)
         from bench import data
 
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("suites", nargs="*", help="names in bench/suites, or TOML files; all where none is named")
+    parser.add_argument("suites", nargs="*", help="names in bench/suites, or TOML files; default: all but long ones")
     parser.add_argument("--quick", action="store_true", help="few rows and queries; nothing is kept")
     parser.add_argument("--only", metavar="REGEX", help="engines whose label matches (dense and filtered); not kept")
     parser.add_argument("--builds", type=Path, help="folder where built indexes are kept between runs (dense)")
