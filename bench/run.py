@@ -79,7 +79,13 @@ def _run(name: str, suite: dict[str, Any], shared: Path, given: argparse.Namespa
     from bench import advise, compression, dense, filtered, growth, judged, results, scan, store, streaming
 
     kinds = {"compression": compression.run, "judged": judged.run, "scan": scan.run, "advise": advise.run}
-    kinds |= {"store": store.run, "dense": dense.run, "growth": growth.run, "filtered": filtered.run, "streaming": streaming.run}
+    kinds |= {
+        "store": store.run,
+        "dense": dense.run,
+        "growth": growth.run,
+        "filtered": filtered.run,
+        "streaming": streaming.run,
+    }
     if suite.get("kind") not in kinds:
         raise SystemExit(f"bench: {name}: kind must be one of {', '.join(kinds)}, got {suite.get('kind')!r}")
     folder = given.out or ROOT / "bench" / ("out" if given.quick or given.only else "results")

@@ -143,7 +143,8 @@ def test_filters_that_go_with_the_queries_or_against_them(near: bool, packed: An
 def test_few_matches_are_scanned_and_many_are_not(packed: Any, queries: Any) -> None:
     one = packed["cosine"]
     few = one.search(queries, k=10, budget=300, allow=_filter(0.01))
-    assert few.strategy == ["scan"] * len(queries) and (few.scored == 30).all()
+    assert few.strategy == ["scan"] * len(queries)
+    assert (few.scored == 30).all()
     many = one.search(queries, k=10, budget=300, allow=_filter(0.9))
     assert set(many.strategy) <= {"hop", "post"}
     assert one.search(queries, k=10).strategy is None
@@ -154,7 +155,8 @@ def test_a_bitmap_serves_as_the_flags_it_was_made_of(packed: Any, queries: Any) 
     for share in (0.0, 0.01, 0.4, 0.9, 1.0):
         allow = _filter(share)
         bitmap = nf.Bitmap(allow)
-        assert bitmap.matches == allow.sum() and (bitmap.flags == allow).all()
+        assert bitmap.matches == allow.sum()
+        assert (bitmap.flags == allow).all()
         a = packed["cosine"].search(queries, k=10, allow=allow)
         b = packed["cosine"].search(queries, k=10, allow=bitmap)
         np.testing.assert_array_equal(a.rows, b.rows)
@@ -179,7 +181,12 @@ def test_a_filter_for_each_query(plan: str, packed: Any, queries: Any, rows: Any
 
 def test_filters_of_another_shape(packed: Any, queries: Any) -> None:
     one = packed["cosine"]
-    for bad in (np.ones(N - 1, np.bool_), np.ones(N, np.uint8), np.ones((2, N - 1), np.bool_), np.ones((1, 1, N), np.bool_)):
+    for bad in (
+        np.ones(N - 1, np.bool_),
+        np.ones(N, np.uint8),
+        np.ones((2, N - 1), np.bool_),
+        np.ones((1, 1, N), np.bool_),
+    ):
         with pytest.raises(BadInput, match="allow"):
             one.search(queries, allow=bad)
     with pytest.raises(BadInput, match="allow"):
@@ -210,4 +217,5 @@ def test_a_collection_tells_how_a_filter_was_met(rows: Any, queries: Any, tmp_pa
             found = c.search(queries[0], k=10, where=f"g < {below}", budget=100, explain=True)
             (told,) = found.explain["searched"]["field 0"]
             assert told.get("strategy", told["path"]) in ways
-            assert len(found.ids) == 10 and all(i % 100 < below for i in found.ids)
+            assert len(found.ids) == 10
+            assert all(i % 100 < below for i in found.ids)

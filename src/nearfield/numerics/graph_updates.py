@@ -8,7 +8,6 @@ beyond them. The result depends on what was asked in which order, and not on thr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,9 +176,7 @@ class GraphUpdater:
         graph = (self._bytes.values, self._sides.values, self._links.values, self._counts.values)
         begin = (self.entries,) if what == "grow" else ()
         pruned = (how.degree, how.width, how.alpha)
-        call(
-            kernels.which_isa(), *graph, *begin, rows, *pruned, last, kernels.thread_count(), dead=dead.view(np.uint8)
-        )
+        call(kernels.which_isa(), *graph, *begin, rows, *pruned, last, kernels.thread_count(), dead=dead.view(np.uint8))
 
     # -- what it is now ----------------------------------------------------------------------------
 

@@ -45,7 +45,9 @@ class Graph:
         native = kernels.native()
         if native is None:
             raise Unsupported("graphs are walked by native code, which is not installed here; use the index flat()")
-        return native.graph_finder(kernels.native_rows(fmt, codes, metric, terms), self.links, self.entries, self.effort)
+        return native.graph_finder(
+            kernels.native_rows(fmt, codes, metric, terms), self.links, self.entries, self.effort
+        )
 
     def spend(self, k: int, budget: int) -> int:
         """The width of the frontier for a search; under a filter the finder chooses how from there."""

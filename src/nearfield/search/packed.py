@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.core.bitmaps import Bitmap
 from nearfield.core.arrays import Moved, as_batch, block_rows, check_on_zero
+from nearfield.core.bitmaps import Bitmap
 from nearfield.core.errors import BadInput, Corrupt, Unsupported
 from nearfield.core.hits import Hits
 from nearfield.core.indexes import check_search
