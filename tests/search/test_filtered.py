@@ -175,8 +175,8 @@ def test_a_filter_for_each_query(plan: str, packed: Any, queries: Any, rows: Any
     for i in range(len(queries)):
         alone = one.search(queries[i], k=10, budget=300, allow=allow[i])
         np.testing.assert_array_equal(hits.rows[i], alone.rows[0])
-    for given in (allow, nf.Bitmap(allow)):
-        np.testing.assert_array_equal(one.search(queries, k=10, budget=300, allow=given).rows, hits.rows)
+    for form in (allow, nf.Bitmap(allow)):
+        np.testing.assert_array_equal(one.search(queries, k=10, budget=300, allow=form).rows, hits.rows)
 
 
 def test_filters_of_another_shape(packed: Any, queries: Any) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 
 from nearfield.core.protocols import F32, I64, Metric
 
-# What a graph does under a filter: as native/graph.h numbers it. "scan" scores all rows that match; "hop" walks from match
-# to match through the links of others; "post" walks as without a filter, but wider, and keeps what matches; "gave up" is
-# a walk that met too few, and then a scan.
+# What a graph does under a filter, as native/graph.h numbers it: "scan" scores all rows that match; "hop" walks from
+# match to match through the links of others; "post" walks as without a filter, but wider, and keeps what matches;
+# "gave up" is a walk that met too few, and then a scan.
 WAYS = ("walk", "scan", "hop", "post", "gave up")
 
 
