@@ -32,6 +32,7 @@ struct Found {
   int64_t* ids;   // -1 where there are fewer
   float* scores;  // -inf likewise
   int64_t scored;
+  bool sorted = true;  // whether they are wanted best first
 };
 
 class Finder {
@@ -42,6 +43,8 @@ class Finder {
   // who asks, and may be as rough as the search wants them.
   virtual void find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
                     Scratch& scratch, Found& out) const = 0;
+  // Where rows lie in an order of their own, the row at each place: codes and what is found are by place then.
+  virtual const uint32_t* order() const { return nullptr; }
   const Stored& stored() const { return stored_; }
 
  protected:

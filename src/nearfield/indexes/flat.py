@@ -27,6 +27,7 @@ class Flat(Index):
     """Scores every row; ignores ``budget``. Results are exact for the codes it holds."""
 
     interleaves: ClassVar[bool] = True
+    decodes: ClassVar[bool] = True
 
     def attach(self, rows: Rows, columns: Columns) -> Self:
         """Keep a reference to the codes; nothing is computed and nothing copied."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -46,13 +47,14 @@ class Packed:
         self._strings: dict[str, Texts] = {}
         self._pipeline: Any = _UNKNOWN
         codec = fitted.codec
-        index = fitted.plan.index.fresh()
+        index = copy.copy(fitted.index)
         scorer = first_scorer(codec, fitted.scoring(codec, first=True), index)
         packed = interleaved(codec, index)
         rows = Rows(columns["codes"], scorer, codec.decode, fitted.n, columns.get("codes.terms"), packed)
         self._scorer = scorer
         self._rescorers = [c.scorer(fitted.scoring_again(i)) for i, c in enumerate(fitted.rescore_codecs)]
         own = {name.removeprefix(INDEX): c for name, c in columns.items() if name.startswith(INDEX)}
+        self._own = own
         self.index = index.attach(rows, own)
         self._searched = ("codes", "codes.terms", *(INDEX + name for name in own))
 
@@ -98,7 +100,8 @@ class Packed:
         f = self.fitted
         codecs = sum(c.shared_bytes for c in (f.codec, *f.rescore_codecs))
         origin = 0 if f.origin is None else f.origin.nbytes
-        return codecs + origin + sum(m.state_bytes() for m in f.maps)
+        index = 0 if f.learned is None else f.learned.state_bytes()
+        return codecs + origin + index + sum(m.state_bytes() for m in f.maps)
 
     @property
     def nbytes(self) -> int:
@@ -273,14 +276,15 @@ class Packed:
             later = [s.depth for s in self.plan.rescores[i + 1 :]]
             keep = min(max([k, *(depth * k for depth in later)]), len(self))
             name = f"rescore{i}"
-            self._verify_rows(name, rows)
+            places = np.where(rows >= 0, self.index.places(rows), -1)
+            self._verify_rows(name, places)
             prepared = scorer.prepare(q if step.of == "input" else mapped)
             counted += (rows >= 0).sum(axis=1)
             first = scores if step.of == "residual" else None
             if first is not None and prepared.folded is not None:
                 prepared.folded.squares = None if prepared.metric != "l2" else np.zeros(len(q), np.float32)
             terms = self.columns.get(f"{name}.terms")
-            rows, scores = rescore(prepared, scorer, self.columns[name], terms, rows, keep, first)
+            rows, scores = rescore(prepared, scorer, self.columns[name], terms, rows, keep, first, places)
             if step.of != "input" and bias is not None:
                 scores += bias[:, None]
         return Hits(rows, scores, hits.scored, rescored=counted)
@@ -299,6 +303,8 @@ class Packed:
         self._verify("codes")
         stored = self.columns["codes"]
         rows = None if rows is None else self._numbers(rows)
+        if self.index.orders:
+            rows = self.index.places(np.arange(len(self)) if rows is None else rows)
         if interleaved(self.fitted.codec, self.plan.index):
             if rows is None:
                 return kernels.unpack(stored, len(self))
@@ -323,16 +329,23 @@ class Packed:
         if f.origin is not None:
             given = Moved(given, f.origin)
         blocks = given.blocks(block_rows(self.dim)) if f.as_given else mapped_blocks(given, f.maps, f.metric, on_zero)
+        if not f.as_given and self.index.orders:
+            blocks = (x if (o := self.index.origins(x)) is None else x - o for x in blocks)
         return np.concatenate([np.zeros((0, f.codec.bytes_per_row), np.uint8), *map(f.codec.encode, blocks)])
 
     def decode(self, rows: I64 | None = None) -> F32:
         """The vectors as the codec gives them back, in the space after the Maps: ``float32 [r, width]``."""
         wanted = np.arange(len(self)) if rows is None else self._numbers(rows)
         step = block_rows(self.dim)
-        parts = [self.fitted.codec.decode(self.codes(wanted[i : i + step])) for i in range(0, wanted.size, step)]
+        parts = [self._decode(wanted[i : i + step]) for i in range(0, wanted.size, step)]
         whole = np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
         origin = self.fitted.origin
         return whole if origin is None or self.fitted.maps else whole + origin
+
+    def _decode(self, rows: I64) -> F32:
+        decoded = self.fitted.codec.decode(self.codes(rows))
+        origins = self.index.origins_at(self._own, self.index.places(rows))
+        return decoded if origins is None else decoded + origins
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one ``.nf`` file, whole or not at all."""
