@@ -15,7 +15,7 @@ class Best {
  public:
   void reset(int64_t k, const uint32_t* rows) {
     k_ = size_t(k), size_ = 0, rows_ = rows;
-    room_ = k_ + std::max<size_t>(k_ / 2, 8);
+    room_ = 2 * k_ + 16;
     bound_ = -std::numeric_limits<float>::infinity();
     if (keys_.size() < room_) keys_.resize(room_);
   }

@@ -39,7 +39,7 @@ class Scanner : public Scratch {
       table_queries(w_, 0, 1, table_);
     else
       dense_queries(w_, 0, 1, rough, dense_);
-    if (lists_.centroids) rank(vector);
+    if (lists_.centroids) rank(vector, effort);
     const int64_t enough = std::max(effort, k);
     int64_t held = 0;
     for (int64_t at = 0; at < lists_.count && held < enough; at++) held += scan(next(at));
@@ -49,7 +49,7 @@ class Scanner : public Scratch {
 
  private:
   // How much each list promises: the product with its centroid, or what stands for the distance to it.
-  void rank(const float* vector) {
+  void rank(const float* vector, int64_t effort) {
     float wscale = 1.0f;
     std::fill(shorts_.begin(), shorts_.end(), int16_t(0));
     w_.isa->quantise(vector, lists_.dim, float(std::min<int64_t>(32767, 2147483647 / (128 * lists_.dim))), false,
@@ -61,7 +61,7 @@ class Scanner : public Scratch {
       products_[i] *= lists_.scales[l];
       ranks_[i] = rank_key(products_[i] - lists_.leans[l], uint32_t(l));
     }
-    sorted_ = 0, some_ = 16;
+    sorted_ = 0, some_ = 8 + lists_.count * effort / std::max<int64_t>(w_.n, 1) * 5 / 4;
   }
 
   // The list that promises most after so many others.

@@ -20,11 +20,22 @@ float product(const Kernels& isa, const float* row, const float* x, int64_t d) {
   return out;
 }
 
+// The products of many rows together, which are read from several places at once.
+void products(const Kernels& isa, const Affine& a, const float* x, float* out) {
+  constexpr int64_t together = 64;
+  const uint8_t* rows[together];
+  for (int64_t i = 0; i < a.out; i += together) {
+    const int64_t count = std::min(together, a.out - i);
+    for (int64_t r = 0; r < count; r++) rows[r] = reinterpret_cast<const uint8_t*>(a.matrix + (i + r) * a.in);
+    isa.dot_float(kFloat32, rows, count, a.in, x, (a.in + kPad - 1) / kPad * kPad, 1, out + i, count);
+  }
+}
+
 // x is padded with zeros to a multiple of kPad; so is out.
 void apply(const Kernels& isa, const Affine& a, const float* x, std::vector<float>& out) {
   out.assign(size_t((a.out + kPad - 1) / kPad * kPad), 0.0f);
   if (a.matrix)
-    for (int64_t i = 0; i < a.out; i++) out[size_t(i)] = product(isa, a.matrix + i * a.in, x, a.in);
+    products(isa, a, x, out.data());
   else if (a.diagonal)
     for (int64_t i = 0; i < a.out; i++) out[size_t(i)] = a.diagonal[i] * x[i];
   else

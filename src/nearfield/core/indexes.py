@@ -22,9 +22,9 @@ class Index(Method):
     """Finds the best rows for a query; ``budget`` is its only effort knob.
 
     ``build`` learns from vectors and returns columns, which are kept beside the codes; ``attach`` takes up codes and
-    columns, freshly made or mapped from a file, and makes the index ready to search. An index that ``orders`` rows keeps
-    them in an order of its own: its column ``order`` says which row lies at each place. One that gives ``origins`` has
-    rows encoded by what is left of them when their origin is taken away.
+    columns, freshly made or mapped from a file, and makes the index ready to search. An index that ``orders`` rows
+    keeps them in an order of its own: its column ``order`` says which row lies at each place. One that gives
+    ``origins`` has rows encoded by what is left of them when their origin is taken away.
     """
 
     takes: ClassVar[Kind] = "dense"
@@ -32,9 +32,10 @@ class Index(Method):
     interleaves: ClassVar[bool] = False  # whether table layouts lie in blocks of 32 rows, for scans
     orders: ClassVar[bool] = False  # whether it keeps rows in an order of its own
     decodes: ClassVar[bool] = False  # whether it searches codes without a layout
+    together: ClassVar[bool] = False  # whether several queries are better searched together than by its finder
 
     def fit(self, x: F32, n: int, *, metric: Metric, as_given: bool, rng: np.random.Generator) -> Self:
-        """Learn from a sample what all sets of rows share, of which one has about ``n``; ``as_given``: codes are rows."""
+        """Learn from a sample what all sets of about ``n`` rows share; ``as_given``: codes are the rows themselves."""
         return self
 
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
@@ -60,6 +61,14 @@ class Index(Method):
     def origins_at(self, columns: Columns, places: I64) -> F32 | None:
         """The same of the rows that lie at these places."""
         return None
+
+    def kept_with(self, rows: I64) -> NDArray[Any]:
+        """What an index that orders rows needs to know of them so that they keep their origins among others."""
+        raise TypeError(f"{type(self).__name__} must define kept_with")
+
+    def merged(self, kept: list[NDArray[Any]]) -> Columns:
+        """The columns of rows of several sets, from what ``kept_with`` told of each."""
+        raise TypeError(f"{type(self).__name__} must define merged")
 
     def attach(self, rows: Rows, columns: Columns) -> Self:
         """Take up codes and the columns of ``build``."""

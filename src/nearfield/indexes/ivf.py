@@ -142,9 +142,13 @@ class Ivf(Index):
             self._places[self._columns["order"]] = np.arange(self.rows.n)
         return self._places[rows]
 
-    def lists_of(self, rows: I64) -> I64:
+    def kept_with(self, rows: I64) -> NDArray[Any]:
         """The lists that rows belong to."""
         return np.searchsorted(self._columns["starts"], self.places(rows), side="right") - 1
+
+    def merged(self, kept: list[NDArray[Any]]) -> Columns:
+        """Rows of several sets, each in its list."""
+        return self.columns_of(np.concatenate(kept))
 
     def finder(self) -> Any:
         """What finds rows natively."""

@@ -98,8 +98,8 @@ def find(
 ) -> tuple[I64, F32, I64]:
     """The best ``k`` rows that a native finder finds with so much effort, and how many it scored for each query.
 
-    -1 and -inf where it found fewer: a finder promises nothing. ``vectors`` are the queries themselves, for finders that
-    look at more than the codes.
+    -1 and -inf where it found fewer: a finder promises nothing. ``vectors`` are the queries themselves, for finders
+    that look at more than the codes.
     """
     q, m = _queries(fmt, folded)
     bits = None if allow is None else _bitmap(allow, n)

@@ -24,6 +24,7 @@ from nearfield.search.fit import (
     encode_columns,
     fit_steps,
     interleaved,
+    put_index,
 )
 from nearfield.search.packed import Packed
 from nearfield.search.plan import Plan
@@ -97,6 +98,9 @@ def gather_codes(path: str | os.PathLike[str], sources: Sequence[tuple[Packed, I
         raise BadInput("codes: expected rows to gather, got none")
     fitted = replace(sources[0][0].fitted, n=n, zero_rows=_zeros(sources))
     shapes = column_shapes(fitted)
+    if fitted.index.orders:
+        _gather_ordered(path, fitted, sources)
+        return
     with SegmentWriter(path, CODES) as out:
         for name, codec, first in coded_columns(fitted):
             dtype, shape = shapes[name]
@@ -109,6 +113,45 @@ def gather_codes(path: str | os.PathLike[str], sources: Sequence[tuple[Packed, I
                 out.add(terms, np.concatenate([packed.columns[terms][at] for packed, at in sources]))
         build_index(fitted, _Decoded(fitted, sources), out)
         _finish(out, fitted)
+
+
+def _gather_ordered(path: str | os.PathLike[str], fitted: Fitted, sources: Sequence[tuple[Packed, I64]]) -> None:
+    """The same where the index keeps rows in an order of its own: a row stays in its list, whose origin its codes need."""
+    made = fitted.index.merged([packed.index.kept_with(at) for packed, at in sources])
+    ends = np.cumsum([len(at) for _, at in sources])
+    shapes = column_shapes(fitted)
+    with SegmentWriter(path, CODES) as out:
+        put_index(fitted, made, out)
+        for name, codec, first in coded_columns(fitted):
+            for column in (name, f"{name}.terms"):
+                if column not in shapes:
+                    continue
+                blocks = column == name and first and interleaved(fitted.codec, fitted.index)
+                out.begin(column, *shapes[column])
+                for packed, _ in sources:
+                    packed.verify_column(name)
+                for start in range(0, fitted.n, 1 << 16):
+                    rows = made["order"][start : start + (1 << 16)].astype(np.int64)
+                    piece = _picked(sources, ends, rows, column, first and column == name)
+                    out.append(column, kernels.pack(piece, codec.bytes_per_row) if blocks else piece)
+        _finish(out, fitted)
+
+
+def _picked(
+    sources: Sequence[tuple[Packed, I64]], ends: I64, rows: I64, column: str, codes: bool
+) -> NDArray[Any]:
+    """What a column holds of some of the gathered rows, whose numbers run on from source to source."""
+    owner = np.searchsorted(ends, rows, side="right")
+    out: NDArray[Any] | None = None
+    for i in np.unique(owner).tolist():
+        packed, at = sources[i]
+        mine = np.flatnonzero(owner == i)
+        wanted = at[rows[mine] - (ends[i] - len(at))]
+        got = packed.codes(wanted) if codes else packed.columns[column][packed.index.places(wanted)]
+        if out is None:
+            out = np.empty((len(rows), *got.shape[1:]), got.dtype)
+        out[mine] = got
+    return np.zeros(0, np.uint8) if out is None else out
 
 
 @dataclass

@@ -359,7 +359,9 @@ def encode_columns(
         origins = index.origins_at(made, np.arange(start, start + len(x)))
         codes = fitted.codec.encode(block if fitted.as_given else mapped if origins is None else mapped - origins)
         sink.append("codes", kernels.pack(codes, fitted.codec.bytes_per_row) if packed else codes)
-        terms = _append_terms(sink, "codes.terms", fitted.codec, codes, fitted.scoring(fitted.codec, first=True), origins)
+        terms = _append_terms(
+            sink, "codes.terms", fitted.codec, codes, fitted.scoring(fitted.codec, first=True), origins
+        )
         for i, again in enumerate(fitted.plan.rescores):
             base = fitted.codec.decode(codes) if again.of == "residual" else None
             base = base if base is None or origins is None else base + origins
@@ -397,7 +399,7 @@ def put_index(fitted: Fitted, made: Columns, sink: Sink) -> None:
 
 
 def _append_finer(fitted: Fitted, i: int, rows: F32, base: F32 | None, first: F32 | None, sink: Sink) -> None:
-    """Codes of a re-scoring step; where there is a base, of what it leaves of the rows, whose first terms were these."""
+    """Codes of a re-scoring step; where there is a base, of what it leaves of rows whose terms were ``first``."""
     codec, name = fitted.rescore_codecs[i], f"rescore{i}"
     codes = codec.encode(rows if base is None else rows - base)
     sink.append(name, codes)

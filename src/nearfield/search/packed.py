@@ -195,6 +195,8 @@ class Packed:
             self._pipeline = self._compile()
         if self._pipeline is None or budget < 0 or not 1 <= q.ndim <= 2:
             return None
+        if self.index.together and q.ndim == 2 and len(q) > 1:
+            return None
         matches = self.fitted.n if allow is None else int(np.count_nonzero(allow))
         effort = None if k > matches else self.index.effort(k, budget, matches)
         if effort is None:

@@ -1,8 +1,8 @@
-"""What a codec makes of a query for a table layout, taken apart: weights of the query, and tables as sums of few of them.
+"""What a codec makes of a query for a table layout, taken apart: weights, and tables as sums of few of them.
 
-A nibble of four signs, or one of a product code, looks at a few directions of the query only. Which these are is found
-from the tables of the unit vectors: the coordinates themselves where a table takes few of them, else the directions
-that span what it takes.
+A nibble of four signs, or one of a product code, looks at a few directions of the query only. Which these are is
+found from the tables of the unit vectors: the coordinates themselves where a table takes few of them, else the
+directions that span what it takes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ _FEW = 16  # coordinates that a table takes at most where they are taken as they
 _FLOOR = 1e-10  # of the largest share of a direction: below, it is rounding
 
 
-def taken_apart(
-    fold: Callable[[F32], list[Tables]], d: int
-) -> tuple[F32 | None, list[Pieces]] | None:
+def taken_apart(fold: Callable[[F32], list[Tables]], d: int) -> tuple[F32 | None, list[Pieces]] | None:
     """The weights' matrix ``[w, d]`` (None: the query itself), and the pieces of each kind of tables.
 
     None where tables are not products with the query alone, or are too many.

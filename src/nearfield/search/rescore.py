@@ -58,7 +58,7 @@ def rescore(
 ) -> tuple[I64, F32]:
     """Re-score the rows of each query, ``[m, c]`` with -1 for none, and keep the best ``k``; ties by row.
 
-    ``first`` ``[m, c]`` are scores to which those of residuals are added; ``places`` where the rows lie, if not in order.
+    ``first`` ``[m, c]`` are scores to which those of residuals are added; ``places`` where rows lie, if not in order.
     """
     m, c = rows.shape
     scores = np.full((m, c), -np.inf, dtype=np.float32)
