@@ -202,18 +202,3 @@ def test_a_flat_scan_with_rescoring_is_one_call(data: Any, monkeypatch: pytest.M
             if quick is not None:
                 np.testing.assert_array_equal(quick.rows, slow.rows)
                 np.testing.assert_array_equal(quick.scored, slow.scored)
-
-
-def test_a_collection_keeps_lists_as_rows_come_and_go(data: Any, tmp_path: Path) -> None:
-    x, q = data
-    plan = "binary() | ivf(lists=20) | rescore(codec='lvq(bits=8)', depth=10, of='residual')"
-    with nf.Collection(tmp_path / "c", dim=24, plan=plan, metric="l2") as notes:
-        notes.add([{"id": i, "vector": v.tolist()} for i, v in enumerate(x)])
-        notes.compact()
-        notes.delete(list(range(0, 1500, 3)))
-        notes.compact()
-        left = np.array([i for i in range(len(x)) if i % 3 or i == 1500])
-        want = nf.Plan("raw()").fit(x[left], metric="l2").search(q, k=5)
-        hits = [notes.search(v, k=5, budget=1501) for v in q]
-    shares = [np.isin([int(h.id) for h in found], left[rows]).mean() for found, rows in zip(hits, want.rows)]
-    assert np.mean(shares) > 0.97
