@@ -13,10 +13,12 @@ namespace nearfield {
 struct BoundRows {
   Stored stored;
   nb::object format, codes, terms;
+  bool blocks;
 };
 struct BoundFinder {
   std::unique_ptr<Finder> finder;
   std::vector<nb::object> kept;
+  int64_t looks = 0;  // the width of the queries where it looks at themselves
 };
 
 // From widths and rows scored, as they stand in a column.

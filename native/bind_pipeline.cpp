@@ -9,6 +9,7 @@
 #include "bind_finder.h"
 #include "bitmap.h"
 #include "graph.h"
+#include "lists.h"
 #include "pipeline.h"
 
 namespace nearfield {
@@ -41,15 +42,17 @@ struct BoundPipeline {
   std::unique_ptr<Pipeline> pipeline;
 };
 
-Stored stored(int isa, const Format& f, In<uint8_t, 1> codes, int64_t n, int metric, const Vector& terms) {
-  expect(f.layout != kTables, "rows: expected a float or affine layout");
-  expect(int64_t(codes.shape(0)) == n * f.width, "codes: the bytes do not match n and width");
+Stored stored(int isa, const Format& f, In<uint8_t, 1> codes, int64_t n, int metric, const Vector& terms, bool blocks) {
+  expect(!blocks || f.layout == kTables, "rows: only table layouts lie in blocks");
+  const int64_t places = blocks ? (n + kBlock - 1) / kBlock * kBlock : n;
+  expect(int64_t(codes.shape(0)) == places * f.width, "codes: the bytes do not match n and width");
   const Work w = work(isa, f, codes.data(), n, {}, metric, terms, 1);
   return {w.isa, f, w.codes, n, metric, w.terms};
 }
 
 BoundFinder graph_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint32_t, 1> entries, In<float, 2> effort) {
   const Stored& s = rows.stored;
+  expect(s.format.layout != kTables, "rows: expected a float or affine layout");
   expect(s.n < (int64_t(1) << 31) && int64_t(links.shape(0)) == s.n && links.shape(1) >= 1, "links: expected [n, degree]");
   expect(entries.shape(0) >= 1, "entries: expected at least one");
   const Links made = {links.data(), int64_t(links.shape(1)), entries.data(), int64_t(entries.shape(0))};
@@ -57,11 +60,40 @@ BoundFinder graph_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint32
           {rows.codes, rows.terms, nb::cast(links), nb::cast(entries)}};
 }
 
-auto find(const BoundFinder& self, int64_t m, nb::tuple q, nb::handle allow, int64_t k, int64_t effort, int threads) {
+// Rows in the order of their lists, each list about a centroid.
+BoundFinder list_finder(const BoundRows& rows, In<uint32_t, 1> order, In<uint32_t, 1> starts, In<int8_t, 2> centroids,
+                        In<float, 1> scales, In<float, 1> leans, bool centred) {
+  const Stored& s = rows.stored;
+  const int64_t count = int64_t(centroids.shape(0)), dim = int64_t(centroids.shape(1));
+  expect(rows.blocks == (s.format.layout == kTables), "rows: expected table layouts in blocks");
+  expect(int64_t(order.shape(0)) == s.n && int64_t(starts.shape(0)) == count + 1 && count >= 1 && dim >= 1,
+         "lists: expected an order [n] and where lists begin [lists + 1]");
+  expect(int64_t(scales.shape(0)) == count && int64_t(leans.shape(0)) == count, "lists: expected scales and leans [lists]");
+  expect(starts.data()[0] == 0 && starts.data()[count] == s.n, "lists: expected the lists to hold all rows");
+  for (int64_t l = 0; l < count; l++) expect(starts.data()[l] <= starts.data()[l + 1], "lists: expected starts to ascend");
+  for (int64_t i = 0; i < s.n; i++) expect(order.data()[i] < s.n, "lists: a row number is out of range");
+  const Lists made = {order.data(), starts.data(), count, centroids.data(), scales.data(), leans.data(), dim, centred};
+  return {std::make_unique<ListFinder>(s, made),
+          {rows.codes, rows.terms, nb::cast(order), nb::cast(starts), nb::cast(centroids), nb::cast(scales), nb::cast(leans)},
+          dim};
+}
+
+// All rows as one list.
+BoundFinder flat_finder(const BoundRows& rows) {
+  const Stored& s = rows.stored;
+  expect(rows.blocks == (s.format.layout == kTables), "rows: expected table layouts in blocks");
+  return {std::make_unique<ListFinder>(s), {rows.codes, rows.terms}, 0};
+}
+
+auto find(const BoundFinder& self, int64_t m, nb::tuple q, nb::handle allow, int64_t k, int64_t effort, int threads,
+          const Given<float, 2>& vectors) {
   const Stored& s = self.finder->stored();
   expect(k >= 1 && k <= s.n, "find: expected k of at least 1, and no more than there are rows");
-  const Folded made = folded(s.format, m, q);
+  Folded made = folded(s.format, m, q);
   expect(s.metric != kL2 || made.squares, "find: l2 needs the squares of the queries");
+  expect(!self.looks || (vectors && int64_t(vectors->shape(0)) == m && int64_t(vectors->shape(1)) == self.looks),
+         "find: expected the queries themselves");
+  made.vectors = vectors ? vectors->data() : nullptr;
   const Allow given(allow, s.n, m);
   int64_t* ids = fresh<int64_t>(size_t(m * k));
   auto ids_out = owned(ids, size_t(m), size_t(k));
@@ -107,11 +139,32 @@ Number number(nb::handle h, int64_t in, std::vector<nb::object>& kept) {
   return {array<1>(t[0], kept, {in}, "number: expected a vector [in]"), nb::cast<float>(t[1]), nb::cast<bool>(t[2])};
 }
 
-// (affine of the weights, three numbers)
+// (sources, values) or None
+Pieces pieces(nb::handle h, int64_t tables, int64_t entries, int64_t weights, std::vector<nb::object>& kept) {
+  Pieces out;
+  expect(h.is_none() == (tables == 0), "folding: expected pieces where there are tables");
+  if (h.is_none()) return out;
+  const auto t = nb::cast<nb::tuple>(h);
+  const auto sources = nb::cast<In<int32_t, 2>>(t[0], false);
+  out.count = int64_t(sources.shape(0)), out.tables = tables, out.sources = sources.data();
+  expect(int64_t(sources.shape(1)) == tables, "folding: expected sources [pieces, tables]");
+  out.values = array<3>(t[1], kept, {out.count, tables, entries}, "folding: expected values [pieces, tables, entries]");
+  for (int64_t i = 0; i < out.count * tables; i++)
+    expect(out.sources[i] >= 0 && out.sources[i] < weights, "folding: a source is out of range");
+  kept.push_back(nb::borrow(t[0]));
+  return out;
+}
+
+// (affine of the weights, three numbers, pieces of nibble tables, of byte tables)
 Folding folding(nb::tuple t, const Format& f, std::vector<nb::object>& kept) {
   Folding out = {};
   out.weights = affine(nb::cast<nb::tuple>(t[0]), kept);
-  expect(out.weights.out == f.dim, "folding: the weights do not match the codes");
+  if (f.layout == kTables) {
+    out.nibbles = pieces(t[4], 2 * f.nibble_columns, 16, out.weights.out, kept);
+    out.bytes = pieces(t[5], f.byte_columns, 256, out.weights.out, kept);
+  } else {
+    expect(out.weights.out == f.dim, "folding: the weights do not match the codes");
+  }
   for (int c = 0; c < 3; c++) out.numbers[c] = number(t[size_t(c) + 1], out.weights.in, kept);
   return out;
 }
@@ -124,6 +177,8 @@ void make_pipeline(BoundPipeline* self, nb::object finder, bool unit, nb::tuple 
   const Affine mapping = affine(map, self->kept);
   const Folding first = folding(fold, of.stored().format, self->kept);
   expect(first.weights.in == mapping.out, "pipeline: the codec does not match the maps");
+  const int64_t looks = nb::cast<const BoundFinder&>(finder).looks;
+  expect(!looks || looks == mapping.out, "pipeline: the index does not match the maps");
   std::vector<Rescoring> made;
   for (nb::handle step : steps) {  // (rows, folding, mapped, residual, depth)
     const auto t = nb::cast<nb::tuple>(step);
@@ -131,6 +186,7 @@ void make_pipeline(BoundPipeline* self, nb::object finder, bool unit, nb::tuple 
     Rescoring r = {rows.stored, folding(nb::cast<nb::tuple>(t[1]), rows.stored.format, self->kept), nb::cast<bool>(t[2]),
                    nb::cast<bool>(t[3]), nb::cast<int64_t>(t[4])};
     expect(r.stored.n == of.stored().n && r.depth >= 1, "pipeline: a step has other rows");
+    expect(!rows.blocks, "pipeline: expected a step's codes row by row");
     expect(!r.residual || made.empty(), "pipeline: residuals come first");
     expect(r.folding.weights.in == (r.mapped ? mapping.out : mapping.in), "pipeline: a step does not match its queries");
     self->kept.push_back(nb::borrow(t[0]));
@@ -175,15 +231,19 @@ void bind_pipeline(nb::module_& m) {
   using namespace nb::literals;
   nb::class_<BoundRows>(m, "Rows").def(
       "__init__",
-      [](BoundRows* self, int isa, nb::object format, nb::object codes, int64_t n, int metric, nb::object terms) {
+      [](BoundRows* self, int isa, nb::object format, nb::object codes, int64_t n, int metric, nb::object terms,
+         bool blocks) {
         const auto bytes = nb::cast<In<uint8_t, 1>>(codes, false);
         const Vector each = terms.is_none() ? Vector() : Vector(nb::cast<In<float, 1>>(terms, false));
-        new (self) BoundRows{stored(isa, nb::cast<const Format&>(format), bytes, n, metric, each), format, codes, terms};
+        new (self) BoundRows{stored(isa, nb::cast<const Format&>(format), bytes, n, metric, each, blocks), format, codes, terms,
+                             blocks};
       },
-      "isa"_a, "format"_a, "codes"_a, "n"_a, "metric"_a, "terms"_a.none());
+      "isa"_a, "format"_a, "codes"_a, "n"_a, "metric"_a, "terms"_a.none(), "blocks"_a = false);
   nb::class_<BoundFinder>(m, "Finder").def("find", find, "m"_a, "coefficients"_a, "allow"_a.none(), "k"_a, "effort"_a,
-                                           "threads"_a)
+                                           "threads"_a, "vectors"_a.none() = nb::none())
       .def("prefer", [](BoundFinder& self, int way) { self.finder->prefer(way); }, "way"_a);
+  m.def("list_finder", list_finder, "rows"_a, "order"_a, "starts"_a, "centroids"_a, "scales"_a, "leans"_a, "centred"_a);
+  m.def("flat_finder", flat_finder, "rows"_a);
   m.def("graph_finder", graph_finder, "rows"_a, "links"_a, "entries"_a, "effort"_a);
   m.def("bitmap", bitmap, "flags"_a);
   nb::class_<BoundPipeline>(m, "Pipeline")

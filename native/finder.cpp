@@ -15,6 +15,7 @@ Folded one_of(const Folded& q, const Format& f, int64_t i) {
 void find_all(const Finder& finder, const Folded& q, int64_t k, int64_t effort, const Filters& filters, int threads,
               int64_t* ids, float* scores, int64_t* scored, int64_t* ways) {
   const int64_t m = q.queries;
+  const uint32_t* order = finder.order();
   const int jobs = int(std::clamp<int64_t>(m, 1, threads));
   parallel(jobs, [&](int j) {
     const std::unique_ptr<Scratch> scratch = finder.scratch();
@@ -24,6 +25,7 @@ void find_all(const Finder& finder, const Folded& q, int64_t k, int64_t effort, 
       if (filters.bits) out.matches = filters.matching(i);
       finder.find(q, i, k, effort, filters.of(i), false, *scratch, out);
       scored[i] = out.scored, ways[i] = out.way;
+      for (int64_t r = 0; order && r < k && out.ids[r] >= 0; r++) out.ids[r] = order[out.ids[r]];
     }
   });
 }

@@ -32,6 +32,7 @@ struct Found {
   int64_t* ids;   // -1 where there are fewer
   float* scores;  // -inf likewise
   int64_t scored;
+  bool sorted = true;  // whether they are wanted best first
   int64_t matches = -1;  // how many rows the filter lets through; -1 where it is not known
   int way = 0;           // which way was taken under a filter, where the finder has several
 };
@@ -46,6 +47,8 @@ class Finder {
                     Scratch& scratch, Found& out) const = 0;
   // Which way to take under a filter, for comparisons; 0 leaves the choice to the finder.
   virtual void prefer(int) {}
+  // Where rows lie in an order of their own, the row at each place: codes and what is found are by place then.
+  virtual const uint32_t* order() const { return nullptr; }
   const Stored& stored() const { return stored_; }
 
  protected:

@@ -131,6 +131,10 @@ struct Kernels {
   // Queries to integers.
   void (*quantise)(const float* w, int64_t dim, float limit, bool nibbles, int16_t* out, float* wscale);
   void (*quantise_tables)(const float* nibbles, const float* bytes, const Format* f, TableQuery* out);
+  // Tables [tables][entries] of a query: each the sum over some pieces of the coordinate of z that sources
+  // [pieces][tables] names times values [pieces][tables][entries].
+  void (*fold_tables)(const float* z, const int32_t* sources, const float* values, int64_t pieces, int64_t tables,
+                      int64_t entries, float* out);
   // The entries' coarse, fine and wide parts and the slack, by shift and wide_at.
   void (*split_tables)(int64_t columns, TableQuery* out);
   // Lower ends of the accumulators of whole blocks, for 1 or 2 queries at once: out[i][32 * blocks].

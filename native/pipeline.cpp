@@ -5,12 +5,14 @@
 #include <cmath>
 #include <limits>
 
-#include "frontier.h"
+#include "best.h"
 #include "pool.h"
 #include "tile.h"
 
 namespace nearfield {
 namespace {
+
+constexpr int64_t kAskedAhead = 8;  // rows of table layouts whose bytes are asked for in advance
 
 float product(const Kernels& isa, const float* row, const float* x, int64_t d) {
   const uint8_t* at = reinterpret_cast<const uint8_t*>(row);
@@ -19,11 +21,22 @@ float product(const Kernels& isa, const float* row, const float* x, int64_t d) {
   return out;
 }
 
+// The products of many rows together, which are read from several places at once.
+void products(const Kernels& isa, const Affine& a, const float* x, float* out) {
+  constexpr int64_t together = 64;
+  const uint8_t* rows[together];
+  for (int64_t i = 0; i < a.out; i += together) {
+    const int64_t count = std::min(together, a.out - i);
+    for (int64_t r = 0; r < count; r++) rows[r] = reinterpret_cast<const uint8_t*>(a.matrix + (i + r) * a.in);
+    isa.dot_float(kFloat32, rows, count, a.in, x, (a.in + kPad - 1) / kPad * kPad, 1, out + i, count);
+  }
+}
+
 // x is padded with zeros to a multiple of kPad; so is out.
 void apply(const Kernels& isa, const Affine& a, const float* x, std::vector<float>& out) {
   out.assign(size_t((a.out + kPad - 1) / kPad * kPad), 0.0f);
   if (a.matrix)
-    for (int64_t i = 0; i < a.out; i++) out[size_t(i)] = product(isa, a.matrix + i * a.in, x, a.in);
+    products(isa, a, x, out.data());
   else if (a.diagonal)
     for (int64_t i = 0; i < a.out; i++) out[size_t(i)] = a.diagonal[i] * x[i];
   else
@@ -38,7 +51,7 @@ float value(const Kernels& isa, const Number& n, const float* x, int64_t d) {
 
 // One folded query, and where it lies.
 struct Weights {
-  std::vector<float> weights;
+  std::vector<float> weights, nibbles, bytes;
   float constants[3], square;
   Folded folded;
 
@@ -46,11 +59,59 @@ struct Weights {
     apply(isa, f.weights, x, weights);
     for (int c = 0; c < 3; c++) constants[c] = value(isa, f.numbers[c], x, f.weights.in);
     if (square_needed) square = product(isa, x, x, f.weights.in);
-    folded = {1, weights.data(), nullptr, nullptr, f.numbers[0].used ? &constants[0] : nullptr,
+    tables(isa, f.nibbles, 16, nibbles), tables(isa, f.bytes, 256, bytes);
+    folded = {1, weights.data(), nibbles.data(), bytes.data(), f.numbers[0].used ? &constants[0] : nullptr,
               f.numbers[1].used ? &constants[1] : nullptr, f.numbers[2].used ? &constants[2] : nullptr,
-              square_needed ? &square : nullptr};
+              square_needed ? &square : nullptr, x};
+  }
+
+ private:
+  void tables(const Kernels& isa, const Pieces& p, int64_t entries, std::vector<float>& out) {
+    out.resize(size_t(p.tables * entries));
+    if (p.tables) isa.fold_tables(weights.data(), p.sources, p.values, p.count, p.tables, entries, out.data());
   }
 };
+
+// Scores of rows of a float or affine layout: offer(which of them, score).
+template <class Offer>
+void score_tiles(const Work& w, const int64_t* rows, int64_t count, DenseQueries& q, Tile& tile, const Offer& offer) {
+  dense_queries(w, 0, 1, false, q);
+  for (int64_t at = 0; at < count;) {
+    const int64_t from = at;
+    tile.clear();
+    for (; at < count && !tile.full(); at++) {
+      tile.add(rows[at]);
+      tile.ask(rows[at]);
+    }
+    const float* got = tile.score(q, 0, 1, 0);
+    for (int64_t r = 0; r < tile.count(); r++) offer(from + r, got[r]);
+  }
+}
+
+// The same of a table layout, whose codes lie row by row.
+template <class Offer>
+void score_coded(const Work& w, const int64_t* rows, int64_t count, TableQueries& q, const Offer& offer) {
+  const Format& f = *w.format;
+  table_queries(w, 0, 1, q);
+  const Offsets o = offsets(w.folded, 0);
+  const auto ask = [&](int64_t at) {
+    const uint8_t* codes = w.codes + rows[at] * f.width;
+    for (int64_t b = 0; b < f.width; b += 64) prefetch(codes + b);
+  };
+  for (int64_t at = 0; at < std::min(kAskedAhead, count); at++) ask(at);
+  for (int64_t at = 0; at < count; at++) {
+    if (at + kAskedAhead < count) ask(at + kAskedAhead);
+    const uint8_t* codes = w.codes + rows[at] * f.width;
+    float scale, shift, score;
+    if (f.scale.kind) w.isa->constants(&f.scale, &codes, 1, &scale);
+    if (f.shift.kind) w.isa->constants(&f.shift, &codes, 1, &shift);
+    const RowTerms terms = {f.scale.kind ? &scale : nullptr, f.shift.kind ? &shift : nullptr,
+                            w.terms ? w.terms + rows[at] : nullptr, w.metric};
+    const uint32_t acc = w.isa->table_row(&f, codes, &q.each[0]);
+    w.isa->table_scores(&acc, 1, &q.each[0], &terms, &o, &score);
+    offer(at, score);
+  }
+}
 
 }  // namespace
 
@@ -60,12 +121,13 @@ struct Pipeline::Desk {
   Weights weights;
   std::vector<int64_t> ids;
   std::vector<float> scores;
-  Frontier best;
+  Best best;
   struct Step {
     Weights weights;
     Work work;
     std::unique_ptr<Tile> tile;
-    DenseQueries query;
+    DenseQueries dense;
+    TableQueries table;
   };
   std::vector<Step> steps;
 };
@@ -133,11 +195,9 @@ bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* al
   }
   apply(isa, map_, desk.given.data(), desk.mapped);
   desk.weights.fold(isa, folding_, desk.mapped.data(), finder_.stored().metric == kL2);
-  int64_t wanted = k;
-  for (const Rescoring& step : steps_) wanted = std::max(wanted, step.depth * k);
-  wanted = std::min(wanted, finder_.stored().n);
+  const int64_t wanted = std::min(wanted_after(0, k), finder_.stored().n);
   desk.ids.resize(size_t(wanted)), desk.scores.resize(size_t(wanted));
-  Found found = {desk.ids.data(), desk.scores.data(), 0};
+  Found found = {desk.ids.data(), desk.scores.data(), 0, steps_.empty()};
   found.matches = out.matches;
   finder_.find(desk.weights.folded, 0, wanted, effort, allow, !steps_.empty() && !steps_[0].residual, *desk.scratch, found);
   int64_t count = wanted;
@@ -145,37 +205,46 @@ bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* al
   out.scored = found.scored, out.way = found.way, *rescored = 0;
   for (size_t s = 0; s < steps_.size(); s++) {
     *rescored += count;
-    const Rescoring& step = steps_[s];
-    Desk::Step& mine = desk.steps[s];
-    int64_t keep = k;
-    for (size_t later = s + 1; later < steps_.size(); later++) keep = std::max(keep, steps_[later].depth * k);
-    mine.weights.fold(isa, step.folding, step.mapped ? desk.mapped.data() : desk.given.data(),
-                      step.stored.metric == kL2 && !step.residual);
-    mine.work.folded = mine.weights.folded;
-    dense_queries(mine.work, 0, 1, false, mine.query);
-    desk.best.reset(keep);
-    for (int64_t at = 0; at < count;) {
-      mine.tile->clear();
-      const float* base = desk.scores.data() + at;
-      for (; at < count && !mine.tile->full(); at++) {
-        mine.tile->add(desk.ids[size_t(at)]);
-        mine.tile->ask(desk.ids[size_t(at)]);
-      }
-      const float* got = mine.tile->score(mine.query, 0, 1, 0);
-      for (int64_t r = 0; r < mine.tile->count(); r++) desk.best.insert(step.residual ? base[r] + got[r] : got[r], mine.tile->id(r));
-    }
-    count = desk.best.size();
-    for (int64_t r = 0; r < count; r++) desk.ids[size_t(r)] = desk.best.row(r), desk.scores[size_t(r)] = desk.best.score(r);
+    count = rescore(s, count, wanted_after(s + 1, k), desk);
   }
   const int64_t least = allow ? std::min(k, out.matches) : k;
   if (count < least) return false;
   count = std::min(count, k);
-  std::copy_n(desk.ids.begin(), count, out.ids);
+  const uint32_t* order = finder_.order();
+  for (int64_t r = 0; r < count; r++) out.ids[r] = order ? order[desk.ids[size_t(r)]] : desk.ids[size_t(r)];
   std::fill(out.ids + count, out.ids + k, -1);
   const float bias = bias_.used ? value(isa, bias_, desk.given.data(), d) : 0.0f;
   for (int64_t r = 0; r < count; r++) out.scores[r] = desk.scores[size_t(r)] + bias;
   std::fill(out.scores + count, out.scores + k, -std::numeric_limits<float>::infinity());
   return true;
+}
+
+// How many rows a step leaves to those from `step` on.
+int64_t Pipeline::wanted_after(size_t step, int64_t k) const {
+  int64_t wanted = k;
+  for (; step < steps_.size(); step++) wanted = std::max(wanted, steps_[step].depth * k);
+  return wanted;
+}
+
+// Scores the rows on the desk again, and leaves the best; returns how many.
+int64_t Pipeline::rescore(size_t s, int64_t count, int64_t keep, Desk& desk) const {
+  const Rescoring& step = steps_[s];
+  Desk::Step& mine = desk.steps[s];
+  mine.weights.fold(*finder_.stored().isa, step.folding, step.mapped ? desk.mapped.data() : desk.given.data(),
+                    step.stored.metric == kL2 && !step.residual);
+  mine.work.folded = mine.weights.folded;
+  desk.best.reset(keep, finder_.order());
+  const auto offer = [&](int64_t at, float score) {
+    desk.best.push(step.residual ? desk.scores[size_t(at)] + score : score, desk.ids[size_t(at)]);
+  };
+  if (step.stored.format.layout == kTables)
+    score_coded(mine.work, desk.ids.data(), count, mine.table, offer);
+  else
+    score_tiles(mine.work, desk.ids.data(), count, mine.dense, *mine.tile, offer);
+  desk.best.finish(s + 1 == steps_.size());
+  for (int64_t r = 0; r < desk.best.size(); r++)
+    desk.ids[size_t(r)] = desk.best.place(r), desk.scores[size_t(r)] = desk.best.score(r);
+  return desk.best.size();
 }
 
 }  // namespace nearfield

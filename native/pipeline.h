@@ -24,9 +24,17 @@ struct Number {
   bool used;
 };
 
-// What a codec makes of a mapped query: its weights, and inside, slope and outside.
+// How tables come of weights: each is the sum over `count` pieces of a weight times values.
+struct Pieces {
+  int64_t count = 0, tables = 0;
+  const int32_t* sources = nullptr;  // [count][tables]
+  const float* values = nullptr;     // [count][tables][16 or 256]
+};
+
+// What a codec makes of a mapped query: its weights, for table layouts their pieces, and inside, slope and outside.
 struct Folding {
   Affine weights;
+  Pieces nibbles, bytes;
   Number numbers[3];
 };
 
@@ -56,6 +64,8 @@ class Pipeline {
   std::unique_ptr<Desk> take() const;
   void give(std::unique_ptr<Desk> desk) const;
   bool one(const float* q, int64_t k, int64_t effort, const uint64_t* allow, Desk& desk, Found& out, int64_t* rescored) const;
+  int64_t wanted_after(size_t step, int64_t k) const;
+  int64_t rescore(size_t step, int64_t count, int64_t keep, Desk& desk) const;
 
   const Finder& finder_;
   bool unit_;

@@ -112,9 +112,14 @@ void dense_queries(const Work& w, int64_t from, int64_t to, bool rough, DenseQue
 }
 
 TableQueries table_queries(const Work& w, int64_t from, int64_t to) {
+  TableQueries q;
+  table_queries(w, from, to, q);
+  return q;
+}
+
+void table_queries(const Work& w, int64_t from, int64_t to, TableQueries& q) {
   const Format& f = *w.format;
   const size_t m = size_t(to - from), n4 = size_t(f.nibble_columns) * 32, n8 = size_t(f.byte_columns) * 256;
-  TableQueries q;
   const size_t wide = size_t(f.nibble_columns / kWideShare) * 32;
   q.entries.resize(m * n4);
   q.coarse.resize(m * n4);
@@ -123,8 +128,8 @@ TableQueries table_queries(const Work& w, int64_t from, int64_t to) {
   q.wide_at.resize(m * wide / 32);
   q.bytes.resize(m * n8);
   q.each.resize(m);
-  std::vector<float> lows(size_t(2 * f.nibble_columns + f.byte_columns));
-  std::vector<uint16_t> largest(size_t(f.nibble_columns));
+  q.lows.resize(size_t(2 * f.nibble_columns + f.byte_columns));
+  q.largest.resize(size_t(f.nibble_columns));
   const double best = best_of(w.n);
   for (size_t i = 0; i < m; i++) {
     TableQuery& one = q.each[i];
@@ -134,7 +139,7 @@ TableQueries table_queries(const Work& w, int64_t from, int64_t to) {
     one.wide = q.wide.data() + i * wide;
     one.wide_at = q.wide_at.data() + i * wide / 32;
     one.bytes = q.bytes.data() + i * n8;
-    one.lows = lows.data(), one.largest = largest.data();
+    one.lows = q.lows.data(), one.largest = q.largest.data();
     const size_t at = size_t(from) + i;
     w.isa->quantise_tables(n4 ? w.folded.nibble_tables + at * n4 : nullptr,
                            n8 ? w.folded.byte_tables + at * n8 : nullptr, &f, &one);
@@ -142,7 +147,6 @@ TableQueries table_queries(const Work& w, int64_t from, int64_t to) {
     w.isa->split_tables(f.nibble_columns, &one);
     one.lows = nullptr, one.largest = nullptr;
   }
-  return q;
 }
 
 }  // namespace nearfield

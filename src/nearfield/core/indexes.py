@@ -12,7 +12,7 @@ from nearfield.core.bitmaps import Bitmap
 from nearfield.core.errors import BadInput
 from nearfield.core.hits import Hits
 from nearfield.core.method import Method
-from nearfield.core.protocols import I64, Kind, Layout, Prepared, Progress, Rows, Vectors
+from nearfield.core.protocols import F32, I64, Kind, Layout, Metric, Prepared, Progress, Rows, Vectors
 
 Columns: TypeAlias = dict[str, NDArray[Any]]
 Shapes: TypeAlias = dict[str, tuple[str, tuple[int, ...]]]  # name -> type, shape
@@ -49,12 +49,20 @@ class Index(Method):
     """Finds the best rows for a query; ``budget`` is its only effort knob.
 
     ``build`` learns from vectors and returns columns, which are kept beside the codes; ``attach`` takes up codes and
-    columns, freshly made or mapped from a file, and makes the index ready to search.
+    columns, freshly made or mapped from a file, and makes the index ready to search. An index that ``orders`` rows
+    keeps them in an order of its own: its column ``order`` says which row lies at each place. One that gives
+    ``origins`` has rows encoded by what is left of them when their origin is taken away.
     """
 
     takes: ClassVar[Kind] = "dense"
     layouts: ClassVar[frozenset[Layout]] = frozenset(Layout)
     interleaves: ClassVar[bool] = False  # whether table layouts lie in blocks of 32 rows, for scans
+    orders: ClassVar[bool] = False  # whether it keeps rows in an order of its own
+    decodes: ClassVar[bool] = False  # whether it searches codes without a layout
+
+    def fit(self, x: F32, n: int, *, metric: Metric, as_given: bool, rng: np.random.Generator) -> Self:
+        """Learn from a sample what all sets of about ``n`` rows share; ``as_given``: codes are the rows themselves."""
+        return self
 
     @classmethod
     def sweep(cls, n: int, d: int) -> list[str]:
@@ -71,6 +79,30 @@ class Index(Method):
     def shapes(self, n: int) -> Shapes:
         """The columns that ``build`` gives for ``n`` rows: type and shape of each."""
         return {}
+
+    def blank(self, n: int) -> Columns:
+        """Columns that might be those of ``n`` rows, for a rehearsal."""
+        return {name: np.zeros(shape, dtype) for name, (dtype, shape) in self.shapes(n).items()}
+
+    def places(self, rows: I64) -> I64:
+        """Where rows lie, once attached."""
+        return rows
+
+    def origins(self, x: F32) -> F32 | None:
+        """What is taken from rows before they are encoded, ``[n, d]`` or nothing."""
+        return None
+
+    def origins_at(self, columns: Columns, places: I64) -> F32 | None:
+        """The same of the rows that lie at these places."""
+        return None
+
+    def kept_with(self, rows: I64) -> NDArray[Any]:
+        """What an index that orders rows needs to know of them so that they keep their origins among others."""
+        raise TypeError(f"{type(self).__name__} must define kept_with")
+
+    def merged(self, kept: list[NDArray[Any]]) -> Columns:
+        """The columns of rows of several sets, from what ``kept_with`` told of each."""
+        raise TypeError(f"{type(self).__name__} must define merged")
 
     def attach(self, rows: Rows, columns: Columns) -> Self:
         """Take up codes and the columns of ``build``."""

@@ -73,36 +73,57 @@ def which_isa() -> int:
     return max(_isa(), 0)
 
 
-def native_rows(fmt: RowFormat, codes: U8, metric: Metric, terms: F32 | None) -> Any:
-    """Row-major codes ``[n, width]`` of a float or affine layout, checked and handed over once for many searches."""
+def native_rows(fmt: RowFormat, codes: U8, metric: Metric, terms: F32 | None, n: int | None = None) -> Any:
+    """Codes, checked and handed over once for many searches: ``[n, width]``, or blocks of 32 of ``n`` rows."""
     codes = _codes(codes)
-    if codes.ndim != 2 or codes.shape[1] != fmt.width:
+    blocks = n is not None and fmt.layout in TABLE_LAYOUTS
+    if blocks:
+        _shape(fmt, codes, n)
+    elif codes.ndim != 2 or codes.shape[1] != fmt.width:
         raise BadInput(f"codes: expected [n, {fmt.width}], got shape {codes.shape}")
-    n = len(codes)
+    n = n if blocks and n is not None else len(codes)
     terms = _metric(metric, terms, n)
     made: Any = _native_format(fmt)
-    return _native.Rows(which_isa(), made, codes.reshape(-1), n, _METRICS[metric], terms)
+    return _native.Rows(which_isa(), made, codes.reshape(-1), n, _METRICS[metric], terms, blocks)
 
 
 def find(
-    finder: Any, fmt: RowFormat, folded: Folded, k: int, effort: int, allow: Allow | None, n: int, threads: int | None
+    finder: Any,
+    fmt: RowFormat,
+    folded: Folded,
+    k: int,
+    effort: int,
+    allow: Allow | None,
+    n: int,
+    threads: int | None,
+    vectors: F32 | None = None,
 ) -> tuple[I64, F32, I64]:
     """The best ``k`` rows that a native finder finds with so much effort, and how many it scored for each query.
 
-    -1 and -inf where it found fewer: a finder promises nothing.
+    -1 and -inf where it found fewer: a finder promises nothing. ``vectors`` are the queries themselves, for finders
+    that look at more than the codes.
     """
-    return find_ways(finder, fmt, folded, k, effort, allow, n, threads)[:3]
+    return find_ways(finder, fmt, folded, k, effort, allow, n, threads, vectors)[:3]
 
 
 def find_ways(
-    finder: Any, fmt: RowFormat, folded: Folded, k: int, effort: int, allow: Allow | None, n: int, threads: int | None
+    finder: Any,
+    fmt: RowFormat,
+    folded: Folded,
+    k: int,
+    effort: int,
+    allow: Allow | None,
+    n: int,
+    threads: int | None,
+    vectors: F32 | None = None,
 ) -> tuple[I64, F32, I64, I64]:
     """:func:`find`, and which way each query was answered under a filter."""
     q, m = _queries(fmt, folded)
     given = None if allow is None else filters(allow)
     workers = 1 if m == 1 else thread_count(threads)
+    seen = None if vectors is None else _finite(_f32(vectors, "queries"), "queries")
     found: tuple[I64, F32, I64, I64]
-    found = finder.find(m, _coefficients(q), given, min(k, n), min(effort, n), workers)
+    found = finder.find(m, _coefficients(q), given, min(k, n), min(effort, n), workers, seen)
     return found
 
 

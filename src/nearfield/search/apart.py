@@ -26,6 +26,7 @@ from nearfield.search.fit import (
     fit_steps,
     interleaved,
 )
+from nearfield.search.ordered import gather_ordered
 from nearfield.search.packed import Packed
 from nearfield.search.plan import Plan
 from nearfield.search.queries import as_queries
@@ -98,10 +99,15 @@ def gather_codes(path: str | os.PathLike[str], sources: Sequence[tuple[Packed, I
         raise BadInput("codes: expected rows to gather, got none")
     fitted = replace(sources[0][0].fitted, n=n, zero_rows=_zeros(sources))
     shapes = column_shapes(fitted)
+    if fitted.index.orders:
+        with SegmentWriter(path, CODES) as out:
+            gather_ordered(fitted, sources, out)
+            _finish(out, fitted)
+        return
     with SegmentWriter(path, CODES) as out:
         for name, codec, first in coded_columns(fitted):
             dtype, shape = shapes[name]
-            blocks = first and interleaved(fitted.codec, fitted.plan.index)
+            blocks = first and interleaved(fitted.codec, fitted.index)
             out.begin(name, dtype, shape)
             for rows in _joined(_rows_of(sources, name), 32 if blocks else 1):
                 out.append(name, kernels.pack(rows, codec.bytes_per_row) if blocks else rows)

@@ -23,6 +23,7 @@ from nearfield.numerics.runs import within
 from nearfield.search.columns import MemorySink
 from nearfield.search.decoded import Decoded
 from nearfield.search.fit import INDEX, Fitted, MappedRows, encode_codes, interleaved, row_columns
+from nearfield.search.ordered import gather_ordered
 
 if TYPE_CHECKING:
     from nearfield.search.packed import Packed
@@ -39,7 +40,7 @@ class Held:
         packed.verify()
         self.packed = packed
         f = packed.fitted
-        self.blocks = interleaved(f.codec, f.plan.index)
+        self.blocks = interleaved(f.codec, f.index)
         own = {name: c for name, c in packed.columns.items() if not name.startswith(INDEX)}
         self.columns = {name: Grown(column) for name, column in own.items()}
         self.dead = Grown(np.zeros(f.n, np.bool_))
@@ -48,7 +49,7 @@ class Held:
         self.indexed = f.n
         self.updater: Updater | None = None
         if self.index:
-            self.updater = f.plan.index.updater(self.index, Decoded([(packed, np.arange(f.n))]))
+            self.updater = f.index.updater(self.index, Decoded([(packed, np.arange(f.n))]))
         self.passed = int(f.gone.size)  # deleted rows that may still be linked to
         self._places: dict[Any, int] | None = None
 
@@ -80,12 +81,16 @@ class Held:
         with named_in_full(batch, f.metric, on_zero):
             encode_codes(fresh, batch, sink, on_zero=on_zero)
         made = sink.columns | extra
-        if self.blocks:
+        if f.index.orders:
+            made = self._among(fresh, sink.columns) | extra
+        elif self.blocks:
             made["codes"] = kernels.unpack(made["codes"], fresh.n)
         self._reserve(f.n + fresh.n, made)
         if self.updater is not None:
             self.updater.add(MappedRows(fresh, batch, on_zero), self.dead.values, self._rng())
         self._append(f.n, made)
+        if f.index.orders:
+            self.index = {name.removeprefix(INDEX): c for name, c in made.items() if name.startswith(INDEX)}
         self.dead.append(np.zeros(fresh.n, np.bool_))
         self.dead.values[old] = True
         self.passed += len(old)
@@ -93,6 +98,21 @@ class Held:
         self._refresh(f, f.n + fresh.n, np.concatenate([f.zero_rows, fresh.zero_rows + f.n]))
         self._keep_up()
         return np.arange(f.n, f.n + fresh.n)
+
+    def _among(self, fresh: Fitted, late: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The columns of all rows, late ones among the others, where the index keeps rows in an order of its own."""
+        f = self.packed.fitted
+        sources = [(self.packed, np.arange(f.n)), (type(self.packed)(fresh, late), np.arange(fresh.n))]
+        return self._gathered(f.of_rows(f.n + fresh.n), sources)
+
+    def _gathered(self, fitted: Fitted, sources: list[tuple[Packed, I64]]) -> dict[str, NDArray[Any]]:
+        sink = MemorySink()
+        gather_ordered(fitted, sources, sink)
+        return sink.columns
+
+    def _ordered(self, name: str) -> bool:
+        """Whether a column lies in the order of the index."""
+        return self.packed.fitted.index.orders and name.partition(".")[0] not in _TEXTS
 
     def _checked(self, given: Batch) -> Batch:
         f = self.packed.fitted
@@ -130,6 +150,8 @@ class Held:
     def _reserve(self, n: int, made: dict[str, NDArray[Any]]) -> None:
         """Room for every column, so that appending cannot fail half-way."""
         for name, column in self.columns.items():
+            if self._ordered(name):
+                continue
             if self.blocks and name == "codes":
                 column.reserve(-(-n // 32))
             else:
@@ -139,7 +161,9 @@ class Held:
     def _append(self, n: int, made: dict[str, NDArray[Any]]) -> None:
         for name, column in self.columns.items():
             rows = made[name]
-            if self.blocks and name == "codes":
+            if self._ordered(name):
+                self.columns[name] = Grown(rows)
+            elif self.blocks and name == "codes":
                 at = np.arange(n, n + len(rows))
                 column.whole[column.n : -(-(n + len(rows)) // 32)] = 0
                 column.n = -(-(n + len(rows)) // 32)
@@ -211,7 +235,7 @@ class Held:
 
     def _build(self, f: Fitted, rows: I64) -> None:
         x = Decoded([(self.packed, rows)])
-        self.index = f.plan.index.fresh().build(x, rng=np.random.default_rng(f.seed))
+        self.index = f.index.build(x, rng=np.random.default_rng(f.seed))
         self.indexed = len(rows)
 
     def settle(self) -> None:
@@ -227,7 +251,7 @@ class Held:
         """Let the Packed search what is there now."""
         if self.updater is not None and not settled:
             self.index = self.updater.walked()
-        if self.updater is not None or not self.index:
+        if self.updater is not None or not self.index or f.index.orders:
             self.indexed = n
         columns = {name: g.values for name, g in self.columns.items()}
         columns |= {INDEX + name: column for name, column in self.index.items()}
@@ -246,7 +270,11 @@ class Held:
         if len(rows) == f.n:
             return rows
         columns = self._only(rows)
-        if self.updater is not None:
+        if f.index.orders:
+            made = self._gathered(f.of_rows(len(rows)), [(self.packed, rows)])
+            columns |= {name: Grown(made[name]) for name in self.columns if self._ordered(name)}
+            self.index = {name.removeprefix(INDEX): c for name, c in made.items() if name.startswith(INDEX)}
+        elif self.updater is not None:
             self.updater.consolidate(self.dead.values, self._rng())
             self.updater.keep(rows)
         elif self.index:
@@ -261,6 +289,8 @@ class Held:
         """The columns of some rows."""
         out: dict[str, NDArray[Any]] = {}
         for name, column in self.columns.items():
+            if self._ordered(name):
+                continue
             if self.blocks and name == "codes":
                 out[name] = kernels.pack(self.packed.codes(rows), column.values.shape[1])
             elif name.endswith(".ends"):
@@ -271,4 +301,4 @@ class Held:
                 out[name.replace(".ends", ".bytes")] = data[within(starts, sizes)]
             elif not name.endswith(".bytes"):
                 out[name] = column.values[rows]
-        return {name: Grown(out[name]) for name in self.columns}
+        return {name: Grown(out[name]) for name in self.columns if name in out}

@@ -24,11 +24,11 @@ def mapped_rows(packed: Packed, at: I64) -> F32:
     finest = max(range(len(codes)), key=lambda i: codes[i].bytes_per_row + both[i])
     of = ofs[finest]
     if finest == 0 or of == "residual":
-        x = f.codec.decode(packed.codes(at))
+        x = packed.decoded(at)
     if finest > 0:
         name = f"rescore{finest - 1}"
         packed.verify_column(name)
-        finer = codes[finest].decode(np.ascontiguousarray(packed.columns[name][at]))
+        finer = codes[finest].decode(np.ascontiguousarray(packed.columns[name][packed.index.places(at)]))
         x = x + finer if of == "residual" else finer
     if f.metric == "cosine" and (of == "input" or not f.maps):
         x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-30)

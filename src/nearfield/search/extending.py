@@ -32,7 +32,7 @@ def extended(fitted: Fitted, sources: Sequence[tuple[Packed, I64]]) -> Columns |
     for name in own:
         packed.verify_column(name)
     columns = {name.removeprefix(INDEX): packed.columns[name] for name in own}
-    updater = fitted.plan.index.updater(columns, Decoded([(packed, np.arange(packed.span))]))
+    updater = fitted.index.updater(columns, Decoded([(packed, np.arange(packed.span))]))
     if updater is None:
         return None
     rng = np.random.default_rng([fitted.seed, total])

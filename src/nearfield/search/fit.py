@@ -16,7 +16,7 @@ from nearfield.core.codecs import Codec, CodecScorer, in_blocks, row_terms
 from nearfield.core.errors import BadInput, BadPlan, Unsupported
 from nearfield.core.indexes import Columns, Index
 from nearfield.core.maps import Map
-from nearfield.core.protocols import F32, METRICS, TABLE_LAYOUTS, U8, Batch, Layout, Metric, Progress, Vectors
+from nearfield.core.protocols import F32, METRICS, TABLE_LAYOUTS, U8, Batch, Metric, Progress, Vectors
 from nearfield.numerics import kernels
 from nearfield.search.columns import MemorySink, Sink, text_columns
 from nearfield.search.encoding import as_encoder, encode_texts, encoder_of
@@ -52,6 +52,12 @@ class Fitted:
     space: dict[str, Any] = field(default_factory=dict)
     origin: F32 | None = None
     seed: int = 0  # of what the index draws
+    learned: Index | None = None  # the index, where it learned what all sets of rows share
+
+    @property
+    def index(self) -> Index:
+        """The Plan's index, with what it learned."""
+        return self.plan.index if self.learned is None else self.learned
 
     @property
     def as_given(self) -> bool:
@@ -88,10 +94,10 @@ class Fitted:
     def searched(self) -> tuple[str, Codec]:
         """The column that the index searches, and its codec: the codes, or float16 of them where they have no layout.
 
-        An index that reads every layout decodes the others by itself.
+        Some indexes decode those by themselves.
         """
         codec, index = self.codec, self.plan.index
-        if codec.row_format() is not None or index.layouts == frozenset(Layout):
+        if codec.row_format() is not None or index.decodes:
             return "codes", codec
         return WALKED, _float16_like(codec)
 
@@ -216,7 +222,7 @@ def fit_steps(
     if n == 0:
         raise BadInput("vectors: expected at least one row, got none")
     generator = arrays.as_generator(rng)
-    streams = generator.spawn(3 + len(plan.maps) + len(plan.rescores))
+    streams = generator.spawn(4 + len(plan.maps) + len(plan.rescores))
     seed = int(streams[2].integers(1 << 32))
     if metric == "hamming":
         d *= 8
@@ -228,7 +234,7 @@ def fit_steps(
     as_given = not plan.maps and fitted.codec.takes(batch.dtype)
     if any(step.of == "residual" for step in plan.rescores) and (as_given or metric == "hamming"):
         raise BadPlan(f"{plan}: a codec that keeps rows as they came leaves no residual; drop the rescore step")
-    if as_given and not plan.rescores:
+    if as_given and not plan.rescores and not plan.index.orders:
         fitted.codec.fit(given, rng=streams[1])
         _refuse_first(fitted)
         return fitted
@@ -245,14 +251,19 @@ def fit_steps(
             map_.fit(mapped, mapped_queries, metric=inner, rng=stream)
         mapped = map_.transform(mapped)
         mapped_queries = map_.transform_queries(mapped_queries) if mapped_queries is not None else None
-    fitted.codec.fit(given if as_given else mapped, mapped_queries, rng=streams[1])
+    inner = MappedRows(fitted, batch).metric
+    learned = plan.index.fresh().fit(mapped, n, metric=inner, as_given=as_given, rng=streams[-1])
+    fitted.learned = learned if learned.is_fitted() else None
+    origins = fitted.index.origins(mapped)
+    coded = mapped if origins is None else mapped - origins
+    fitted.codec.fit(given if as_given else coded, mapped_queries, rng=streams[1])
     _refuse_first(fitted)
-    for step, stream in zip(plan.rescores, streams[3 + len(plan.maps) :]):
+    for step, stream in zip(plan.rescores, streams[3 + len(plan.maps) : -1]):
         codec = step.make_codec()
         of_input = step.of == "input"
         fine = x if of_input else mapped
         if step.of == "residual":
-            fine = mapped - fitted.codec.decode(fitted.codec.encode(mapped))
+            fine = coded - fitted.codec.decode(fitted.codec.encode(coded))
         codec.fit(fine, asked if of_input else mapped_queries, rng=stream)
         fitted.rescore_codecs.append(codec)
         _refuse(codec, fitted.scoring_again(len(fitted.rescore_codecs) - 1))
@@ -357,11 +368,11 @@ def column_shapes(fitted: Fitted) -> dict[str, tuple[str, tuple[int, ...]]]:
     scored[fitted.searched[0]] = fitted.scoring(fitted.codec, first=True)
     for name, codec, first in coded_columns(fitted):
         n, width = fitted.n, codec.bytes_per_row
-        blocks = first and interleaved(codec, fitted.plan.index)
+        blocks = first and interleaved(codec, fitted.index)
         out[name] = ("|u1", (-(-n // 32), width, 32) if blocks else (n, width))
         if scored.get(name) in ("l2", "cosine"):
             out[f"{name}.terms"] = ("<f4", (n,))
-    return out | {INDEX + name: kind for name, kind in fitted.plan.index.shapes(fitted.n).items()}
+    return out | {INDEX + name: kind for name, kind in fitted.index.shapes(fitted.n).items()}
 
 
 def encode_columns(
@@ -369,75 +380,96 @@ def encode_columns(
 ) -> None:
     """Encode every row into the sink's columns, and build the index."""
     encode_codes(fitted, batch, sink, on_zero=on_zero, progress=progress)
-    build_index(fitted, MappedRows(fitted, batch, on_zero), sink, progress=progress)
+    if not fitted.index.orders:
+        build_index(fitted, MappedRows(fitted, batch, on_zero), sink, progress=progress)
 
 
 def encode_codes(
     fitted: Fitted, batch: Batch, sink: Sink, *, on_zero: str = "raise", progress: Progress | None = None
 ) -> None:
     """Encode every row into the sink's columns: ``codes``, ``rescore<i>`` and what the metric needs beside."""
-    n = fitted.n
-    packed = interleaved(fitted.codec, fitted.plan.index)
+    n, index = fitted.n, fitted.index
+    packed = interleaved(fitted.codec, index)
+    made = build_index(fitted, MappedRows(fitted, batch, on_zero), sink, progress=progress) if index.orders else {}
     for name, (dtype, shape) in column_shapes(fitted).items():
         if not name.startswith(INDEX):
             sink.begin(name, dtype, shape)
     zeros: list[NDArray[np.int64]] = []
     start = 0
-    for block in batch.blocks(arrays.block_rows(fitted.d)):
+    for block in _in_order(batch, made.get("order"), arrays.block_rows(fitted.d)):
         x = arrays.ready(block, fitted.metric, start, "vectors", on_zero)
         if on_zero == "keep" and fitted.metric == "cosine":
             zeros.append(np.flatnonzero(np.abs(x).max(axis=1) == 0) + start)
         mapped = x
         for step in fitted.maps:
             mapped = step.transform(mapped)
-        codes = fitted.codec.encode(block if fitted.as_given else mapped)
+        origins = index.origins_at(made, np.arange(start, start + len(x)))
+        codes = fitted.codec.encode(block if fitted.as_given else mapped if origins is None else mapped - origins)
         sink.append("codes", kernels.pack(codes, fitted.codec.bytes_per_row) if packed else codes)
-        _append_searched(fitted, codes, sink)
+        terms = _append_searched(fitted, codes, origins, sink)
         for i, again in enumerate(fitted.plan.rescores):
             base = fitted.codec.decode(codes) if again.of == "residual" else None
-            _append_finer(fitted, i, x if again.of == "input" else mapped, base, sink)
+            base = base if base is None or origins is None else base + origins
+            _append_finer(fitted, i, x if again.of == "input" else mapped, base, terms, sink)
         start += block.shape[0]
         if progress:
             progress("encode", start, n)
     if start != n:
         raise BadInput(f"vectors: announced {n} rows, gave {start}")
-    fitted.zero_rows = np.concatenate(zeros) if zeros else np.zeros(0, np.int64)
+    found = np.concatenate(zeros) if zeros else np.zeros(0, np.int64)
+    fitted.zero_rows = np.sort(made["order"][found]).astype(np.int64) if index.orders else found
+
+
+def _in_order(batch: Batch, order: NDArray[Any] | None, step: int) -> Iterator[NDArray[Any]]:
+    """Blocks of rows as they come, or in an order of the index's own."""
+    if order is None:
+        return iter(batch.blocks(step))
+    return (batch.take(order[i : i + step].astype(np.int64)) for i in range(0, len(order), step))
 
 
 def build_index(
     fitted: Fitted, x: Vectors, sink: Sink, *, progress: Progress | None = None, made: Columns | None = None
-) -> None:
+) -> Columns:
     """Build the index of the rows, unless it was made already, and give its columns to the sink."""
-    index = fitted.plan.index.fresh()
     if made is None:
-        made = index.build(x, rng=np.random.default_rng(fitted.seed), progress=progress)
-    for name, (dtype, shape) in index.shapes(fitted.n).items():
+        made = fitted.index.build(x, rng=np.random.default_rng(fitted.seed), progress=progress)
+    put_index(fitted, made, sink)
+    return made
+
+
+def put_index(fitted: Fitted, made: Columns, sink: Sink) -> None:
+    """Give the columns of the index to the sink."""
+    for name, (dtype, shape) in fitted.index.shapes(fitted.n).items():
         sink.begin(INDEX + name, dtype, shape)
         sink.append(INDEX + name, made[name])
 
 
-def _append_searched(fitted: Fitted, codes: U8, sink: Sink) -> None:
+def _append_searched(fitted: Fitted, codes: U8, origins: F32 | None, sink: Sink) -> F32 | None:
     """What the index searches beside the codes: the terms of the metric; float16 where the codes have no layout."""
     name, codec = fitted.searched
     if name == WALKED:
         codes = codec.encode(fitted.codec.decode(codes))
         sink.append(name, codes)
-    _append_terms(sink, f"{name}.terms", codec, codes, fitted.scoring(fitted.codec, first=True))
+    return _append_terms(sink, f"{name}.terms", codec, codes, fitted.scoring(fitted.codec, first=True), origins)
 
 
-def _append_finer(fitted: Fitted, i: int, rows: F32, base: F32 | None, sink: Sink) -> None:
-    """Codes of a re-scoring step; where there is a base, of what it leaves of the rows."""
+def _append_finer(fitted: Fitted, i: int, rows: F32, base: F32 | None, first: F32 | None, sink: Sink) -> None:
+    """Codes of a re-scoring step; where there is a base, of what it leaves of rows whose terms were ``first``."""
     codec, name = fitted.rescore_codecs[i], f"rescore{i}"
     codes = codec.encode(rows if base is None else rows - base)
     sink.append(name, codes)
     metric = fitted.scoring_again(i)
     if base is None:
         _append_terms(sink, f"{name}.terms", codec, codes, metric)
-    elif metric == "l2":  # so that the scores of both parts add up
-        sink.append(f"{name}.terms", row_terms(base + codec.decode(codes), "l2") - row_terms(base, "l2"))
+    elif first is not None and metric == "l2":  # so that the scores of both parts add up
+        sink.append(f"{name}.terms", row_terms(base + codec.decode(codes), "l2") - first)
 
 
-def _append_terms(sink: Sink, name: str, codec: Codec, codes: U8, metric: Metric) -> None:
-    terms = codec.scorer(metric).terms(codes)
+def _append_terms(
+    sink: Sink, name: str, codec: Codec, codes: U8, metric: Metric, origins: F32 | None = None
+) -> F32 | None:
+    scorer = codec.scorer(metric)
+    terms = scorer.terms(codes) if origins is None else scorer.terms_about(codes, origins)
     if terms is not None:
         sink.append(name, terms)
+    return terms

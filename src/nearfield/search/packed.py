@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from functools import cached_property, partial
@@ -72,13 +73,14 @@ class Packed:
         if fitted.gone.size:
             self._live = np.ones(fitted.n, np.bool_)
             self._live[fitted.gone] = False
-        index = fitted.plan.index.fresh()
+        index = copy.copy(fitted.index)
         scorer = first_scorer(codec, fitted.scoring(fitted.codec, first=True), index)
         packed = interleaved(codec, index)
         rows = Rows(columns[name], scorer, codec.decode, fitted.n, columns.get(f"{name}.terms"), packed)
         self._scorer = scorer
         self._rescorers = [c.scorer(fitted.scoring_again(i)) for i, c in enumerate(fitted.rescore_codecs)]
         own = {name.removeprefix(INDEX): c for name, c in columns.items() if name.startswith(INDEX)}
+        self._own = own
         if indexed is None or indexed == fitted.n:
             self.index = index.attach(rows, own)
         else:
@@ -131,7 +133,8 @@ class Packed:
         f = self.fitted
         codecs = sum(c.shared_bytes for c in (f.codec, *f.rescore_codecs))
         origin = 0 if f.origin is None else f.origin.nbytes
-        return codecs + origin + sum(m.state_bytes() for m in f.maps)
+        index = 0 if f.learned is None else f.learned.state_bytes()
+        return codecs + origin + index + sum(m.state_bytes() for m in f.maps)
 
     @property
     def nbytes(self) -> int:
@@ -202,11 +205,12 @@ class Packed:
         if self._live is not None:
             given = allow.flags if isinstance(allow, Bitmap) else allow
             allow, k = self._live if given is None else given & self._live, max(1, min(k, len(self)))
-        if type(queries) is np.ndarray and queries.dtype == np.float32 and (budget is None or type(budget) is int):
+        check_on_zero(on_zero)
+        sound = budget is None or (type(budget) is int and budget > 0)
+        if sound and type(queries) is np.ndarray and queries.dtype == np.float32:
             quick = self._search_compiled(queries, k, budget or 0, None if bare else allow)
             if quick is not None:
                 return quick
-        check_on_zero(on_zero)
         if isinstance(allow, Bitmap):
             allow = allow.flags
         if budget is not None and (isinstance(budget, bool) or not isinstance(budget, (int, np.integer)) or budget < 1):
@@ -233,7 +237,7 @@ class Packed:
         """The answer of one native call, or None where the plan, the queries or the filter need more care."""
         if self._pipeline is _UNKNOWN:
             self._pipeline = self._compile()
-        if self._pipeline is None or budget < 0 or not 1 <= q.ndim <= 2:
+        if self._pipeline is None or not 1 <= q.ndim <= 2:
             return None
         q = q if q.ndim == 2 else q[None, :]
         matches, given = self.fitted.n, None if allow is None else kernels.filters(allow)
@@ -323,14 +327,15 @@ class Packed:
             later = [s.depth for s in self.plan.rescores[i + 1 :]]
             keep = min(max([k, *(depth * k for depth in later)]), self.fitted.n)
             name = f"rescore{i}"
-            self._verify_rows(name, rows)
+            places = np.where(rows >= 0, self.index.places(rows), -1)
+            self._verify_rows(name, places)
             prepared = scorer.prepare(q if step.of == "input" else mapped)
             counted += (rows >= 0).sum(axis=1)
             first = scores if step.of == "residual" else None
             if first is not None and prepared.folded is not None:
                 prepared.folded.squares = None if prepared.metric != "l2" else np.zeros(len(q), np.float32)
             terms = self.columns.get(f"{name}.terms")
-            rows, scores = rescore(prepared, scorer, self.columns[name], terms, rows, keep, first)
+            rows, scores = rescore(prepared, scorer, self.columns[name], terms, rows, keep, first, places)
             if step.of != "input" and bias is not None:
                 scores += bias[:, None]
         return Hits(rows, scores, hits.scored, rescored=counted)
@@ -349,7 +354,9 @@ class Packed:
         self._verify("codes")
         stored = self.columns["codes"]
         rows = None if rows is None else self.numbers(rows)
-        if interleaved(self.fitted.codec, self.plan.index):
+        if self.index.orders:
+            rows = self.index.places(np.arange(self.fitted.n) if rows is None else rows)
+        if interleaved(self.fitted.codec, self.fitted.index):
             if rows is None:
                 return kernels.unpack(stored, self.fitted.n)
             return np.ascontiguousarray(stored[rows // 32, :, rows % 32])
@@ -374,16 +381,24 @@ class Packed:
         if f.origin is not None:
             given = Moved(given, f.origin)
         blocks = given.blocks(block_rows(self.dim)) if f.as_given else mapped_blocks(given, f.maps, f.metric, on_zero)
+        if not f.as_given and self.index.orders:
+            blocks = (x if (o := self.index.origins(x)) is None else x - o for x in blocks)
         return np.concatenate([np.zeros((0, f.codec.bytes_per_row), np.uint8), *map(f.codec.encode, blocks)])
 
     def decode(self, rows: I64 | None = None) -> F32:
         """The vectors as the codec gives them back, in the space after the Maps: ``float32 [r, width]``."""
         wanted = np.arange(self.span) if rows is None else self.numbers(rows)
         step = block_rows(self.dim)
-        parts = [self.fitted.codec.decode(self.codes(wanted[i : i + step])) for i in range(0, wanted.size, step)]
+        parts = [self.decoded(wanted[i : i + step]) for i in range(0, wanted.size, step)]
         whole = np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
         origin = self.fitted.origin
         return whole if origin is None or self.fitted.maps else whole + origin
+
+    def decoded(self, rows: I64) -> F32:
+        """Some rows as the codec gives them back, as the Maps gave them."""
+        decoded = self.fitted.codec.decode(self.codes(rows))
+        origins = self.index.origins_at(self._own, self.index.places(rows))
+        return decoded if origins is None else decoded + origins
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one ``.nf`` file, whole or not at all."""

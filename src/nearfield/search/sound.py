@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nearfield.core.errors import Corrupt
 from nearfield.core.protocols import METRICS
-from nearfield.search.fit import Fitted, coded_columns, column_shapes
+from nearfield.search.fit import INDEX, Fitted, coded_columns, column_shapes
 from nearfield.search.packed import Packed
 
 _WIDEST = 1 << 24  # far beyond any embedding; a query of it still fits in memory
@@ -76,7 +76,9 @@ def check_origin(origin: NDArray[Any], d: int) -> None:
 def rehearse(fitted: Fitted) -> None:
     """Search and decode two made-up rows: raises, in whatever way, where the parts of the plan do not fit together."""
     few = fitted.of_rows(2)
-    packed = Packed(few, {name: np.zeros(shape, dtype) for name, (dtype, shape) in column_shapes(few).items()})
+    columns = {name: np.zeros(shape, dtype) for name, (dtype, shape) in column_shapes(few).items()}
+    columns |= {INDEX + name: column for name, column in few.index.blank(2).items()}
+    packed = Packed(few, columns)
     bits = fitted.metric == "hamming"
     query = np.full((1, fitted.d // 8), 255, np.uint8) if bits else np.ones((1, fitted.d), np.float32)
     with np.errstate(over="raise", divide="raise", invalid="raise"):
