@@ -21,7 +21,6 @@ from nearfield.core.indexes import Columns, Index, check_search
 from nearfield.core.protocols import F32, I64, Prepared, Rows
 from nearfield.numerics import kernels
 
-
 _ALONE = 1 << 22  # bytes of codes that one thread scans by itself
 
 

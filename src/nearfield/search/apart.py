@@ -116,7 +116,7 @@ def gather_codes(path: str | os.PathLike[str], sources: Sequence[tuple[Packed, I
 
 
 def _gather_ordered(path: str | os.PathLike[str], fitted: Fitted, sources: Sequence[tuple[Packed, I64]]) -> None:
-    """The same where the index keeps rows in an order of its own: a row stays in its list, whose origin its codes need."""
+    """The same where the index orders rows: each stays in its list, whose origin its codes need."""
     made = fitted.index.merged([packed.index.kept_with(at) for packed, at in sources])
     ends = np.cumsum([len(at) for _, at in sources])
     shapes = column_shapes(fitted)
@@ -137,9 +137,7 @@ def _gather_ordered(path: str | os.PathLike[str], fitted: Fitted, sources: Seque
         _finish(out, fitted)
 
 
-def _picked(
-    sources: Sequence[tuple[Packed, I64]], ends: I64, rows: I64, column: str, codes: bool
-) -> NDArray[Any]:
+def _picked(sources: Sequence[tuple[Packed, I64]], ends: I64, rows: I64, column: str, codes: bool) -> NDArray[Any]:
     """What a column holds of some of the gathered rows, whose numbers run on from source to source."""
     owner = np.searchsorted(ends, rows, side="right")
     out: NDArray[Any] | None = None
