@@ -55,18 +55,38 @@ def part_tables(isa: int, q: F32, codebooks: F32, threads: int) -> F32: ...
 def hamming(isa: int, q: U8, codes: U8, threads: int) -> NDArray[np.int32]: ...
 
 class Rows:
-    def __init__(self, isa: int, format: Format, codes: U8, n: int, metric: int, terms: F32 | None) -> None: ...
+    def __init__(
+        self, isa: int, format: Format, codes: U8, n: int, metric: int, terms: F32 | None, blocks: bool = False
+    ) -> None: ...
 
 class Finder:
     def find(
-        self, m: int, coefficients: Coefficients, allow: NDArray[np.uint64] | None, k: int, effort: int, threads: int
+        self,
+        m: int,
+        coefficients: Coefficients,
+        allow: NDArray[np.uint64] | None,
+        k: int,
+        effort: int,
+        threads: int,
+        vectors: F32 | None = None,
     ) -> tuple[I64, F32, I64]: ...
 
+def list_finder(
+    rows: Rows,
+    order: NDArray[np.uint32],
+    starts: NDArray[np.uint32],
+    centroids: NDArray[np.int8],
+    scales: F32,
+    leans: F32,
+    centred: bool,
+) -> Finder: ...
+def flat_finder(rows: Rows) -> Finder: ...
 def graph_finder(rows: Rows, links: NDArray[np.uint32], entries: NDArray[np.uint32]) -> Finder: ...
 
 Affine = tuple[int, int, F32 | None, F32 | None, F32 | None]
 Number = tuple[F32 | None, float, bool]
-Folding = tuple[Affine, Number, Number, Number]
+Pieces = tuple[NDArray[np.int32], F32]
+Folding = tuple[Affine, Number, Number, Number] | tuple[Affine, Number, Number, Number, Pieces | None, Pieces | None]
 
 class Pipeline:
     def __init__(
