@@ -56,11 +56,20 @@ def part_tables(isa: int, q: F32, codebooks: F32, threads: int) -> F32: ...
 def hamming(isa: int, q: U8, codes: U8, threads: int) -> NDArray[np.int32]: ...
 
 class Rows:
-    def __init__(self, isa: int, format: Format, codes: U8, n: int, metric: int, terms: F32 | None) -> None: ...
+    def __init__(
+        self, isa: int, format: Format, codes: U8, n: int, metric: int, terms: F32 | None, blocks: bool = False
+    ) -> None: ...
 
 class Finder:
     def find(
-        self, m: int, coefficients: Coefficients, allow: Filters | None, k: int, effort: int, threads: int
+        self,
+        m: int,
+        coefficients: Coefficients,
+        allow: Filters | None,
+        k: int,
+        effort: int,
+        threads: int,
+        vectors: F32 | None = None,
     ) -> tuple[I64, F32, I64, I64]: ...
     def prefer(self, way: int) -> None: ...
 
@@ -93,10 +102,21 @@ def hash_finder(
     order: NDArray[np.uint32],
 ) -> Finder: ...
 def hash_keys(signs: bool, bits: int, projections: F32) -> NDArray[np.uint32]: ...
+def list_finder(
+    rows: Rows,
+    order: NDArray[np.uint32],
+    starts: NDArray[np.uint32],
+    centroids: NDArray[np.int8],
+    scales: F32,
+    leans: F32,
+    centred: bool,
+) -> Finder: ...
+def flat_finder(rows: Rows) -> Finder: ...
 
 Affine = tuple[int, int, F32 | None, F32 | None, F32 | None]
 Number = tuple[F32 | None, float, bool]
-Folding = tuple[Affine, Number, Number, Number]
+Pieces = tuple[NDArray[np.int32], F32]
+Folding = tuple[Affine, Number, Number, Number] | tuple[Affine, Number, Number, Number, Pieces | None, Pieces | None]
 
 class Pipeline:
     def __init__(

@@ -32,8 +32,8 @@ _SAMPLE = 64  # rows a list that centroids are learned from
 class Ivf(Index):
     """Scans the lists whose centroids are nearest.
 
-    ``lists`` is how many there are, about 1.5 times the root of the number of rows where it is not given; ``rounds`` of
-    k-means place their centroids. ``residual`` encodes what the centroid leaves of a row, where the codec does not keep
+    ``lists`` is how many there are, the root of the number of rows where it is not given; ``rounds`` of k-means place
+    their centroids. ``residual`` encodes what the centroid leaves of a row, where the codec does not keep
     rows as they came. ``budget`` is the effort of a search that names none: the lists it scans hold about so many rows.
 
     >>> import numpy as np, nearfield as nf
@@ -58,7 +58,7 @@ class Ivf(Index):
 
     def fit(self, x: F32, n: int, *, metric: Metric, as_given: bool, rng: np.random.Generator) -> Self:
         """Place the centroids; they are kept in bytes, since codes are of what those leave."""
-        count = min(self.lists or max(1, round(1.5 * n**0.5)), len(x))
+        count = min(self.lists or max(1, round(n**0.5)), len(x))
         most = _SAMPLE * count
         some = x if len(x) <= most else x[np.sort(rng.choice(len(x), most, replace=False))]
         centroids = kmeans.kmeans(some, count, rng=rng, rounds=self.rounds, init="rows")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FIT_ROWS = 65_536
 FIT_BYTES = 256 << 20
+_RESIDUALS = 16_384  # rows whose residuals a codec is fitted on, where it wants no more
 INDEX = "index."  # before the names of an index's columns
 WALKED = "walked"  # the column of float16 that an index searches where the codec has no layout
 
@@ -263,7 +264,8 @@ def fit_steps(
         of_input = step.of == "input"
         fine = x if of_input else mapped
         if step.of == "residual":
-            fine = coded - fitted.codec.decode(fitted.codec.encode(coded))
+            some = coded[:: max(1, len(coded) // max(_RESIDUALS, codec.rows_wanted()))]
+            fine = some - fitted.codec.decode(fitted.codec.encode(some))
         codec.fit(fine, asked if of_input else mapped_queries, rng=stream)
         fitted.rescore_codecs.append(codec)
         _refuse(codec, fitted.scoring_again(len(fitted.rescore_codecs) - 1))
