@@ -7,6 +7,7 @@
 
 #include "bind_work.h"
 #include "graph.h"
+#include "packed.h"
 #include "pipeline.h"
 
 namespace nearfield {
@@ -50,10 +51,44 @@ BoundFinder graph_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint32
           {rows.codes, rows.terms, nb::cast(links), nb::cast(entries)}};
 }
 
-auto find(const BoundFinder& self, int64_t m, nb::tuple q, const Bits& allow, int64_t k, int64_t effort, int threads) {
+// (axes, offsets, steps, digits, of_less)
+Axes axes(nb::tuple t, int64_t width, std::vector<nb::object>& kept) {
+  const auto rows = nb::cast<In<uint16_t, 2>>(t[0], false);
+  const auto offsets = nb::cast<In<float, 1>>(t[1], false), steps = nb::cast<In<float, 1>>(t[2], false);
+  const auto digits = nb::cast<In<uint8_t, 1>>(t[3], false);
+  const size_t count = rows.shape(0);
+  expect(count >= 1 && rows.shape(1) >= 1, "axes: expected at least one");
+  expect(offsets.shape(0) == count && steps.shape(0) == count && digits.shape(0) == count, "axes: expected one of each");
+  int64_t all = 0;
+  for (size_t i = 0; i < count; i++) {
+    expect(digits.data()[i] <= 4, "axes: expected at most four digits");
+    all += digits.data()[i];
+  }
+  expect(all <= 4 * (width - kLineEnd), "axes: the digits do not fit in a line");
+  for (size_t i = 0; i < 4; i++) kept.push_back(nb::borrow(t[i]));
+  return {rows.data(), offsets.data(), steps.data(), digits.data(), int64_t(count), int64_t(rows.shape(1)),
+          nb::cast<float>(t[4])};
+}
+
+BoundFinder packed_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint32_t, 1> entries, In<uint8_t, 2> lines,
+                          nb::tuple given) {
+  BoundFinder out = graph_finder(rows, links, entries);
+  const int64_t width = int64_t(lines.shape(1));
+  expect(int64_t(lines.shape(0)) == rows.stored.n && width >= 64 && width % 64 == 0, "lines: expected [n, 64 or more]");
+  const Links made = {links.data(), int64_t(links.shape(1)), entries.data(), int64_t(entries.shape(0))};
+  out.kept.push_back(nb::cast(lines));
+  out.finder = std::make_unique<PackedFinder>(rows.stored, made, Lines{lines.data(), width, axes(given, width, out.kept)});
+  return out;
+}
+
+auto find(const BoundFinder& self, int64_t m, nb::tuple q, const Bits& allow, int64_t k, int64_t effort, int threads,
+          std::optional<In<float, 2>> given) {
   const Stored& s = self.finder->stored();
   expect(k >= 1 && k <= s.n, "find: expected k of at least 1, and no more than there are rows");
-  const Folded made = folded(s.format, m, q);
+  Folded made = folded(s.format, m, q);
+  expect(!given || int64_t(given->shape(0)) == m, "given: expected as many queries");
+  if (given) made.given = given->data(), made.given_dim = int64_t(given->shape(1));
+  expect(made.given_dim == self.finder->needs() || !self.finder->needs(), "find: the queries do not match the rows");
   expect(s.metric != kL2 || made.squares, "find: l2 needs the squares of the queries");
   const uint64_t* bits = bits_of(allow, s.n);
   int64_t* ids = fresh<int64_t>(size_t(m * k));
@@ -114,6 +149,7 @@ void make_pipeline(BoundPipeline* self, nb::object finder, bool unit, nb::tuple 
   const Affine mapping = affine(map, self->kept);
   const Folding first = folding(fold, of.stored().format, self->kept);
   expect(first.weights.in == mapping.out, "pipeline: the codec does not match the maps");
+  expect(!of.needs() || of.needs() == mapping.out, "pipeline: the index does not match the maps");
   std::vector<Rescoring> made;
   for (nb::handle step : steps) {  // (rows, folding, mapped, residual, depth)
     const auto t = nb::cast<nb::tuple>(step);
@@ -167,8 +203,9 @@ void bind_pipeline(nb::module_& m) {
       },
       "isa"_a, "format"_a, "codes"_a, "n"_a, "metric"_a, "terms"_a.none());
   nb::class_<BoundFinder>(m, "Finder").def("find", find, "m"_a, "coefficients"_a, "allow"_a.none(), "k"_a, "effort"_a,
-                                           "threads"_a);
+                                           "threads"_a, "given"_a.none() = nb::none());
   m.def("graph_finder", graph_finder, "rows"_a, "links"_a, "entries"_a);
+  m.def("packed_finder", packed_finder, "rows"_a, "links"_a, "entries"_a, "lines"_a, "axes"_a);
   nb::class_<BoundPipeline>(m, "Pipeline")
       .def("__init__", make_pipeline, "finder"_a, "unit"_a, "map"_a, "fold"_a, "bias"_a, "steps"_a)
       .def("search", run_pipeline, "queries"_a, "k"_a, "effort"_a, "allow"_a.none(), "threads"_a);

@@ -9,7 +9,7 @@ namespace nearfield {
 Folded one_of(const Folded& q, const Format& f, int64_t i) {
   const auto at = [i](const float* p, int64_t width) { return p ? p + i * width : nullptr; };
   return {1, at(q.weights, f.dim), at(q.nibble_tables, 32 * f.nibble_columns), at(q.byte_tables, 256 * f.byte_columns),
-          at(q.inside, 1), at(q.slope, 1), at(q.outside, 1), at(q.squares, 1)};
+          at(q.inside, 1), at(q.slope, 1), at(q.outside, 1), at(q.squares, 1), at(q.given, q.given_dim), q.given_dim};
 }
 
 void find_all(const Finder& finder, const Folded& q, int64_t k, int64_t effort, const uint64_t* allow, int threads,

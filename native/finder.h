@@ -43,6 +43,8 @@ class Finder {
   virtual void find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
                     Scratch& scratch, Found& out) const = 0;
   const Stored& stored() const { return stored_; }
+  // How wide queries are which it must have as given; 0 where the folded ones serve.
+  virtual int64_t needs() const { return 0; }
 
  protected:
   explicit Finder(const Stored& stored) : stored_(stored) {}

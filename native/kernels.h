@@ -73,6 +73,13 @@ inline int64_t byte_place(int64_t j) {
   return (j & ~int64_t(63)) + (j & 16) * 2 + (j & 32) / 2 + (j & 15);
 }
 
+// One query over rows of a line each (see lines.inc): score = scale * (sum * step + start) - of_less * less.
+struct LineQuery {
+  const int8_t* weights;  // [4][width]
+  int64_t width;          // a multiple of 64
+  float step, start, of_less;
+};
+
 struct Kernels {
   const char* name;
   // Row bytes of any float element to float32, or of an affine layout to int16; zeros up to stride.
@@ -129,6 +136,8 @@ struct Kernels {
   void (*hamming)(const uint8_t* q, const uint8_t* codes, int64_t n, int64_t width, int32_t* out);
   // Products of one row of signed bytes from -127 to 127 with others; stride is a multiple of kPad.
   void (*byte_dots)(const int8_t* q, const int8_t* const* rows, int64_t count, int64_t stride, int32_t* out);
+  // Scores of lines [n][width]; out has room for a multiple of four.
+  void (*line_scores)(const uint8_t* lines, const uint32_t* rows, int64_t count, const LineQuery* q, float* out);
 };
 
 constexpr int kPanel = 16;  // centroids side by side in a panel: panels[group][d][kPanel]

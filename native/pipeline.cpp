@@ -47,7 +47,7 @@ struct Weights {
     if (square_needed) square = product(isa, x, x, f.weights.in);
     folded = {1, weights.data(), nullptr, nullptr, f.numbers[0].used ? &constants[0] : nullptr,
               f.numbers[1].used ? &constants[1] : nullptr, f.numbers[2].used ? &constants[2] : nullptr,
-              square_needed ? &square : nullptr};
+              square_needed ? &square : nullptr, x, f.weights.in};
   }
 };
 

@@ -11,6 +11,8 @@ struct Folded {
   int64_t queries;
   const float *weights, *nibble_tables, *byte_tables;
   const float *inside, *slope, *outside, *squares;
+  const float* given = nullptr;  // the queries before that, [queries][given_dim]
+  int64_t given_dim = 0;
 };
 
 struct Work {

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nearfield.core.errors import BadInput
 from nearfield.core.hits import Hits
 from nearfield.core.method import Method
-from nearfield.core.protocols import Kind, Layout, Prepared, Progress, Rows, Vectors
+from nearfield.core.protocols import F32, Kind, Layout, Metric, Prepared, Progress, Rows, Vectors
 
 Columns: TypeAlias = dict[str, NDArray[Any]]
 Shapes: TypeAlias = dict[str, tuple[str, tuple[int, ...]]]  # name -> type, shape
@@ -28,6 +28,12 @@ class Index(Method):
     takes: ClassVar[Kind] = "dense"
     layouts: ClassVar[frozenset[Layout]] = frozenset(Layout)
     interleaves: ClassVar[bool] = False  # whether table layouts lie in blocks of 32 rows, for scans
+
+    learns: ClassVar[bool] = False  # whether it learns something in ``fit``
+
+    def fit(self, x: F32, n: int, *, metric: Metric, as_given: bool, rng: np.random.Generator) -> Self:
+        """Learn from a sample what all sets of rows share, of which one has about ``n``; ``as_given``: codes are rows."""
+        return self
 
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
         """Learn from the vectors; the columns that ``attach`` needs, each named and shaped as ``shapes`` says."""

@@ -153,7 +153,8 @@ def build(
             progress(at + some, n)
     links[np.arange(room) >= counts[:, None]] = NO_LINK
     graph = Graph(np.ascontiguousarray(links[:, :degree]), entries, np.zeros((2, 2), np.float32))
-    graph.effort = _effort(graph, rows, rng)
+    finder = graph.finder(rows.format, rows.values.view(np.uint8), "cosine", np.ascontiguousarray(rows.scale))
+    graph.effort = effort_of(finder, rows, rng)
     return graph
 
 
@@ -186,15 +187,14 @@ def _entries(rows: ByteRows, rng: np.random.Generator) -> U32:
     return np.asarray(sample[np.concatenate([first, spare])], np.uint32)
 
 
-def _effort(graph: Graph, rows: ByteRows, rng: np.random.Generator) -> F32:
-    """Walk to some rows at several widths, and count what is scored."""
+def effort_of(finder: Any, rows: ByteRows, rng: np.random.Generator, *, given: bool = False) -> F32:
+    """Walk to some rows at several widths, and count what is scored; ``given``: the finder wants queries themselves."""
     n = len(rows.values)
     probes = np.sort(rng.choice(n, size=min(n, _PROBES), replace=False))
     q = rows.values[probes, : rows.dim] * rows.scale[probes, None]
-    finder = graph.finder(rows.format, rows.values.view(np.uint8), "cosine", np.ascontiguousarray(rows.scale))
     found = []
     for width in (1, 8, 64, 512):
-        *_, scored = kernels.find(finder, rows.format, Folded(weights=q), 1, width, None, n, None)
+        *_, scored = kernels.find(finder, rows.format, Folded(weights=q), 1, width, None, n, None, given=q if given else None)
         found.append((width, float(scored.mean())))
     table = np.array(found, np.float32).T
     table[1] = np.maximum.accumulate(table[1] + np.arange(len(found), dtype=np.float32))  # ascending, for interpolation

@@ -83,16 +83,18 @@ def native_rows(fmt: RowFormat, codes: U8, metric: Metric, terms: F32 | None) ->
 
 
 def find(
-    finder: Any, fmt: RowFormat, folded: Folded, k: int, effort: int, allow: Allow | None, n: int, threads: int | None
+    finder: Any, fmt: RowFormat, folded: Folded, k: int, effort: int, allow: Allow | None, n: int, threads: int | None,
+    *, given: F32 | None = None,
 ) -> tuple[I64, F32, I64]:
     """The best ``k`` rows that a native finder finds with so much effort, and how many it scored for each query.
 
-    -1 and -inf where it found fewer: a finder promises nothing.
+    ``given`` are the queries before they were folded, for a finder that reads them. -1 and -inf where it found fewer: a
+    finder promises nothing.
     """
     q, m = _queries(fmt, folded)
     bits = None if allow is None else _bitmap(allow, n)
     workers = 1 if m == 1 else thread_count(threads)
-    found: tuple[I64, F32, I64] = finder.find(m, _coefficients(q), bits, min(k, n), min(effort, n), workers)
+    found: tuple[I64, F32, I64] = finder.find(m, _coefficients(q), bits, min(k, n), min(effort, n), workers, given)
     return found
 
 

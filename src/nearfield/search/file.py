@@ -96,6 +96,8 @@ def _methods(fitted: Fitted) -> list[tuple[str, Method]]:
     out: list[tuple[str, Method]] = [(f"map{i}", m) for i, m in enumerate(fitted.maps)]
     out.append(("codec", fitted.codec))
     out += [(f"rescore{i}", c) for i, c in enumerate(fitted.rescore_codecs)]
+    if fitted.learned is not None:
+        out.append(("index", fitted.learned))
     return out
 
 
@@ -135,6 +137,8 @@ def restore_state(segment: Segment) -> Fitted:
         encoder=meta.get("encoder"), space=meta.get("space") or {},
         seed=int(meta.get("seed", 0)),
     )  # fmt: skip
+    if "index" in meta["state"]:
+        fitted.learned = plan.index.fresh()
     for label, method in _methods(fitted):
         scalars = meta["state"].get(label)
         if not isinstance(scalars, dict):

@@ -50,6 +50,12 @@ class Fitted:
     space: dict[str, Any] = field(default_factory=dict)
     origin: F32 | None = None
     seed: int = 0  # of what the index draws
+    learned: Index | None = None  # the index, where it learned what all sets of rows share
+
+    @property
+    def index(self) -> Index:
+        """The Plan's index, with what it learned."""
+        return self.plan.index if self.learned is None else self.learned
 
     @property
     def as_given(self) -> bool:
@@ -194,7 +200,7 @@ def fit_steps(
     if n == 0:
         raise BadInput("vectors: expected at least one row, got none")
     generator = arrays.as_generator(rng)
-    streams = generator.spawn(3 + len(plan.maps) + len(plan.rescores))
+    streams = generator.spawn(4 + len(plan.maps) + len(plan.rescores))
     seed = int(streams[2].integers(1 << 32))
     if metric == "hamming":
         d *= 8
@@ -206,7 +212,7 @@ def fit_steps(
     as_given = not plan.maps and fitted.codec.takes(batch.dtype)
     if any(step.of == "residual" for step in plan.rescores) and (as_given or metric == "hamming"):
         raise BadPlan(f"{plan}: a codec that keeps rows as they came leaves no residual; drop the rescore step")
-    if as_given and not plan.rescores:
+    if as_given and not plan.rescores and not plan.index.learns:
         fitted.codec.fit(given, rng=streams[1])
         _refuse(fitted.codec, fitted.scoring(fitted.codec, first=True), plan.index)
         return fitted
@@ -223,9 +229,12 @@ def fit_steps(
             map_.fit(mapped, mapped_queries, metric=inner, rng=stream)
         mapped = map_.transform(mapped)
         mapped_queries = map_.transform_queries(mapped_queries) if mapped_queries is not None else None
+    metric_of_rows = MappedRows(fitted, batch).metric
+    learned = plan.index.fresh().fit(mapped, n, metric=metric_of_rows, as_given=as_given, rng=streams[-1])
+    fitted.learned = learned if learned.is_fitted() else None
     fitted.codec.fit(given if as_given else mapped, mapped_queries, rng=streams[1])
     _refuse(fitted.codec, fitted.scoring(fitted.codec, first=True), plan.index)
-    for step, stream in zip(plan.rescores, streams[3 + len(plan.maps) :]):
+    for step, stream in zip(plan.rescores, streams[3 + len(plan.maps) : -1]):
         codec = step.make_codec()
         of_input = step.of == "input"
         fine = x if of_input else mapped
@@ -323,7 +332,7 @@ def column_shapes(fitted: Fitted) -> dict[str, tuple[str, tuple[int, ...]]]:
         metric = fitted.scoring(codec, first=True) if first else fitted.scoring_again(i - 1)
         if metric in ("l2", "cosine"):
             out[f"{name}.terms"] = ("<f4", (n,))
-    return out | {INDEX + name: kind for name, kind in fitted.plan.index.shapes(fitted.n).items()}
+    return out | {INDEX + name: kind for name, kind in fitted.index.shapes(fitted.n).items()}
 
 
 def encode_columns(
@@ -361,7 +370,7 @@ def encode_columns(
 
 def build_index(fitted: Fitted, x: Vectors, sink: Sink, *, progress: Progress | None = None) -> None:
     """Build the index of the rows, and give its columns to the sink."""
-    index = fitted.plan.index.fresh()
+    index = fitted.index
     made = index.build(x, rng=np.random.default_rng(fitted.seed), progress=progress)
     for name, (dtype, shape) in index.shapes(fitted.n).items():
         sink.begin(INDEX + name, dtype, shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -46,7 +47,7 @@ class Packed:
         self._strings: dict[str, Texts] = {}
         self._pipeline: Any = _UNKNOWN
         codec = fitted.codec
-        index = fitted.plan.index.fresh()
+        index = copy.copy(fitted.index)
         scorer = first_scorer(codec, fitted.scoring(codec, first=True), index)
         packed = interleaved(codec, index)
         rows = Rows(columns["codes"], scorer, codec.decode, fitted.n, columns.get("codes.terms"), packed)
@@ -98,7 +99,8 @@ class Packed:
         f = self.fitted
         codecs = sum(c.shared_bytes for c in (f.codec, *f.rescore_codecs))
         origin = 0 if f.origin is None else f.origin.nbytes
-        return codecs + origin + sum(m.state_bytes() for m in f.maps)
+        index = 0 if f.learned is None else f.learned.state_bytes()
+        return codecs + origin + index + sum(m.state_bytes() for m in f.maps)
 
     @property
     def nbytes(self) -> int:

@@ -1,0 +1,194 @@
+#include "packed.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "frontier.h"
+#include "tile.h"
+
+namespace nearfield {
+namespace {
+
+constexpr int64_t kBest = 4, kBestLeast = 100;  // so many rows for each that is wanted are scored by their codes
+constexpr int64_t kFirst = 8;                   // so many entries are walked from
+
+// Which rows a walk has met, one bit each; emptied by undoing what was marked.
+class Met {
+ public:
+  explicit Met(int64_t n) : words_(size_t(n + 31) / 32) {}
+  void clear() {
+    for (uint32_t row : marked_) words_[row >> 5] = 0;
+    marked_.clear();
+  }
+  // Appends those of so many rows that are rows and were not met before.
+  int64_t fresh(const uint32_t* rows, int64_t count, uint32_t n, uint32_t* out) {
+    int64_t found = 0;
+    for (int64_t r = 0; r < count; r++) {
+      const uint32_t row = rows[r] < n ? rows[r] : 0;
+      uint32_t& word = words_[row >> 5];
+      const uint32_t bit = uint32_t(rows[r] < n) << (row & 31);
+      out[found] = row;
+      found += (bit & ~word) != 0;
+      word |= bit;
+    }
+    marked_.insert(marked_.end(), out, out + found);
+    return found;
+  }
+
+ private:
+  std::vector<uint32_t> words_, marked_;
+};
+
+// What one thread needs for one walk after another.
+class Walker : public Scratch {
+ public:
+  Walker(const Stored& stored, const Links& links, const Lines& lines, const std::vector<const uint8_t*>& axes)
+      : links_(links), lines_(lines), axes_(axes), w_(stored.work({})), tile_(w_, 1, 64), met_(stored.n) {
+    const size_t most = size_t(std::max(links.degree, links.n_entries));
+    rows_.resize(most + 1), where_.resize(most + kBlock), scores_.resize(most + kBlock);
+    given_.resize(size_t((lines.axes.dim + kPad - 1) / kPad * kPad));
+    products_.resize(size_t(lines.axes.count));
+    floats_.resize(size_t(4 * lines.width)), weights_.resize(floats_.size());
+  }
+
+  void run(const Folded& one, int64_t k, int64_t width, const uint64_t* allow, Found& out) {
+    w_.folded = one, w_.allow = allow;
+    const int64_t best = std::max(k, std::min(width, std::max(kBest * k, kBestLeast)));
+    weigh(one.given);
+    met_.clear(), near_.reset(width), found_.reset(best);
+    count_ = 0;
+    start();
+    for (int64_t row = near_.visit(); row >= 0; row = near_.visit()) {
+      ask(near_.upcoming());
+      meet(links_.to + row * links_.degree);
+    }
+    refine(allow ? found_ : near_, best, k, out);
+  }
+
+ private:
+  // The weights of the query's digits, as bytes.
+  void weigh(const float* given) {
+    const Axes& a = lines_.axes;
+    std::copy_n(given, a.dim, given_.begin());
+    w_.isa->dot_float(kFloat16, axes_.data(), a.count, a.dim, given_.data(), int64_t(given_.size()), 1, products_.data(),
+                      a.count);
+    const int64_t bytes = lines_.width - kLineEnd;
+    double start = 0.0;
+    float largest = 0.0f;
+    int64_t at = 0;
+    for (int64_t i = 0; i < a.count; i++) {
+      float weight = (products_[size_t(i)] - a.offsets[i]) * a.steps[i];
+      const float levels = float(1 << 2 * a.digits[i]);
+      start -= double(weight) * (levels - 1.0f) / 2;
+      for (int d = 0; d < a.digits[i]; d++, at++, weight *= 4.0f) {
+        floats_[size_t(at / bytes * lines_.width + at % bytes)] = weight;
+        largest = std::max(largest, std::fabs(weight));
+      }
+    }
+    const float to = largest > 0.0f && largest < 1e30f ? 127.0f / largest : 0.0f;
+    for (size_t i = 0; i < floats_.size(); i++) weights_[i] = int8_t(std::lrint(floats_[i] * to));
+    line_ = {weights_.data(), lines_.width, largest / 127.0f, float(start), a.of_less};
+  }
+
+  // Scores the entries, and begins at the best of them.
+  void start() {
+    const int64_t n = met_.fresh(links_.entries, links_.n_entries, uint32_t(w_.n), rows_.data());
+    score(n);
+    float bound = -std::numeric_limits<float>::infinity();
+    if (n > kFirst) {
+      sorted_.assign(scores_.begin(), scores_.begin() + n);
+      std::nth_element(sorted_.begin(), sorted_.begin() + kFirst, sorted_.end(), std::greater<float>());
+      bound = sorted_[kFirst];
+    }
+    take(n, bound);
+  }
+
+  void meet(const uint32_t* to) {
+    const int64_t n = met_.fresh(to, links_.degree, uint32_t(w_.n), rows_.data());
+    for (int64_t r = 0; r < n; r++)
+      for (int64_t b = 0; b < lines_.width; b += 64) prefetch(lines_.rows + int64_t(rows_[size_t(r)]) * lines_.width + b);
+    score(n);
+    take(n, near_.floor());
+  }
+
+  void score(int64_t n) {
+    w_.isa->line_scores(lines_.rows, rows_.data(), n, &line_, scores_.data());
+    count_ += n;
+  }
+
+  // Rows among the first n whose scores reach the bound become candidates.
+  void take(int64_t n, float bound) {
+    if (w_.allow)
+      for (int64_t r = 0; r < n; r++) {
+        const int64_t row = rows_[size_t(r)];
+        if (w_.allow[row >> 6] >> (row & 63) & 1) found_.insert(scores_[size_t(r)], row);
+      }
+    const int64_t good = w_.isa->select(scores_.data(), n, bound, where_.data());
+    for (int64_t g = 0; g < good; g++) {
+      const int32_t at = where_[size_t(g)];
+      if (near_.insert(scores_[size_t(at)], rows_[size_t(at)])) ask(rows_[size_t(at)]);
+    }
+  }
+
+  // Asks for the links of a row that may be visited soon.
+  void ask(int64_t row) const {
+    if (row < 0) return;
+    const uint32_t* at = links_.to + row * links_.degree;
+    for (int64_t l = 0; l < links_.degree; l += 16) prefetch(at + l);
+  }
+
+  // The best k of the first `most` by their codes, as a scan scores them.
+  void refine(const Frontier& from, int64_t most, int64_t k, Found& out) {
+    const DenseQueries q = dense_queries(w_, 0, 1);
+    const int64_t n = std::min(most, from.size());
+    best_.reset(k);
+    for (int64_t at = 0; at < n;) {
+      tile_.clear();
+      for (; at < n && !tile_.full(); at++) {
+        tile_.add(from.row(at));
+        tile_.ask(from.row(at));
+      }
+      const float* got = tile_.score(q, 0, 1, 0);
+      for (int64_t r = 0; r < tile_.count(); r++) best_.insert(got[r], tile_.id(r));
+    }
+    for (int64_t r = 0; r < k; r++) {
+      out.ids[r] = r < best_.size() ? best_.row(r) : -1;
+      out.scores[r] = r < best_.size() ? best_.score(r) : -std::numeric_limits<float>::infinity();
+    }
+    out.scored = count_;
+  }
+
+  const Links links_;
+  const Lines lines_;
+  const std::vector<const uint8_t*>& axes_;
+  Work w_;
+  Tile tile_;
+  Met met_;
+  LineQuery line_ = {};
+  Frontier near_, found_, best_;
+  std::vector<uint32_t> rows_;
+  std::vector<int32_t> where_;
+  std::vector<float> scores_, sorted_, given_, products_, floats_;
+  std::vector<int8_t> weights_;
+  int64_t count_ = 0;
+};
+
+}  // namespace
+
+PackedFinder::PackedFinder(const Stored& stored, const Links& links, const Lines& lines)
+    : Finder(stored), links_(links), lines_(lines) {
+  for (int64_t i = 0; i < lines.axes.count; i++)
+    axes_.push_back(reinterpret_cast<const uint8_t*>(lines.axes.rows + i * lines.axes.dim));
+}
+
+std::unique_ptr<Scratch> PackedFinder::scratch() const {
+  return std::make_unique<Walker>(stored_, links_, lines_, axes_);
+}
+
+void PackedFinder::find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool,
+                        Scratch& scratch, Found& out) const {
+  static_cast<Walker&>(scratch).run(one_of(q, stored_.format, i), k, effort, allow, out);
+}
+
+}  // namespace nearfield
