@@ -51,23 +51,24 @@ BoundFinder graph_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint32
           {rows.codes, rows.terms, nb::cast(links), nb::cast(entries)}};
 }
 
-// (axes, offsets, steps, digits, of_less)
+// (axes, scales, offsets, steps, digits, of_less)
 Axes axes(nb::tuple t, int64_t width, std::vector<nb::object>& kept) {
-  const auto rows = nb::cast<In<uint16_t, 2>>(t[0], false);
-  const auto offsets = nb::cast<In<float, 1>>(t[1], false), steps = nb::cast<In<float, 1>>(t[2], false);
-  const auto digits = nb::cast<In<uint8_t, 1>>(t[3], false);
+  const auto rows = nb::cast<In<int8_t, 2>>(t[0], false);
+  const auto scales = nb::cast<In<float, 1>>(t[1], false), offsets = nb::cast<In<float, 1>>(t[2], false);
+  const auto steps = nb::cast<In<float, 1>>(t[3], false);
+  const auto digits = nb::cast<In<uint8_t, 1>>(t[4], false);
   const size_t count = rows.shape(0);
   expect(count >= 1 && rows.shape(1) >= 1, "axes: expected at least one");
-  expect(offsets.shape(0) == count && steps.shape(0) == count && digits.shape(0) == count, "axes: expected one of each");
+  expect(scales.shape(0) == count && offsets.shape(0) == count && steps.shape(0) == count && digits.shape(0) == count, "axes: expected one of each");
   int64_t all = 0;
   for (size_t i = 0; i < count; i++) {
     expect(digits.data()[i] <= 4, "axes: expected at most four digits");
     all += digits.data()[i];
   }
   expect(all <= 4 * (width - kLineEnd), "axes: the digits do not fit in a line");
-  for (size_t i = 0; i < 4; i++) kept.push_back(nb::borrow(t[i]));
-  return {rows.data(), offsets.data(), steps.data(), digits.data(), int64_t(count), int64_t(rows.shape(1)),
-          nb::cast<float>(t[4])};
+  for (size_t i = 0; i < 5; i++) kept.push_back(nb::borrow(t[i]));
+  return {rows.data(), scales.data(), offsets.data(), steps.data(), digits.data(), int64_t(count), int64_t(rows.shape(1)),
+          nb::cast<float>(t[5])};
 }
 
 BoundFinder packed_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint32_t, 1> entries, In<uint8_t, 2> lines,

@@ -136,6 +136,8 @@ struct Kernels {
   void (*hamming)(const uint8_t* q, const uint8_t* codes, int64_t n, int64_t width, int32_t* out);
   // Products of one row of signed bytes from -127 to 127 with others; stride is a multiple of kPad.
   void (*byte_dots)(const int8_t* q, const int8_t* const* rows, int64_t count, int64_t stride, int32_t* out);
+  // Products of a query of bytes up to 127 with axes [count][stride]; the count is a multiple of 4, the stride of 64.
+  void (*axis_dots)(const int8_t* axes, int64_t count, int64_t stride, const uint8_t* q, int32_t* out);
   // Scores of lines [n][width]; out has room for a multiple of four.
   void (*line_scores)(const uint8_t* lines, const uint32_t* rows, int64_t count, const LineQuery* q, float* out);
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "frontier.h"
 #include "tile.h"
@@ -11,6 +12,7 @@ namespace nearfield {
 namespace {
 
 constexpr int64_t kBest = 4, kBestLeast = 100;  // so many rows for each that is wanted are scored by their codes
+constexpr int32_t kZero = 64;                   // what stands for zero in the bytes of a query
 constexpr int64_t kFirst = 8;                   // so many entries are walked from
 
 // Which rows a walk has met, one bit each; emptied by undoing what was marked.
@@ -43,12 +45,12 @@ class Met {
 // What one thread needs for one walk after another.
 class Walker : public Scratch {
  public:
-  Walker(const Stored& stored, const Links& links, const Lines& lines, const std::vector<const uint8_t*>& axes)
+  Walker(const Stored& stored, const Links& links, const Lines& lines, const PaddedAxes& axes)
       : links_(links), lines_(lines), axes_(axes), w_(stored.work({})), tile_(w_, 1, 64), met_(stored.n) {
     const size_t most = size_t(std::max(links.degree, links.n_entries));
     rows_.resize(most + 1), where_.resize(most + kBlock), scores_.resize(most + kBlock);
-    given_.resize(size_t((lines.axes.dim + kPad - 1) / kPad * kPad));
-    products_.resize(size_t(lines.axes.count));
+    given_.resize(size_t(axes.stride));
+    products_.resize(axes.sums.size());
     floats_.resize(size_t(4 * lines.width)), weights_.resize(floats_.size());
   }
 
@@ -59,7 +61,9 @@ class Walker : public Scratch {
     met_.clear(), near_.reset(width), found_.reset(best);
     count_ = 0;
     start();
+    int64_t visited = 0;
     for (int64_t row = near_.visit(); row >= 0; row = near_.visit()) {
+      if (!allow && visited++ < best) ask_codes(row);
       ask(near_.upcoming());
       meet(links_.to + row * links_.degree);
     }
@@ -70,15 +74,18 @@ class Walker : public Scratch {
   // The weights of the query's digits, as bytes.
   void weigh(const float* given) {
     const Axes& a = lines_.axes;
-    std::copy_n(given, a.dim, given_.begin());
-    w_.isa->dot_float(kFloat16, axes_.data(), a.count, a.dim, given_.data(), int64_t(given_.size()), 1, products_.data(),
-                      a.count);
+    float most = 0.0f;
+    for (int64_t j = 0; j < a.dim; j++) most = std::max(most, std::fabs(given[j]));
+    const float unit = most > 0.0f && most < 1e30f ? most / float(kZero - 1) : 1.0f;
+    for (int64_t j = 0; j < a.dim; j++) given_[size_t(j)] = uint8_t(float(kZero) + given[j] / unit + 0.5f);
+    w_.isa->axis_dots(axes_.rows.data(), int64_t(axes_.sums.size()), axes_.stride, given_.data(), products_.data());
     const int64_t bytes = lines_.width - kLineEnd;
     double start = 0.0;
     float largest = 0.0f;
     int64_t at = 0;
     for (int64_t i = 0; i < a.count; i++) {
-      float weight = (products_[size_t(i)] - a.offsets[i]) * a.steps[i];
+      const float product = float(products_[size_t(i)] - kZero * axes_.sums[size_t(i)]) * (unit * a.scales[i]);
+      float weight = (product - a.offsets[i]) * a.steps[i];
       const float levels = float(1 << 2 * a.digits[i]);
       start -= double(weight) * (levels - 1.0f) / 2;
       for (int d = 0; d < a.digits[i]; d++, at++, weight *= 4.0f) {
@@ -138,6 +145,12 @@ class Walker : public Scratch {
     for (int64_t l = 0; l < links_.degree; l += 16) prefetch(at + l);
   }
 
+  // Asks for the codes of a row that is scored at the end.
+  void ask_codes(int64_t row) const {
+    const uint8_t* at = w_.codes + row * w_.format->width;
+    for (int64_t b = 0; b < w_.format->width; b += 64) prefetch(at + b);
+  }
+
   // The best k of the first `most` by their codes, as a scan scores them.
   void refine(const Frontier& from, int64_t most, int64_t k, Found& out) {
     const DenseQueries q = dense_queries(w_, 0, 1);
@@ -161,7 +174,7 @@ class Walker : public Scratch {
 
   const Links links_;
   const Lines lines_;
-  const std::vector<const uint8_t*>& axes_;
+  const PaddedAxes& axes_;
   Work w_;
   Tile tile_;
   Met met_;
@@ -169,7 +182,9 @@ class Walker : public Scratch {
   Frontier near_, found_, best_;
   std::vector<uint32_t> rows_;
   std::vector<int32_t> where_;
-  std::vector<float> scores_, sorted_, given_, products_, floats_;
+  std::vector<float> scores_, sorted_, floats_;
+  std::vector<uint8_t> given_;
+  std::vector<int32_t> products_;
   std::vector<int8_t> weights_;
   int64_t count_ = 0;
 };
@@ -178,8 +193,14 @@ class Walker : public Scratch {
 
 PackedFinder::PackedFinder(const Stored& stored, const Links& links, const Lines& lines)
     : Finder(stored), links_(links), lines_(lines) {
-  for (int64_t i = 0; i < lines.axes.count; i++)
-    axes_.push_back(reinterpret_cast<const uint8_t*>(lines.axes.rows + i * lines.axes.dim));
+  const Axes& a = lines.axes;
+  axes_.stride = (a.dim + 63) / 64 * 64;
+  axes_.sums.resize(size_t((a.count + 3) / 4 * 4));
+  axes_.rows.resize(axes_.sums.size() * size_t(axes_.stride));
+  for (int64_t i = 0; i < a.count; i++) {
+    std::copy_n(a.rows + i * a.dim, a.dim, axes_.rows.begin() + i * axes_.stride);
+    axes_.sums[size_t(i)] = std::accumulate(a.rows + i * a.dim, a.rows + (i + 1) * a.dim, 0);
+  }
 }
 
 std::unique_ptr<Scratch> PackedFinder::scratch() const {

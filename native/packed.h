@@ -12,12 +12,20 @@ namespace nearfield {
 
 // What turns a query into the weights of lines: its products with some axes, each spread over digits of two bits.
 struct Axes {
-  const uint16_t* rows;   // [count][dim], float16
+  const int8_t* rows;     // [count][dim]
+  const float* scales;    // [count]: what the bytes of each axis are multiplied by
   const float* offsets;   // [count], taken from the products
   const float* steps;     // [count]: what a whole number of each axis stands for
   const uint8_t* digits;  // [count]: of each axis, the lowest first; four times `width - 4` in all, or fewer
   int64_t count, dim;
   float of_less;  // of LineQuery
+};
+
+// The same as kernels read them: padded to multiples of 64 bytes and of four axes.
+struct PaddedAxes {
+  std::vector<int8_t> rows;
+  std::vector<int32_t> sums;
+  int64_t stride;
 };
 
 struct Lines {
@@ -40,7 +48,7 @@ class PackedFinder : public Finder {
  private:
   Links links_;
   Lines lines_;
-  std::vector<const uint8_t*> axes_;
+  PaddedAxes axes_;
 };
 
 }  // namespace nearfield

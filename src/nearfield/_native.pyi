@@ -59,13 +59,23 @@ class Rows:
 
 class Finder:
     def find(
-        self, m: int, coefficients: Coefficients, allow: NDArray[np.uint64] | None, k: int, effort: int, threads: int,
+        self,
+        m: int,
+        coefficients: Coefficients,
+        allow: NDArray[np.uint64] | None,
+        k: int,
+        effort: int,
+        threads: int,
         given: F32 | None = None,
     ) -> tuple[I64, F32, I64]: ...
 
 def graph_finder(rows: Rows, links: NDArray[np.uint32], entries: NDArray[np.uint32]) -> Finder: ...
 def packed_finder(
-    rows: Rows, links: NDArray[np.uint32], entries: NDArray[np.uint32], lines: NDArray[np.uint8], axes: tuple[Any, ...]
+    rows: Rows,
+    links: NDArray[np.uint32],
+    entries: NDArray[np.uint32],
+    lines: NDArray[np.uint8],
+    axes: tuple[object, ...],
 ) -> Finder: ...
 
 Affine = tuple[int, int, F32 | None, F32 | None, F32 | None]

@@ -32,7 +32,7 @@ class Index(Method):
     learns: ClassVar[bool] = False  # whether it learns something in ``fit``
 
     def fit(self, x: F32, n: int, *, metric: Metric, as_given: bool, rng: np.random.Generator) -> Self:
-        """Learn from a sample what all sets of rows share, of which one has about ``n``; ``as_given``: codes are rows."""
+        """Learn from a sample what all sets of about ``n`` rows share; ``as_given``: codes are the rows themselves."""
         return self
 
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:

@@ -1,9 +1,9 @@
-"""Packed graph: a graph of near rows, each packed into one line of memory for the walk; the best met are scored exactly.
+"""Packed graph: a graph of near rows, each packed into one line of memory; the best met are scored by their codes.
 
 The fastest choice from some ten thousand rows on, where memory allows for links and lines (192 bytes) beside codes that
 are as fine as results should be: ``float16() | packed_graph()``, or ``lvq(bits=8) | packed_graph()`` at half the bytes.
-SymphonyQG packs one-bit codes of the neighbours beside each row, which reads some 2,000 bytes a step; rows that are each
-one line are read where they were not met before, and more bits go where rows vary more.
+SymphonyQG packs one-bit codes of the neighbours beside each row, and reads 2,000 bytes a step; rows of one line each
+are read only where they were not met before, and more bits go where rows vary more.
 
 paper: Gou, Gao, Xu, Long, 2025 (SymphonyQG), arXiv:2411.12229
 needs: native
@@ -62,14 +62,14 @@ class PackedGraph(Index):
         """Learn the axes of lines."""
         some = x if len(x) <= SAMPLE else x[np.sort(rng.choice(len(x), SAMPLE, replace=False))]
         made = Axes.of(some, self.line)
-        self.centre_, self.axes_, self.steps_, self.digits_ = made.centre, made.axes, made.steps, made.digits
-        self.size_, self.metric_ = made.size, str(metric)
+        self.centre_, self.axes_, self.scales_ = made.centre, made.axes, made.scales
+        self.steps_, self.digits_, self.size_, self.metric_ = made.steps, made.digits, made.size, str(metric)
         return self
 
     @property
     def _axes(self) -> Axes:
         self.need_fit()
-        return Axes(self.centre_, self.axes_, self.steps_, self.digits_, self.size_)
+        return Axes(self.centre_, self.axes_, self.scales_, self.steps_, self.digits_, self.size_)
 
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
         """Link rows in a drawn order, from distances of their bytes; any number of threads makes the same graph."""
@@ -85,7 +85,12 @@ class PackedGraph(Index):
         return {"links": graph.links, "entries": graph.entries, "effort": graph.effort, "lines": lines}
 
     def _measure(
-        self, graph: graphs.Graph, rows: graphs.ByteRows, lines: NDArray[np.uint8], metric: Metric, rng: np.random.Generator
+        self,
+        graph: graphs.Graph,
+        rows: graphs.ByteRows,
+        lines: NDArray[np.uint8],
+        metric: Metric,
+        rng: np.random.Generator,
     ) -> F32:
         """What walks of some widths cost, from walks to some of the rows."""
         held = kernels.native_rows(rows.format, rows.values.view(np.uint8), "cosine", np.ascontiguousarray(rows.scale))
@@ -163,7 +168,9 @@ class PackedGraph(Index):
         if width is None:
             found, scores = self._scan(folded, q.metric, k, allow)
             return Hits(found, scores, np.full(q.m, matches, np.int64))
-        found, scores, scored = kernels.find(self.finder(), self._format, folded, k, width, allow, n, None, given=q.queries)
+        found, scores, scored = kernels.find(
+            self.finder(), self._format, folded, k, width, allow, n, None, given=q.queries
+        )
         short = np.flatnonzero((found >= 0).sum(axis=1) < min(k, matches))
         if short.size:  # the walk met too few rows
             found[short], scores[short] = self._scan(folded.only(short), q.metric, k, allow)

@@ -194,7 +194,9 @@ def effort_of(finder: Any, rows: ByteRows, rng: np.random.Generator, *, given: b
     q = rows.values[probes, : rows.dim] * rows.scale[probes, None]
     found = []
     for width in (1, 8, 64, 512):
-        *_, scored = kernels.find(finder, rows.format, Folded(weights=q), 1, width, None, n, None, given=q if given else None)
+        *_, scored = kernels.find(
+            finder, rows.format, Folded(weights=q), 1, width, None, n, None, given=q if given else None
+        )
         found.append((width, float(scored.mean())))
     table = np.array(found, np.float32).T
     table[1] = np.maximum.accumulate(table[1] + np.arange(len(found), dtype=np.float32))  # ascending, for interpolation

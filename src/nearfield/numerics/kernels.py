@@ -83,8 +83,16 @@ def native_rows(fmt: RowFormat, codes: U8, metric: Metric, terms: F32 | None) ->
 
 
 def find(
-    finder: Any, fmt: RowFormat, folded: Folded, k: int, effort: int, allow: Allow | None, n: int, threads: int | None,
-    *, given: F32 | None = None,
+    finder: Any,
+    fmt: RowFormat,
+    folded: Folded,
+    k: int,
+    effort: int,
+    allow: Allow | None,
+    n: int,
+    threads: int | None,
+    *,
+    given: F32 | None = None,
 ) -> tuple[I64, F32, I64]:
     """The best ``k`` rows that a native finder finds with so much effort, and how many it scored for each query.
 

@@ -29,7 +29,8 @@ class Axes:
     """How rows become lines: centre ``[d]``, axes ``[k, d]``, and of each its step and digits."""
 
     centre: F32
-    axes: NDArray[np.float16]
+    axes: NDArray[np.int8]  # what they are divided by stands in scales [k]
+    scales: F32
     steps: F32
     digits: U8
     size: float  # of rows about the centre, in the quadratic mean
@@ -42,23 +43,28 @@ class Axes:
         values, vectors = spectra.principal(x, centre, min(x.shape[1], slots))
         digits = _allot(np.maximum(values, 0), slots)
         kept = digits > 0
-        axes = np.ascontiguousarray(vectors[:, kept].T, np.float32)
+        scales = (np.abs(vectors[:, kept]).max(axis=0) / 127).astype(np.float32)
+        bytes_ = np.ascontiguousarray(np.rint(vectors[:, kept].T / scales[:, None]).astype(np.int8))
+        axes = bytes_ * scales[:, None]
         rest = x - centre.astype(np.float32)
         lengths = np.linalg.norm(rest, axis=1)
         size = float(np.sqrt(np.mean(lengths.astype(np.float64) ** 2))) or 1.0
         spread = (rest @ axes.T * _inverse(lengths, size)[:, None]).std(axis=0)
         steps = np.maximum(spread, 1e-6 * size).astype(np.float32) * _STEPS[digits[kept]]
-        return cls(centre.astype(np.float32), axes.astype(np.float16), steps, digits[kept], size)
+        return cls(centre.astype(np.float32), bytes_, scales, steps, digits[kept], size)
 
     def check(self, d: int, width: int) -> None:
         """Raise ``Corrupt`` unless the parts fit together; they may come from a file."""
         k = len(self.digits)
         types: tuple[tuple[NDArray[Any], str, tuple[int, ...]], ...] = (
-            (self.centre, "<f4", (d,)), (self.axes, "<f2", (k, d)), (self.steps, "<f4", (k,)), (self.digits, "|u1", (k,)),
+            (self.centre, "<f4", (d,)), (self.axes, "|i1", (k, d)), (self.scales, "<f4", (k,)),
+            (self.steps, "<f4", (k,)), (self.digits, "|u1", (k,)),
         )  # fmt: skip
         for values, dtype, shape in types:
             if values.dtype.str != dtype or values.shape != shape or not np.isfinite(values).all():
-                raise Corrupt(f"axes of lines: expected finite {dtype} of {shape}, got {values.dtype.str} of {values.shape}")
+                raise Corrupt(
+                    f"axes of lines: expected finite {dtype} of {shape}, got {values.dtype.str} of {values.shape}"
+                )
         if k < 1 or self.digits.max() > 4 or int(self.digits.sum()) > 4 * (width - END):
             raise Corrupt(f"axes of lines: expected 1 to {4 * (width - END)} digits, at most 4 an axis")
         if not np.isfinite(self.size) or self.size <= 0:
@@ -70,7 +76,7 @@ class Axes:
         rest = x - self.centre
         lengths = np.linalg.norm(rest, axis=1)
         levels = np.float32(4.0) ** self.digits
-        values = rest @ self.axes.astype(np.float32).T * _inverse(lengths, self.size)[:, None] / self.steps
+        values = rest @ self._rows.T * _inverse(lengths, self.size)[:, None] / self.steps
         values = np.clip(np.floor(values + levels / 2), 0, levels - 1)
         sizes = np.linalg.norm((values - (levels - 1) / 2) * self.steps, axis=1)
         codes, slot, bytes_ = values.astype(np.uint8), 0, width - END
@@ -85,12 +91,15 @@ class Axes:
         out[:, bytes_:] = ends.astype("<f2").view(np.uint8)
         return out
 
+    @property
+    def _rows(self) -> F32:
+        return self.axes * self.scales[:, None]
+
     def native(self, metric: Metric) -> tuple[Any, ...]:
         """What native code needs to weigh a query: under l2 it is taken from the centre, under dot from the origin."""
         l2 = metric == "l2"
-        offsets = self.axes.astype(np.float32) @ self.centre if l2 else np.zeros(len(self.digits), np.float32)
-        axes = np.ascontiguousarray(self.axes).view(np.uint16)
-        return axes, offsets.astype(np.float32), self.steps, self.digits, self.size**2 if l2 else 0.0
+        offsets = self._rows @ self.centre if l2 else np.zeros(len(self.digits), np.float32)
+        return self.axes, self.scales, offsets.astype(np.float32), self.steps, self.digits, self.size**2 if l2 else 0.0
 
 
 def _inverse(lengths: F32, size: float) -> F32:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,13 +24,21 @@ class MemorySink:
         self._at: dict[str, int] = {}
 
     def begin(self, name: str, dtype: Any, shape: tuple[int, ...]) -> None:
-        self.columns[name] = np.empty(shape, dtype=dtype)
+        self.columns[name] = _on_lines(shape, np.dtype(dtype))
         self._at[name] = 0
 
     def append(self, name: str, rows: NDArray[Any]) -> None:
         at = self._at[name]
         self.columns[name][at : at + rows.shape[0]] = rows
         self._at[name] = at + rows.shape[0]
+
+
+def _on_lines(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An array that begins with a line of memory, as columns do in a file."""
+    size = math.prod(shape) * dtype.itemsize
+    room = np.empty(size + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(dtype).reshape(shape)
 
 
 def text_columns(name: str, values: list[str]) -> dict[str, NDArray[Any]]:
