@@ -1,6 +1,7 @@
 #include "packed.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -14,6 +15,9 @@ namespace {
 constexpr int64_t kBest = 4, kBestLeast = 100;  // so many rows for each that is wanted are scored by their codes
 constexpr int32_t kZero = 64;                   // what stands for zero in the bytes of a query
 constexpr int64_t kFirst = 8;                   // so many entries are walked from
+
+// The nearest whole number from -128 to 127: added to 1.5 * 2^23, a float holds it in its lowest bits.
+int8_t nearest_byte(float x) { return int8_t(std::bit_cast<uint32_t>(x + 12582912.0f) & 255); }
 
 // Which rows a walk has met, one bit each; emptied by undoing what was marked.
 class Met {
@@ -94,7 +98,7 @@ class Walker : public Scratch {
       }
     }
     const float to = largest > 0.0f && largest < 1e30f ? 127.0f / largest : 0.0f;
-    for (size_t i = 0; i < floats_.size(); i++) weights_[i] = int8_t(std::lrint(floats_[i] * to));
+    for (size_t i = 0; i < floats_.size(); i++) weights_[i] = nearest_byte(floats_[i] * to);
     line_ = {weights_.data(), lines_.width, largest / 127.0f, float(start), a.of_less};
   }
 
