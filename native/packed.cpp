@@ -16,6 +16,13 @@ constexpr int64_t kBest = 4, kBestLeast = 100;  // so many rows for each that is
 constexpr int32_t kZero = 64;                   // what stands for zero in the bytes of a query
 constexpr int64_t kFirst = 8;                   // so many entries are walked from
 
+// The largest size of numbers, found in four runs that need not wait for each other.
+float largest_of(const float* x, int64_t n) {
+  float most[4] = {};
+  for (int64_t i = 0; i < n; i++) most[i & 3] = std::max(most[i & 3], std::fabs(x[i]));
+  return std::max(std::max(most[0], most[1]), std::max(most[2], most[3]));
+}
+
 // The nearest whole number from -128 to 127: added to 1.5 * 2^23, a float holds it in its lowest bits.
 int8_t nearest_byte(float x) { return int8_t(std::bit_cast<uint32_t>(x + 12582912.0f) & 255); }
 
@@ -78,25 +85,22 @@ class Walker : public Scratch {
   // The weights of the query's digits, as bytes.
   void weigh(const float* given) {
     const Axes& a = lines_.axes;
-    float most = 0.0f;
-    for (int64_t j = 0; j < a.dim; j++) most = std::max(most, std::fabs(given[j]));
+    const float most = largest_of(given, a.dim);
     const float unit = most > 0.0f && most < 1e30f ? most / float(kZero - 1) : 1.0f;
     for (int64_t j = 0; j < a.dim; j++) given_[size_t(j)] = uint8_t(float(kZero) + given[j] / unit + 0.5f);
     w_.isa->axis_dots(axes_.rows.data(), int64_t(axes_.sums.size()), axes_.stride, given_.data(), products_.data());
     const int64_t bytes = lines_.width - kLineEnd;
     double start = 0.0;
-    float largest = 0.0f;
     int64_t at = 0;
     for (int64_t i = 0; i < a.count; i++) {
       const float product = float(products_[size_t(i)] - kZero * axes_.sums[size_t(i)]) * (unit * a.scales[i]);
       float weight = (product - a.offsets[i]) * a.steps[i];
       const float levels = float(1 << 2 * a.digits[i]);
       start -= double(weight) * (levels - 1.0f) / 2;
-      for (int d = 0; d < a.digits[i]; d++, at++, weight *= 4.0f) {
+      for (int d = 0; d < a.digits[i]; d++, at++, weight *= 4.0f)
         floats_[size_t(at / bytes * lines_.width + at % bytes)] = weight;
-        largest = std::max(largest, std::fabs(weight));
-      }
     }
+    const float largest = largest_of(floats_.data(), int64_t(floats_.size()));
     const float to = largest > 0.0f && largest < 1e30f ? 127.0f / largest : 0.0f;
     for (size_t i = 0; i < floats_.size(); i++) weights_[i] = nearest_byte(floats_[i] * to);
     line_ = {weights_.data(), lines_.width, largest / 127.0f, float(start), a.of_less};
