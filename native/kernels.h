@@ -102,6 +102,13 @@ struct NibbleWalk {
   Offsets offsets;
 };
 
+// One query over rows of a line each (see lines.inc): score = scale * (sum * step + start) - of_less * less.
+struct LineQuery {
+  const int8_t* weights;  // [4][width]
+  int64_t width;          // a multiple of 64
+  float step, start, of_less;
+};
+
 struct Kernels {
   const char* name;
   // Row bytes of any float element to float32, or of an affine layout to int16; zeros up to stride.
@@ -168,6 +175,10 @@ struct Kernels {
   void (*walk_take)(Walk* w, const float* scores);
   // Scores up to a multiple of 8 behind the last; false where this query needs more care. Null where it is never quicker.
   bool (*walk_nibbles)(const NibbleWalk* q, const uint8_t* codes, const uint32_t* rows, int64_t count, float* out);
+  // Products of a query of bytes up to 127 with axes [count][stride]; the count is a multiple of 4, the stride of 64.
+  void (*axis_dots)(const int8_t* axes, int64_t count, int64_t stride, const uint8_t* q, int32_t* out);
+  // Scores of lines [n][width]; out has room for a multiple of four.
+  void (*line_scores)(const uint8_t* lines, const uint32_t* rows, int64_t count, const LineQuery* q, float* out);
 };
 
 constexpr int kPanel = 16;  // centroids side by side in a panel: panels[group][d][kPanel]

@@ -35,6 +35,8 @@ class Walking {
 
   void meet(const uint32_t* rows, int64_t count) { isa_.walk_meet(&w_, rows, count); }
   bool next() { return isa_.walk_next(&w_); }
+  // Where it is, right after it went there.
+  int64_t visited() const { return row(w_.next - 1); }
   void take() { isa_.walk_take(&w_, scores_.data()); }
 
   // The rows just met, and where their scores go; there is room behind the last for kBlock more.

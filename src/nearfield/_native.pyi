@@ -74,6 +74,14 @@ class Finder:
     def prefer(self, way: int) -> None: ...
 
 def graph_finder(rows: Rows, links: NDArray[np.uint32], entries: NDArray[np.uint32], effort: F32) -> Finder: ...
+def packed_finder(
+    rows: Rows,
+    links: NDArray[np.uint32],
+    entries: NDArray[np.uint32],
+    effort: F32,
+    lines: NDArray[np.uint8],
+    axes: tuple[object, ...],
+) -> Finder: ...
 def bitmap(flags: NDArray[np.bool_]) -> Filters: ...
 def layered_finder(
     rows: Rows,

@@ -21,6 +21,7 @@ from nearfield.core.errors import BadInput, BadRows
 from nearfield.core.protocols import F32, Batch, Metric
 
 _LARGE_PAGE = 2 << 20
+_LINE = 64
 BLOCK_BYTES = 16 << 20  # the working set of one block of float32 rows
 _KINDS = "fiu"
 _MIDDLE_ROWS = 1000
@@ -39,11 +40,16 @@ def block_rows(d: int, budget: int = BLOCK_BYTES) -> int:
 
 
 def roomy(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """An array without contents, in large pages where the system has them: rows taken at random are found sooner."""
+    """An array without contents, in large pages where the system has them: rows taken at random are found sooner.
+
+    It begins on a line of memory, as columns do in a file.
+    """
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize
     if size < _LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
-        return np.empty(shape, kind)
+        small = np.empty(size + _LINE, np.uint8)
+        start = -small.ctypes.data % _LINE
+        return np.asarray(small[start : start + size].view(kind).reshape(shape))
     room = mmap.mmap(-1, size + _LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(OSError):  # a kernel without large pages
         room.madvise(mmap.MADV_HUGEPAGE)

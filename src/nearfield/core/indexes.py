@@ -57,6 +57,7 @@ class Index(Method):
     takes: ClassVar[Kind] = "dense"
     layouts: ClassVar[frozenset[Layout]] = frozenset(Layout)
     interleaves: ClassVar[bool] = False  # whether table layouts lie in blocks of 32 rows, for scans
+    learns: ClassVar[bool] = False  # whether it learns something in ``fit``
     orders: ClassVar[bool] = False  # whether it keeps rows in an order of its own
     decodes: ClassVar[bool] = False  # whether it searches codes without a layout
 

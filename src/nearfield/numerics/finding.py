@@ -24,6 +24,7 @@ class Finding(Index):
     """
 
     plans_filters: ClassVar[bool] = False  # whether its finder meets filters by itself, and always finds enough
+    looks: ClassVar[bool] = False  # whether its finder looks at the queries themselves
     budget: int
 
     def take(self, columns: Columns) -> None:
@@ -83,7 +84,8 @@ class Finding(Index):
         if effort is None:
             found, scores = self._scan(q, k, allow)
             return Hits(found, scores, np.full(q.m, matches, np.int64))
-        made = kernels.find_ways(self.finder(), self._format(), _folded(q), k, effort, allow, n, None)
+        seen = q.queries if self.looks else None
+        made = kernels.find_ways(self.finder(), self._format(), _folded(q), k, effort, allow, n, None, seen)
         found, scores, scored, ways = made
         self._fill(q, k, matches, allow, found, scores, scored)
         return Hits(found, scores, scored, ways=ways if self.plans_filters and allow is not None else None)

@@ -229,15 +229,20 @@ def entries_among(rows: ByteRows, among: I64 | None, wanted: int, rng: np.random
     return np.asarray(sample[np.concatenate([first, spare])], np.uint32)
 
 
-def effort_of(graph: Graph, rows: ByteRows, among: I64 | None, rng: np.random.Generator) -> F32:
-    """Walk to some rows, of all or among some, at several widths, and count what is scored."""
+def effort_of(graph: Graph, rows: ByteRows, among: I64 | None, rng: np.random.Generator, *, finder: Any = None) -> F32:
+    """Walk to some rows, of all or among some, at several widths, and count what is scored.
+
+    ``finder`` walks the graph where it is not walked over the bytes; it is shown the queries themselves.
+    """
     n = len(rows.values)
     probes = _drawn(n, among, _PROBES, rng)
     q = rows.values[probes, : rows.dim] * rows.scale[probes, None]
-    finder = graph.finder(rows.format, rows.values.view(np.uint8), "cosine", np.ascontiguousarray(rows.scale))
+    seen = None if finder is None else q
+    if finder is None:
+        finder = graph.finder(rows.format, rows.values.view(np.uint8), "cosine", np.ascontiguousarray(rows.scale))
     found = []
     for width in (1, 8, 64, 512):
-        *_, scored = kernels.find(finder, rows.format, Folded(weights=q), 1, width, None, n, None)
+        *_, scored = kernels.find(finder, rows.format, Folded(weights=q), 1, width, None, n, None, seen)
         found.append((width, float(scored.mean())))
     table = np.array(found, np.float32).T
     table[1] = np.maximum.accumulate(table[1] + np.arange(len(found), dtype=np.float32))  # ascending, for interpolation

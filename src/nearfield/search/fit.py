@@ -235,7 +235,7 @@ def fit_steps(
     as_given = not plan.maps and fitted.codec.takes(batch.dtype)
     if any(step.of == "residual" for step in plan.rescores) and (as_given or metric == "hamming"):
         raise BadPlan(f"{plan}: a codec that keeps rows as they came leaves no residual; drop the rescore step")
-    if as_given and not plan.rescores and not plan.index.orders:
+    if as_given and not plan.rescores and not (plan.index.orders or plan.index.learns):
         fitted.codec.fit(given, rng=streams[1])
         _refuse_first(fitted)
         return fitted

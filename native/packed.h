@@ -1,0 +1,53 @@
+// Walks over a graph whose rows are packed into a line of memory each: a row met is one line read, and only the best
+// are scored by their codes.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "finder.h"
+#include "graph.h"
+
+namespace nearfield {
+
+// What turns a query into the weights of lines: its products with some axes, each spread over digits of two bits.
+struct Axes {
+  const int8_t* rows;     // [count][dim]
+  const float* scales;    // [count]: what the bytes of each axis are multiplied by
+  const float* offsets;   // [count], taken from the products
+  const float* steps;     // [count]: what a whole number of each axis stands for
+  const uint8_t* digits;  // [count]: of each axis, the lowest first; four times `width - 4` in all, or fewer
+  int64_t count, dim;
+  float of_less;  // of LineQuery
+};
+
+// The same as kernels read them: padded to multiples of 64 bytes and of four axes.
+struct PaddedAxes {
+  std::vector<int8_t> rows;
+  std::vector<int32_t> sums;
+  int64_t stride;
+};
+
+struct Lines {
+  const uint8_t* rows;  // [n][width]
+  int64_t width;
+  Axes axes;
+};
+
+constexpr int64_t kLineEnd = 4;  // bytes of a line that are no digits
+
+class PackedFinder : public Finder {
+ public:
+  PackedFinder(const Stored& stored, const Links& links, const Lines& lines);
+  std::unique_ptr<Scratch> scratch() const override;
+  // Effort is the width of the frontier. Needs the queries as given.
+  void find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
+            Scratch& scratch, Found& out) const override;
+
+ private:
+  Links links_;
+  Lines lines_;
+  PaddedAxes axes_;
+};
+
+}  // namespace nearfield
