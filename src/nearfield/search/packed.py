@@ -200,12 +200,13 @@ class Packed:
         Raises ``BadInput`` for queries of another width, not finite, or zero under cosine.
         """
         n = self.fitted.n
-        k = check_search(k, n, allow)
+        check_on_zero(on_zero)
+        if type(k) is not int or allow is not None or not 0 < k <= n:  # the usual is plainly sound
+            k = check_search(k, n, allow)
         bare = allow is None and self._mended  # deleted rows need no mask where no link leads to them
         if self._live is not None:
             given = allow.flags if isinstance(allow, Bitmap) else allow
             allow, k = self._live if given is None else given & self._live, max(1, min(k, len(self)))
-        check_on_zero(on_zero)
         sound = budget is None or (type(budget) is int and budget > 0)
         if sound and type(queries) is np.ndarray and queries.dtype == np.float32:
             quick = self._search_compiled(queries, k, budget or 0, None if bare else allow)
