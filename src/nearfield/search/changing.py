@@ -27,7 +27,7 @@ from nearfield.search.fit import INDEX, Fitted, MappedRows, encode_codes, interl
 if TYPE_CHECKING:
     from nearfield.search.packed import Packed
 
-CONSOLIDATE = 0.2  # share of the rows that walks pass over, from which they are taken out
+CONSOLIDATE = 0.1  # share of the rows that walks pass over, from which they are taken out
 _TAIL, _TAIL_SHARE = 2048, 0.125  # rows that are scanned behind an index that is built anew at the most
 _TEXTS = ("ids", "texts")
 

@@ -418,7 +418,7 @@ class Packed:
         return self._changes().delete(ids, rows)
 
     def consolidate(self) -> None:
-        """Take deleted rows out of the index, and late ones in; done by itself when a fifth of the rows is gone."""
+        """Take deleted rows out of the index, and late ones in; done by itself when a tenth of the rows is gone."""
         self._changes().consolidate()
 
     def compact(self) -> I64:
