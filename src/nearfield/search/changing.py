@@ -49,7 +49,7 @@ class Held:
         self.updater: Updater | None = None
         if self.index:
             self.updater = f.plan.index.updater(self.index, Decoded([(packed, np.arange(f.n))]))
-        self.passed = int(f.gone.size)  # deleted rows that may still be linked to
+        self.passed = 0 if f.mended else int(f.gone.size)  # deleted rows that may still be linked to
         self._places: dict[Any, int] | None = None
 
     @property
@@ -231,9 +231,10 @@ class Held:
             self.indexed = n
         columns = {name: g.values for name, g in self.columns.items()}
         columns |= {INDEX + name: column for name, column in self.index.items()}
-        fitted = replace(f, n=n, zero_rows=zeros, gone=np.flatnonzero(self.dead.values))
+        gone = np.flatnonzero(self.dead.values)
         mended = self.updater is not None and not self.passed
-        self.packed.attach(fitted, columns, indexed=self.indexed, mended=mended)
+        fitted = replace(f, n=n, zero_rows=zeros, gone=gone, mended=mended)
+        self.packed.attach(fitted, columns, indexed=self.indexed)
 
     # -- space -------------------------------------------------------------------------------------
 

@@ -52,12 +52,8 @@ class Packed:
         segment: Segment | None = None,
         *,
         indexed: int | None = None,
-        mended: bool = False,
     ) -> None:
-        """Search these columns from now on.
-
-        ``indexed`` tells that the index is of so many rows alone, ``mended`` that it leads to none that was deleted.
-        """
+        """Search these columns from now on; ``indexed`` tells that the index is of so many rows alone."""
         self.fitted = fitted
         self.columns = columns
         self._segment = segment
@@ -65,7 +61,6 @@ class Packed:
         self._pipeline: Any = _UNKNOWN
         self.__dict__.pop("_named", None)
         self._live: NDArray[np.bool_] | None = None
-        self._mended = mended
         if fitted.gone.size:
             self._live = np.ones(fitted.n, np.bool_)
             self._live[fitted.gone] = False
@@ -196,7 +191,7 @@ class Packed:
         """
         n = self.fitted.n
         k = check_search(k, n, allow)
-        bare = allow is None and self._mended  # deleted rows need no mask where no link leads to them
+        bare = allow is None and self.fitted.mended  # deleted rows need no mask where no link leads to them
         if self._live is not None:
             allow, k = self._live if allow is None else allow & self._live, max(1, min(k, len(self)))
         if type(queries) is np.ndarray and queries.dtype == np.float32 and (budget is None or type(budget) is int):
