@@ -28,7 +28,7 @@ from nearfield.search.ordered import gather_ordered
 if TYPE_CHECKING:
     from nearfield.search.packed import Packed
 
-CONSOLIDATE = 0.2  # share of the rows that walks pass over, from which they are taken out
+CONSOLIDATE = 0.1  # share of the rows that walks pass over, from which they are taken out
 _TAIL, _TAIL_SHARE = 2048, 0.125  # rows that are scanned behind an index that is built anew at the most
 _TEXTS = ("ids", "texts")
 
@@ -50,7 +50,7 @@ class Held:
         self.updater: Updater | None = None
         if self.index:
             self.updater = f.index.updater(self.index, Decoded([(packed, np.arange(f.n))]))
-        self.passed = int(f.gone.size)  # deleted rows that may still be linked to
+        self.passed = 0 if f.mended else int(f.gone.size)  # deleted rows that may still be linked to
         self._places: dict[Any, int] | None = None
 
     @property
@@ -255,9 +255,10 @@ class Held:
             self.indexed = n
         columns = {name: g.values for name, g in self.columns.items()}
         columns |= {INDEX + name: column for name, column in self.index.items()}
-        fitted = replace(f, n=n, zero_rows=zeros, gone=np.flatnonzero(self.dead.values))
+        gone = np.flatnonzero(self.dead.values)
         mended = self.updater is not None and not self.passed
-        self.packed.attach(fitted, columns, indexed=self.indexed, mended=mended)
+        fitted = replace(f, n=n, zero_rows=zeros, gone=gone, mended=mended)
+        self.packed.attach(fitted, columns, indexed=self.indexed)
 
     # -- space -------------------------------------------------------------------------------------
 

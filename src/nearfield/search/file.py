@@ -127,7 +127,7 @@ def add_state(writer: SegmentWriter, fitted: Fitted) -> dict[str, Any]:
         "space": fitted.space,
         "state": scalars,
         "seed": fitted.seed,
-    }
+    } | ({"mended": True} if fitted.mended and fitted.gone.size else {})
 
 
 def restore_state(segment: Segment) -> Fitted:
@@ -158,6 +158,7 @@ def restore_state(segment: Segment) -> Fitted:
     if "gone" in segment:
         check_zeros(segment.column("gone"), n, "gone")
         fitted.gone = segment.column("gone")
+        fitted.mended = meta.get("mended") is True
     if "state.origin" in segment:
         check_origin(segment.column("state.origin"), d)
         fitted.origin = segment.column("state.origin")

@@ -49,6 +49,7 @@ class Fitted:
     rescore_codecs: list[Codec]
     zero_rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     gone: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # rows that were deleted
+    mended: bool = False  # whether no link of the index leads to one of those
     encoder: str | None = None
     space: dict[str, Any] = field(default_factory=dict)
     origin: F32 | None = None
@@ -72,7 +73,7 @@ class Fitted:
 
     def of_rows(self, n: int) -> Fitted:
         """The same for other rows."""
-        return replace(self, n=n, zero_rows=np.zeros(0, np.int64), gone=np.zeros(0, np.int64))
+        return replace(self, n=n, zero_rows=np.zeros(0, np.int64), gone=np.zeros(0, np.int64), mended=False)
 
     def scoring(self, codec: Codec, *, first: bool) -> Metric:
         """The metric under which one codec's rows are scored."""

@@ -55,12 +55,8 @@ class Packed:
         segment: Segment | None = None,
         *,
         indexed: int | None = None,
-        mended: bool = False,
     ) -> None:
-        """Search these columns from now on.
-
-        ``indexed`` tells that the index is of so many rows alone, ``mended`` that it leads to none that was deleted.
-        """
+        """Search these columns from now on; ``indexed`` tells that the index is of so many rows alone."""
         self.fitted = fitted
         self.columns = columns
         self._segment = segment
@@ -69,7 +65,6 @@ class Packed:
         name, codec = fitted.searched
         self.__dict__.pop("_named", None)
         self._live: NDArray[np.bool_] | None = None
-        self._mended = mended
         if fitted.gone.size:
             self._live = np.ones(fitted.n, np.bool_)
             self._live[fitted.gone] = False
@@ -203,7 +198,7 @@ class Packed:
         check_on_zero(on_zero)
         if type(k) is not int or allow is not None or not 0 < k <= n:  # the usual is plainly sound
             k = check_search(k, n, allow)
-        bare = allow is None and self._mended  # deleted rows need no mask where no link leads to them
+        bare = allow is None and self.fitted.mended  # deleted rows need no mask where no link leads to them
         if self._live is not None:
             given = allow.flags if isinstance(allow, Bitmap) else allow
             allow, k = self._live if given is None else given & self._live, max(1, min(k, len(self)))
@@ -448,7 +443,7 @@ class Packed:
         return self._changes().delete(ids, rows)
 
     def consolidate(self) -> None:
-        """Take deleted rows out of the index, and late ones in; done by itself when a fifth of the rows is gone."""
+        """Take deleted rows out of the index, and late ones in; done by itself when a tenth of the rows is gone."""
         self._changes().consolidate()
 
     def compact(self) -> I64:
