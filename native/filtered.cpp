@@ -14,7 +14,8 @@ constexpr int64_t kScanned = 64;    // the same in a scan, whose next rows are a
 constexpr int64_t kAhead = 4;       // rows whose links are asked for before they are read
 
 // Costs in rows of a scan, as measured on rows of 196 bytes.
-constexpr double kWalked = 2.3;   // a row scored in a walk: it lies anywhere, and is held against the frontier
+constexpr double kPlain = 1.6;    // a row scored in a walk as without a filter: it lies anywhere, and is held against the frontier
+constexpr double kWalked = 2.3;   // the same in a walk from match to match, which has no kernel of its own
 constexpr double kThrough = 2.0;  // reading the links of a row that does not match
 constexpr double kReach = 2.5;    // a walk from match to match looks for so many times as many as a row has links
 
@@ -54,7 +55,7 @@ FilterPlan plan_filtered(const FilterCosts& costs, int64_t n, int64_t degree, in
   const double begin = kWalked * scored_by(costs, 1);  // until a walk is among the near rows
   const double hop = begin + hops * (kWalked * visit.scored + kThrough * visit.through);
   const double wider = double(width) + kSpare * double(k) * (1 / p - 1);
-  const double post = kWalked * scored_by(costs, wider);
+  const double post = kPlain * scored_by(costs, wider);
   if (way == kPlanned) way = scan <= std::min(hop, post) ? kScan : hop < post ? kHop : kPost;
   return {way, std::min(n, int64_t(way == kHop ? hops : way == kPost ? wider : double(k))), int64_t(kPatience * scan)};
 }

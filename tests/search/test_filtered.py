@@ -213,7 +213,7 @@ def test_a_collection_tells_how_a_filter_was_met(rows: Any, queries: Any, tmp_pa
         c.upsert(list(range(N)), x, meta=[{"g": i % 100} for i in range(N)])
         c.recode("lvq(bits=4) | vamana(degree=12, width=48) | rescore(codec='lvq(bits=8)', depth=3)")
         c.compact()
-        for below, ways in ((5, {"exact"}), (30, {"scan", "hop"}), (90, {"hop", "post"})):
+        for below, ways in ((5, {"exact"}), (30, {"scan", "hop", "post"}), (90, {"hop", "post"})):
             found = c.search(queries[0], k=10, where=f"g < {below}", budget=100, explain=True)
             (told,) = found.explain["searched"]["field 0"]
             assert told.get("strategy", told["path"]) in ways
