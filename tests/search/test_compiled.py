@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import nearfield as nf
 from nearfield.core.errors import BadInput, BadPlan
+from nearfield.numerics import kernels
 
 PLANS = [
     "raw() | vamana(degree=8, width=32)",
@@ -114,3 +116,25 @@ def test_a_filter_and_a_large_k(data: Any) -> None:
 def test_codes_of_another_layout_are_refused_by_name() -> None:
     with pytest.raises(BadPlan, match=r"vamana: searches codes of the layouts .* pq\(parts=4\) has the layout lut8"):
         nf.Plan("pq(parts=4) | vamana()").fit(np.random.default_rng(0).normal(size=(600, 8)))
+
+
+def test_a_long_batch_is_answered_in_pieces_between_which_it_can_be_stopped(data: Any) -> None:
+    x, _ = data
+    packed = nf.Plan("lvq(bits=4) | vamana(degree=8) | rescore(depth=2)").fit(x)
+    q = np.random.default_rng(2).normal(size=(3000, x.shape[1])).astype(np.float32)
+    whole = packed.search(q, k=5, budget=100)
+    each = [packed.search(some, k=5, budget=100) for some in np.array_split(q, 20)]
+    np.testing.assert_array_equal(whole.rows, np.concatenate([h.rows for h in each]))
+    np.testing.assert_array_equal(whole.scored, np.concatenate([h.scored for h in each]))
+
+    class Slow:
+        asked: list[int] = []
+
+        def search(self, q: Any, *_: Any) -> bool:
+            self.asked.append(len(q))
+            time.sleep(len(q) / 2000)
+            return True
+
+    kernels.run(Slow(), q[:1500], 5, 10, None)
+    assert sum(Slow.asked) == 1500
+    assert max(Slow.asked[1:]) < 256  # a piece of so many takes too long

@@ -7,7 +7,8 @@ of threads; both are read at each call. Results never depend on the number of th
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -36,6 +37,7 @@ _ELEMENTS = {"f32": 0, "f16": 1, "bf16": 2, "e4m3": 3, "e5m2": 4, "u8": 5, "i8":
 _METRICS = {"dot": 0, "hamming": 0, "cosine": 1, "l2": 2}
 _KINDS = {"u8": 1, "f16": 2, "f32": 3}
 _EVERY_ISA = ("base", "avx2", "avx512", "neon")
+_PIECE, _SOON = 256, 0.05  # queries of a first piece, and how many seconds a piece may take
 _SMALL = 1 << 18  # bytes times queries below which one thread is quicker than waking others
 
 
@@ -148,8 +150,37 @@ def run(
     workers = 1 if m == 1 else thread_count(threads)
     ids, scores = np.empty((m, k), np.int64), np.empty((m, k), np.float32)
     counts = np.empty((3, m), np.int64)
-    sound: bool = pipeline.search(q, k, effort, given, workers, ids, scores, counts)
+    if m <= _PIECE:
+        sound: bool = pipeline.search(q, k, effort, given, workers, ids, scores, counts)
+    else:
+        sound = all(
+            _piece(pipeline, q, k, effort, given, workers, ids, scores, counts, piece) for piece in _pieces(m, _PIECE)
+        )
     return (ids, scores, counts[0], counts[1], counts[2]) if sound else None
+
+
+def _pieces(m: int, some: int) -> Iterator[slice]:
+    """Pieces of ``m`` queries, of about a twentieth of a second each: between two of them a search can be stopped."""
+    at = 0
+    while at < m:
+        begun = time.perf_counter()
+        yield slice(at, min(at + some, m))
+        at += some
+        took = time.perf_counter() - begun
+        some = min(2 * some, 1 << 20) if took < _SOON else max(some // 2, 1) if took > 2 * _SOON else some
+
+
+def _piece(
+    pipeline: Any, q: F32, k: int, effort: int, given: Filters | None, workers: int,
+    ids: I64, scores: F32, counts: I64, piece: slice,
+) -> bool:  # fmt: skip
+    """The answers of some queries, into their places."""
+    if given is not None and len(given[1]) > 1:
+        given = (given[0][piece], given[1][piece])
+    told = np.empty((3, piece.stop - piece.start), np.int64)
+    sound: bool = pipeline.search(q[piece], k, effort, given, workers, ids[piece], scores[piece], told)
+    counts[:, piece] = told
+    return sound
 
 
 @lru_cache(maxsize=1)
