@@ -62,7 +62,7 @@ crash: $(VENV)/.done
 	$(BIN)/python scripts/make_results.py
 
 fuzz: $(VENV)/.done
-	$(ONE_THREAD) NEARFIELD_FUZZ=10 $(BIN)/pytest -q -n 2 tests/collection/test_corrupt.py
+	$(ONE_THREAD) NEARFIELD_FUZZ=10 $(BIN)/pytest -q -n 2 tests/collection/test_corrupt.py tests/search/test_damaged_indexes.py
 
 # Adapters against the suites that their ecosystems publish, which bring plugins that other tests do not want.
 $(INTEGRATIONS)/.done: requirements-integrations.txt

@@ -63,7 +63,8 @@ class Graph:
         widths, scored = self._effort
         at = min(max(bisect.bisect_left(scored, budget), 1), len(scored) - 1)
         slope = (widths[at] - widths[at - 1]) / max(scored[at] - scored[at - 1], 1.0)
-        return max(1, int(widths[at] + slope * (budget - scored[at])))
+        wanted = widths[at] + slope * (budget - scored[at])
+        return int(min(max(wanted, 1), len(self.links)))
 
 
 @dataclass
