@@ -1,4 +1,9 @@
-"""Searches with a filter for each query, where a plan has to run step by step."""
+"""Searches with a filter for each query, where a plan has to run step by step.
+
+paper: S036 (which way pays under a filter depends on how many rows match: see native/filtered.h)
+needs: numpy
+status: proven
+"""
 
 from __future__ import annotations
 
