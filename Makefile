@@ -4,6 +4,7 @@ VENV ?= .venv
 DEMO ?= .venv-demo
 BARE ?= .venv-bare
 INTEGRATIONS ?= .venv-integrations
+SANITIZE ?= .venv-sanitize
 BIN = $(VENV)/bin
 # Two test processes on two cores: BLAS with threads of its own beside them would only make them wait.
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
@@ -11,13 +12,14 @@ PIP = -m pip --disable-pip-version-check install --quiet
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 SOURCES = pyproject.toml CMakeLists.txt $(wildcard native/*)
 
-.PHONY: help demo test lint types tests slow crash fuzz integrations wheel wheel-test claims bench docs format clean
+.PHONY: help demo test lint types tests slow crash fuzz sanitize integrations wheel wheel-test claims bench docs format clean
 
 help:
 	@echo "make demo    the main job on real text, in its own environment"
 	@echo "make test    lint, types, tests, wheel: what CI runs"
 	@echo "make slow    the long suites in full"
 	@echo "make crash   1,000 kills and every fault; make fuzz: 200,000 damaged files"
+	@echo "make sanitize  the native code under the address, undefined and thread sanitizers"
 	@echo "make claims  run every paper's claims test and rewrite the record of figures"
 	@echo "make bench   the benchmarks against peers, and the README's table"
 	@echo "make docs    build the documentation"
@@ -64,6 +66,23 @@ crash: $(VENV)/.done
 fuzz: $(VENV)/.done
 	$(ONE_THREAD) NEARFIELD_FUZZ=10 $(BIN)/pytest -q -n 2 tests/collection/test_corrupt.py tests/search/test_damaged_indexes.py
 
+# The tests that reach most native code, with the extension built for each sanitizer; what Python and others allocate
+# and keep is none of ours.
+ADDRESS = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+NATIVE_TESTS = tests/native/test_kernels.py tests/search/test_compiled.py tests/search/test_damaged_indexes.py \
+	tests/search/test_filtered.py tests/search/test_updates.py tests/search/test_ivf.py tests/search/test_packed_graph.py
+sanitize: $(VENV)/.done
+	$(PYTHON) -m venv $(SANITIZE)
+	$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > $$(ls -d $(SANITIZE)/lib/python*/site-packages)/borrowed.pth
+	PATH=$(CURDIR)/$(BIN):$$PATH $(SANITIZE)/bin/python $(PIP) --no-build-isolation --no-deps --force-reinstall \
+		-C cmake.define.CMAKE_CXX_FLAGS="$(ADDRESS)" -C build-dir=build/address -C cmake.build-type=RelWithDebInfo .
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+		$(SANITIZE)/bin/python -m pytest -q -p no:cacheprovider -m "not slow" $(NATIVE_TESTS)
+	PATH=$(CURDIR)/$(BIN):$$PATH $(SANITIZE)/bin/python $(PIP) --no-build-isolation --no-deps --force-reinstall \
+		-C cmake.define.CMAKE_CXX_FLAGS=-fsanitize=thread -C build-dir=build/thread -C cmake.build-type=RelWithDebInfo .
+	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" TSAN_OPTIONS=ignore_noninstrumented_modules=1 NEARFIELD_THREADS=4 \
+		$(SANITIZE)/bin/python -m pytest -q -p no:cacheprovider -k "thread or Thread" tests/search tests/native tests/conformance
+
 # Adapters against the suites that their ecosystems publish, which bring plugins that other tests do not want.
 $(INTEGRATIONS)/.done: requirements-integrations.txt
 	$(PYTHON) -m venv $(INTEGRATIONS)
@@ -109,4 +128,4 @@ format: $(VENV)/.done
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(BARE) $(INTEGRATIONS) build dist site
+	rm -rf $(VENV) $(DEMO) $(BARE) $(INTEGRATIONS) $(SANITIZE) build dist site
