@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "bind_disk.h"
 #include "bind_work.h"
 #include "graph.h"
 #include "pipeline.h"
@@ -18,6 +19,7 @@ using Bits = Given<uint64_t, 1>;
 struct BoundRows {
   Stored stored;
   nb::object format, codes, terms;
+  const DiskRows* disk = nullptr;  // where the codes are, if not in memory
 };
 struct BoundFinder {
   std::unique_ptr<Finder> finder;
@@ -41,8 +43,19 @@ Stored stored(int isa, const Format& f, In<uint8_t, 1> codes, int64_t n, int met
   return {w.isa, f, w.codes, n, metric, w.terms};
 }
 
+// Rows whose codes stay in a file, for steps that score some of them again.
+BoundRows rows_on_disk(int isa, nb::object format, nb::object disk, int metric, nb::object terms) {
+  const DiskRows& rows = *nb::cast<const BoundDisk&>(disk).rows;
+  const Format& f = nb::cast<const Format&>(format);
+  expect(f.layout != kTables && f.width == rows.width(), "rows: expected a float or affine layout as wide as the rows on disk");
+  const Vector each = terms.is_none() ? Vector() : Vector(nb::cast<In<float, 1>>(terms, false));
+  const Work w = work(isa, f, nullptr, rows.n(), {}, metric, each, 1);
+  return {{w.isa, f, nullptr, rows.n(), metric, w.terms}, format, disk, terms, &rows};
+}
+
 BoundFinder graph_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint32_t, 1> entries) {
   const Stored& s = rows.stored;
+  expect(s.codes != nullptr, "rows: expected codes in memory");
   expect(s.n < (int64_t(1) << 31) && int64_t(links.shape(0)) == s.n && links.shape(1) >= 1, "links: expected [n, degree]");
   expect(entries.shape(0) >= 1, "entries: expected at least one");
   const Links made = {links.data(), int64_t(links.shape(1)), entries.data(), int64_t(entries.shape(0))};
@@ -119,7 +132,7 @@ void make_pipeline(BoundPipeline* self, nb::object finder, bool unit, nb::tuple 
     const auto t = nb::cast<nb::tuple>(step);
     const BoundRows& rows = nb::cast<const BoundRows&>(t[0]);
     Rescoring r = {rows.stored, folding(nb::cast<nb::tuple>(t[1]), rows.stored.format, self->kept), nb::cast<bool>(t[2]),
-                   nb::cast<bool>(t[3]), nb::cast<int64_t>(t[4])};
+                   nb::cast<bool>(t[3]), nb::cast<int64_t>(t[4]), rows.disk};
     expect(r.stored.n == of.stored().n && r.depth >= 1, "pipeline: a step has other rows");
     expect(!r.residual || made.empty(), "pipeline: residuals come first");
     expect(r.folding.weights.in == (r.mapped ? mapping.out : mapping.in), "pipeline: a step does not match its queries");
@@ -166,6 +179,7 @@ void bind_pipeline(nb::module_& m) {
         new (self) BoundRows{stored(isa, nb::cast<const Format&>(format), bytes, n, metric, each), format, codes, terms};
       },
       "isa"_a, "format"_a, "codes"_a, "n"_a, "metric"_a, "terms"_a.none());
+  m.def("rows_on_disk", rows_on_disk, "isa"_a, "format"_a, "disk"_a, "metric"_a, "terms"_a.none());
   nb::class_<BoundFinder>(m, "Finder").def("find", find, "m"_a, "coefficients"_a, "allow"_a.none(), "k"_a, "effort"_a,
                                            "threads"_a);
   m.def("graph_finder", graph_finder, "rows"_a, "links"_a, "entries"_a);

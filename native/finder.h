@@ -27,11 +27,21 @@ class Scratch {
   virtual ~Scratch() = default;
 };
 
+class Frontier;
+
+// Is told, while a search goes on, which rows stand best so far.
+class Watcher {
+ public:
+  virtual ~Watcher() = default;
+  virtual void look(const Frontier& best) = 0;
+};
+
 // What comes back for one query: places for k rows, and how many were scored.
 struct Found {
   int64_t* ids;   // -1 where there are fewer
   float* scores;  // -inf likewise
   int64_t scored;
+  Watcher* watcher = nullptr;  // who wants to see it come
 };
 
 class Finder {

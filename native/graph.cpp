@@ -26,6 +26,7 @@ class Walker : public Scratch {
     for (int64_t row = near_.visit(); row >= 0; row = near_.visit()) {
       ask(near_.upcoming());
       meet(q, links_.to + row * links_.degree, links_.degree);
+      if (out.watcher) out.watcher->look(near_);
     }
     write(allow ? found_ : near_, k, out);
     if (!rough && !q.lower.empty()) refine(k, out);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <optional>
 
 #include "frontier.h"
 #include "pool.h"
@@ -53,6 +54,29 @@ struct Weights {
 
 }  // namespace
 
+namespace {
+
+constexpr int64_t kLook = 8;  // steps of a walk between two looks at where it stands
+
+// Has rows read while the walk goes on: those that stand among the best and where the walk has been already, which
+// seldom leave again.
+class Ahead : public Watcher {
+ public:
+  Ahead(Reading& reading, int64_t most) : reading_(reading), most_(most) {}
+  void look(const Frontier& best) override {
+    if (++steps_ % kLook) return;
+    const int64_t count = std::min(best.size(), most_);
+    for (int64_t r = 0; r < count; r++)
+      if (best.visited(r)) reading_.ask(best.row(r));
+  }
+
+ private:
+  Reading& reading_;
+  int64_t most_, steps_ = 0;
+};
+
+}  // namespace
+
 struct Pipeline::Desk {
   std::unique_ptr<Scratch> scratch;
   std::vector<float> given, mapped;
@@ -64,6 +88,7 @@ struct Pipeline::Desk {
     Weights weights;
     Work work;
     std::unique_ptr<Tile> tile;
+    std::unique_ptr<Reading> reading;
   };
   std::vector<Step> steps;
 };
@@ -88,6 +113,7 @@ std::unique_ptr<Pipeline::Desk> Pipeline::take() const {
   for (size_t s = 0; s < steps_.size(); s++) {
     desk->steps[s].work = steps_[s].stored.work({});
     desk->steps[s].tile = std::make_unique<Tile>(desk->steps[s].work, 1, 256);
+    if (steps_[s].disk) desk->steps[s].reading = std::make_unique<Reading>(*steps_[s].disk);
   }
   return desk;
 }
@@ -132,6 +158,12 @@ bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* al
   wanted = std::min(wanted, finder_.stored().n);
   desk.ids.resize(size_t(wanted)), desk.scores.resize(size_t(wanted));
   Found found = {desk.ids.data(), desk.scores.data(), 0};
+  std::optional<Ahead> ahead;
+  for (size_t s = 0; s < steps_.size(); s++) {
+    if (!desk.steps[s].reading) continue;
+    desk.steps[s].reading->begin();
+    if (!ahead) found.watcher = &ahead.emplace(*desk.steps[s].reading, std::min(steps_[s].depth * k, wanted));
+  }
   finder_.find(desk.weights.folded, 0, wanted, effort, allow, !steps_.empty() && !steps_[0].residual, *desk.scratch, found);
   int64_t count = wanted;
   while (count > 0 && desk.ids[size_t(count) - 1] < 0) count--;
@@ -146,13 +178,19 @@ bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* al
                       step.stored.metric == kL2 && !step.residual);
     mine.work.folded = mine.weights.folded;
     const DenseQueries one = dense_queries(mine.work, 0, 1);
+    if (mine.reading) mine.reading->need(desk.ids.data(), count);
     desk.best.reset(keep);
     for (int64_t at = 0; at < count;) {
       mine.tile->clear();
       const float* base = desk.scores.data() + at;
       for (; at < count && !mine.tile->full(); at++) {
-        mine.tile->add(desk.ids[size_t(at)]);
-        mine.tile->ask(desk.ids[size_t(at)]);
+        const int64_t row = desk.ids[size_t(at)];
+        if (mine.reading) {
+          mine.tile->add(row, mine.reading->at(row));
+        } else {
+          mine.tile->add(row);
+          mine.tile->ask(row);
+        }
       }
       const float* got = mine.tile->score(one, 0, 1, 0);
       for (int64_t r = 0; r < mine.tile->count(); r++) desk.best.insert(step.residual ? base[r] + got[r] : got[r], mine.tile->id(r));

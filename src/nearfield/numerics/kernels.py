@@ -82,6 +82,12 @@ def native_rows(fmt: RowFormat, codes: U8, metric: Metric, terms: F32 | None) ->
     return _native.Rows(which_isa(), made, codes.reshape(-1), n, _METRICS[metric], terms)
 
 
+def native_rows_on_disk(fmt: RowFormat, disk: Any, metric: Metric, terms: F32 | None, n: int) -> Any:
+    """Rows of a float or affine layout that stay in a file, for many searches that score some of them."""
+    made: Any = _native_format(fmt)
+    return _native.rows_on_disk(which_isa(), made, disk, _METRICS[metric], _metric(metric, terms, n))
+
+
 def find(
     finder: Any, fmt: RowFormat, folded: Folded, k: int, effort: int, allow: Allow | None, n: int, threads: int | None
 ) -> tuple[I64, F32, I64]:

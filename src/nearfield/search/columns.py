@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 class Sink(Protocol):
     """Takes columns in pieces, several side by side."""
 
-    def begin(self, name: str, dtype: Any, shape: tuple[int, ...]) -> None: ...
+    def begin(self, name: str, dtype: Any, shape: tuple[int, ...], *, paged: bool = False) -> None: ...
     def append(self, name: str, rows: NDArray[Any]) -> None: ...
 
 
@@ -22,7 +22,7 @@ class MemorySink:
         self.columns: dict[str, NDArray[Any]] = {}
         self._at: dict[str, int] = {}
 
-    def begin(self, name: str, dtype: Any, shape: tuple[int, ...]) -> None:
+    def begin(self, name: str, dtype: Any, shape: tuple[int, ...], *, paged: bool = False) -> None:
         self.columns[name] = np.empty(shape, dtype=dtype)
         self._at[name] = 0
 

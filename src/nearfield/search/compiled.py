@@ -17,6 +17,7 @@ from nearfield.core.maps import Map
 from nearfield.core.protocols import F32, TABLE_LAYOUTS, Folded
 from nearfield.numerics import kernels
 from nearfield.search.rescore import Rescore
+from nearfield.search.tiers import DiskColumn
 
 WIDEST = 4096  # asking by unit vectors takes the square of the width
 _PROBES = 8
@@ -46,7 +47,10 @@ def compile_plan(
         own = _fold(finer, mapping[1] if mapped else d)
         if own is None or finer.format is None:
             return None
-        rows = kernels.native_rows(finer.format, codes, finer.metric, terms)
+        if isinstance(codes, DiskColumn):
+            rows = kernels.native_rows_on_disk(finer.format, codes.native, finer.metric, terms, codes.shape[0])
+        else:
+            rows = kernels.native_rows(finer.format, codes, finer.metric, terms)
         made.append((rows, own, mapped, step.of == "residual", step.depth))
     return None if fold is None else kernels.native().Pipeline(finder, unit, mapping, fold, bias, made)
 

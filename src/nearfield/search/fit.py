@@ -326,6 +326,11 @@ def column_shapes(fitted: Fitted) -> dict[str, tuple[str, tuple[int, ...]]]:
     return out | {INDEX + name: kind for name, kind in fitted.plan.index.shapes(fitted.n).items()}
 
 
+def read_by_rows(name: str) -> bool:
+    """Whether searches look at single rows of a column, so that it is kept with checksums for each page."""
+    return name.startswith("rescore") and not name.endswith(".terms") or name in ("texts.bytes", "ids.bytes")
+
+
 def encode_columns(
     fitted: Fitted, batch: Batch, sink: Sink, *, on_zero: str = "raise", progress: Progress | None = None
 ) -> None:
@@ -334,7 +339,7 @@ def encode_columns(
     packed = interleaved(fitted.codec, fitted.plan.index)
     for name, (dtype, shape) in column_shapes(fitted).items():
         if not name.startswith(INDEX):
-            sink.begin(name, dtype, shape)
+            sink.begin(name, dtype, shape, paged=read_by_rows(name))
     zeros: list[NDArray[np.int64]] = []
     start = 0
     for block in batch.blocks(arrays.block_rows(fitted.d)):

@@ -22,6 +22,7 @@ from nearfield.search.encoding import SAFE, as_encoder, encode_texts
 from nearfield.search.fit import INDEX, Fitted, first_scorer, interleaved, mapped_blocks
 from nearfield.search.queries import as_queries
 from nearfield.search.rescore import rescore
+from nearfield.search.tiers import DiskColumn, faults, told
 
 if TYPE_CHECKING:
     from nearfield.search.plan import Plan
@@ -38,9 +39,16 @@ class Packed:
     matrices and codebooks beside them; ``nbytes`` what it takes in memory, ``disk_bytes`` in its file.
     """
 
-    def __init__(self, fitted: Fitted, columns: dict[str, NDArray[Any]], segment: Segment | None = None) -> None:
+    def __init__(
+        self,
+        fitted: Fitted,
+        columns: dict[str, NDArray[Any]],
+        segment: Segment | None = None,
+        on_disk: dict[str, DiskColumn] | None = None,
+    ) -> None:
         self.fitted = fitted
         self.columns = columns
+        self.on_disk = on_disk or {}
         self._segment = segment
         self._encoder: Any = None
         self._strings: dict[str, Texts] = {}
@@ -102,13 +110,21 @@ class Packed:
 
     @property
     def nbytes(self) -> int:
-        """Bytes in memory when every column has been touched: all columns and everything shared."""
-        return sum(c.nbytes for c in self.columns.values()) + self.shared_bytes
+        """Bytes in memory when every column has been touched: all that are not read from disk, and everything shared."""
+        return sum(c.nbytes for name, c in self.columns.items() if name not in self.on_disk) + self.shared_bytes
 
     @property
     def disk_bytes(self) -> int | None:
         """Bytes of the file that it was loaded from; None while it was never saved."""
         return self._segment.nbytes if self._segment else None
+
+    def tier_stats(self) -> dict[str, dict[str, float]]:
+        """For each column that is read from disk, what searches have asked of it so far.
+
+        ``wanted`` rows were needed; ``early`` of them were asked for while the search went on, ``ready`` were there
+        without waiting; ``unused`` were asked for in vain. ``hit_rate`` is ready over wanted.
+        """
+        return told(self.on_disk)
 
     @property
     def ids(self) -> Sequence[Any] | None:
@@ -196,7 +212,8 @@ class Packed:
         effort = None if k > matches else self.index.effort(k, budget, matches)
         if effort is None:
             return None
-        found = kernels.run(self._pipeline, q if q.ndim == 2 else q[None, :], k, effort, allow)
+        with faults():
+            found = kernels.run(self._pipeline, q if q.ndim == 2 else q[None, :], k, effort, allow)
         if found is None:
             return None
         rows, scores, scored, rescored = found
@@ -211,10 +228,15 @@ class Packed:
             return None
         names = [f"rescore{i}" for i in range(len(self._rescorers))]
         if self._segment:  # what is reached natively is not verified as it is touched
-            self._verify(*self._searched, *names, *(f"{name}.terms" for name in names))
-        finer = [(s, self.columns[n], self.columns.get(f"{n}.terms")) for s, n in zip(self._rescorers, names)]
+            mapped = (name for name in names if name not in self.on_disk)
+            self._verify(*self._searched, *mapped, *(f"{name}.terms" for name in names))
+        finer = [(s, self._finer(n), self.columns.get(f"{n}.terms")) for s, n in zip(self._rescorers, names)]
         steps = list(zip(self.plan.rescores, finer))
         return compile_plan(self.index, self._scorer, f.maps, steps, f.d, unit=f.metric == "cosine")
+
+    def _finer(self, name: str) -> Any:
+        """The codes of a re-scoring step, wherever they are."""
+        return self.on_disk.get(name, self.columns[name])
 
     def _vectors(self, queries: Any, encoder: Any, expand: Any, allow: NDArray[np.bool_] | None) -> Any:
         if isinstance(queries, str):
@@ -280,7 +302,7 @@ class Packed:
             if first is not None and prepared.folded is not None:
                 prepared.folded.squares = None if prepared.metric != "l2" else np.zeros(len(q), np.float32)
             terms = self.columns.get(f"{name}.terms")
-            rows, scores = rescore(prepared, scorer, self.columns[name], terms, rows, keep, first)
+            rows, scores = rescore(prepared, scorer, self._finer(name), terms, rows, keep, first)
             if step.of != "input" and bias is not None:
                 scores += bias[:, None]
         return Hits(rows, scores, hits.scored, rescored=counted)
@@ -351,7 +373,8 @@ class Packed:
 
     def _verify_rows(self, name: str, rows: I64) -> None:
         if self._segment:
-            self._segment.touch_rows(name, rows[rows >= 0], self.columns[name].shape[1])
+            if name not in self.on_disk:
+                self._segment.touch_rows(name, rows[rows >= 0], self.columns[name].shape[1])
             self._verify(f"{name}.terms")
 
     def verify_column(self, name: str) -> None:

@@ -1,0 +1,245 @@
+"""Columns that stay on disk: the same answers, damage found where it is read, counters that are true."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nearfield as nf
+from nearfield.core.errors import BadInput, Corrupt
+from nearfield.numerics import kernels
+from nearfield.search.packed import Packed
+from nearfield.search.tiers import DiskColumn, as_bytes, choose
+from nearfield.store.segments import CHUNK, PAGE, Segment
+
+N, D, K = 4000, 48, 10
+PLANS = [
+    "lvq(bits=4) | vamana(degree=12) | rescore(codec='float16', depth=5)",
+    "pca(dim=24) | int8() | rescore(codec='raw', depth=4)",
+    "lvq(bits=4) | vamana(degree=12) | rescore(codec='lvq(bits=8)', depth=8) | rescore(codec='float16', depth=3)",
+    "lvq(bits=4) | vamana(degree=12) | rescore(codec='lvq(bits=8)', depth=5, of='residual')",
+    "pq(parts=12) | rescore(codec='rabitq(bits=4)', depth=5)",
+]
+
+
+@pytest.fixture(scope="module")
+def rows() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def queries() -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(40, D)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def saved(rows: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tiers") / "a.nf"
+    nf.Plan(PLANS[0]).fit(rows, ids=[f"r{i}" for i in range(N)]).save(path)
+    return path
+
+
+@pytest.fixture
+def copy(saved: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(saved, tmp_path / "copy.nf"))
+
+
+def smallest(path: Path) -> int:
+    """Bytes with which only what every search goes through stays in memory."""
+    packed = nf.load(path)
+    movable = sum(c.nbytes for name, c in packed.columns.items() if name.startswith("rescore") and c.ndim == 2)
+    looked_up = sum(c.nbytes for name, c in packed.columns.items() if name.startswith(("ids.", "texts.")))
+    return packed.nbytes - movable - looked_up
+
+
+def tiered(path: Path) -> Packed:
+    packed = nf.load(path, memory=smallest(path))
+    assert packed.on_disk
+    return packed
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2", "dot"])
+@pytest.mark.parametrize("plan", PLANS)
+def test_answers_are_those_of_memory(plan: str, metric: str, rows: np.ndarray, queries: np.ndarray, tmp_path: Path) -> None:
+    packed = nf.Plan(plan).fit(rows, metric=metric)
+    packed.save(tmp_path / "a.nf")
+    other = tiered(tmp_path / "a.nf")
+    allow = np.random.default_rng(2).random(N) < 0.3
+    for filter_ in (None, allow):
+        want, got = packed.search(queries, K, allow=filter_), other.search(queries, K, allow=filter_)
+        np.testing.assert_array_equal(got.rows, want.rows)
+        np.testing.assert_array_equal(got.scores, want.scores)
+        one = other.search(queries[3], K, allow=filter_)
+        np.testing.assert_array_equal(one.rows[0], want.rows[3])
+    np.testing.assert_array_equal(other.search(queries, N).rows[:, :50], packed.search(queries, N).rows[:, :50])
+
+
+def test_answers_without_native_code_are_the_same(
+    saved: Path, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rows = saved, np.array([0, 5, N - 1, 5, 777])
+    native = DiskColumn(Segment(path, None, keep=True), "rescore0", (N, 2 * D)).take(rows)
+    monkeypatch.setattr(kernels, "native", lambda: None)
+    plain = DiskColumn(Segment(path, None, keep=True), "rescore0", (N, 2 * D))
+    assert plain.native is None
+    for _ in range(2):  # read by pages, and again when they are checked
+        np.testing.assert_array_equal(plain.take(rows), native)
+    assert plain.counts()["wanted"] == 2 * len(rows)
+    np.testing.assert_array_equal(native, Segment(path, None).column("rescore0")[rows])
+
+
+def test_counters_are_true(saved: Path, queries: np.ndarray) -> None:
+    packed = tiered(saved)
+    assert packed.tier_stats()["rescore0"]["searches"] == 0
+    hits = packed.search(queries, K)
+    told = packed.tier_stats()["rescore0"]
+    assert told["searches"] == len(queries)
+    assert told["wanted"] == hits.rescored.sum() == 5 * K * len(queries)
+    assert told["ready"] <= told["wanted"]
+    assert 0.8 * told["wanted"] < told["early"] <= told["wanted"]
+    assert told["reads"] <= told["early"] + told["unused"] + told["wanted"]
+    assert told["bytes"] >= told["reads"] * 2 * D
+    assert told["hit_rate"] == told["ready"] / told["wanted"]
+    before = told["bytes"]
+    packed.search(queries, K)
+    again = packed.tier_stats()["rescore0"]
+    assert again["bytes"] - before == (again["reads"] - told["reads"]) * 2 * D  # checked pages are not read again
+
+
+def test_the_budget_decides_what_is_on_disk(saved: Path) -> None:
+    whole = nf.load(saved)
+    assert nf.load(saved, memory=whole.nbytes).on_disk == {}
+    packed = nf.load(saved, memory=whole.nbytes - 200_000)
+    assert set(packed.on_disk) == {"rescore0"}
+    assert packed.nbytes == whole.nbytes - N * 2 * D
+    assert packed.bytes_per_row == whole.bytes_per_row
+    least = smallest(saved)
+    with pytest.raises(BadInput, match=rf"takes {least} bytes, more than {least - 1}"):
+        nf.load(saved, memory=least - 1)
+
+
+def test_the_largest_leave_first() -> None:
+    sizes = {"codes": 100, "rescore0": 200, "rescore1": 800}
+    assert choose(sizes, ["rescore0", "rescore1"], 1100, "a") == []
+    assert choose(sizes, ["rescore0", "rescore1"], 300, "a") == ["rescore1"]
+    assert choose(sizes, ["rescore0", "rescore1"], 299, "a") == ["rescore1", "rescore0"]
+
+
+@pytest.mark.parametrize(("given", "want"), [(12, 12), ("12", 12), ("1.5 kB", 1500), ("2MiB", 2 << 20), ("1gb", 10**9)])
+def test_sizes(given: object, want: int) -> None:
+    assert as_bytes(given) == want  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [-1, "lots", "1 parsec", True, 1.5, None.__class__])
+def test_sizes_that_are_none(given: object, saved: Path) -> None:
+    with pytest.raises(BadInput, match="memory:"):
+        nf.load(saved, memory=given)  # type: ignore[arg-type]
+
+
+def damage(path: Path, column: str, at: int) -> None:
+    segment = Segment(path, None)
+    offset, _ = segment.place(column)
+    with open(path, "r+b") as file:
+        file.seek(offset + at)
+        byte = file.read(1)
+        file.seek(offset + at)
+        file.write(bytes([byte[0] ^ 0xFF]))
+
+
+def test_a_damaged_row_is_found_when_it_is_read(copy: Path, rows: np.ndarray) -> None:
+    damage(copy, "rescore0", 3000 * 2 * D + 7)
+    packed = tiered(copy)
+    far = np.arange(N) < 2500
+    assert (packed.search(rows[:20], K, allow=far).rows[:, 0] == np.arange(20)).all()
+    for _ in range(2):  # and again: what is damaged is never taken for checked
+        with pytest.raises(Corrupt, match=r"copy\.nf.*rescore0.*damaged at offset"):
+            packed.search(rows[3000], K)
+    with pytest.raises(Corrupt, match="rescore0"):
+        packed.verify()
+
+
+def test_damaged_checksums_are_found(copy: Path, rows: np.ndarray) -> None:
+    damage(copy, "rescore0.pages", 1)
+    with pytest.raises(Corrupt, match=r"rescore0\.pages"):
+        tiered(copy)
+
+
+def test_a_mapped_row_is_checked_without_its_mib(copy: Path, rows: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    segment = Segment(copy, None)
+    segment.column("rescore0", verify=False)
+    damage(copy, "rescore0", 2 * PAGE + 1)
+    segment.touch_rows("rescore0", np.array([0, 1, 3000]), 2 * D)
+    with pytest.raises(Corrupt, match="rescore0"):
+        segment.touch_rows("rescore0", np.array([2 * PAGE // (2 * D)]), 2 * D)
+
+
+def test_a_file_without_checksums_of_pages_is_read_too(rows: np.ndarray, queries: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = nf.Plan(PLANS[0]).fit(rows)
+    with monkeypatch.context() as patch:
+        patch.setattr("nearfield.search.file.read_by_rows", lambda name: False)
+        packed.save(tmp_path / "old.nf")
+    assert not Segment(tmp_path / "old.nf", None).paged("rescore0")
+    other = tiered(tmp_path / "old.nf")
+    np.testing.assert_array_equal(other.search(queries, K).rows, packed.search(queries, K).rows)
+    assert other.tier_stats()["rescore0"]["bytes"] < 2 * CHUNK + 2 * len(queries) * 5 * K * 2 * D
+    damage(tmp_path / "old.nf", "rescore0", 99)
+    with pytest.raises(Corrupt, match=r"old\.nf"):
+        tiered(tmp_path / "old.nf").search(queries, K)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="an open file keeps its name there")
+def test_a_file_that_lost_its_name_is_still_searched(copy: Path, rows: np.ndarray) -> None:
+    packed = tiered(copy)
+    copy.unlink()
+    assert packed.search(rows[:5], K).rows[:, 0].tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="an open file keeps its length there")
+def test_a_file_cut_short_while_open(copy: Path) -> None:
+    column = DiskColumn(Segment(copy, None, keep=True), "rescore0", (N, 2 * D))
+    os.truncate(copy, column.segment.place("rescore0")[0] + 1000 * 2 * D)
+    column.take(np.array([0, 500]))
+    with pytest.raises(Corrupt, match=r"copy\.nf.*cut short"):
+        column.take(np.array([3999]))
+
+
+def test_rows_beyond_the_end_are_refused(saved: Path) -> None:
+    column = DiskColumn(Segment(saved, None, keep=True), "rescore0", (N, 2 * D))
+    for row in (-1, N):
+        with pytest.raises(ValueError, match="out of range"):
+            column.take(np.array([row]))
+
+
+def test_many_threads_find_the_same(saved: Path, rows: np.ndarray) -> None:
+    packed, alone = tiered(saved), nf.load(saved)
+    want = alone.search(rows[:200], K).rows
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda i: packed.search(rows[i], K).rows[0], range(200)))
+    np.testing.assert_array_equal(np.array(got), want)
+    assert packed.tier_stats()["rescore0"]["searches"] == 200
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_forked_child_reads_on(saved: Path, rows: np.ndarray) -> None:
+    packed = tiered(saved)
+    want = packed.search(rows[:20], K).rows.tolist()
+    context = multiprocessing.get_context("fork")
+    mine, theirs = context.Pipe()
+    child = context.Process(target=lambda: theirs.send(packed.search(rows[:20], K).rows.tolist()))
+    child.start()
+    assert mine.poll(60)
+    assert mine.recv() == want
+    child.join()
+
+
+def test_saved_again_it_is_whole(saved: Path, tmp_path: Path, queries: np.ndarray) -> None:
+    packed = tiered(saved)
+    packed.save(tmp_path / "b.nf")
+    assert (tmp_path / "b.nf").read_bytes() == saved.read_bytes()
