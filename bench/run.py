@@ -73,10 +73,10 @@ def _hold_threads(threads: int) -> None:
 
 def _run(name: str, suite: dict[str, Any], shared: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
     """Run a suite; returns the rows that it kept."""
-    from bench import advise, compression, judged, results, scan, store
+    from bench import advise, compression, judged, results, scan, store, tiers
 
     kinds = {"compression": compression.run, "judged": judged.run, "scan": scan.run, "advise": advise.run}
-    kinds["store"] = store.run
+    kinds |= {"store": store.run, "tiers": tiers.run}
     if suite.get("kind") not in kinds:
         raise SystemExit(f"bench: {name}: kind must be one of {', '.join(kinds)}, got {suite.get('kind')!r}")
     folder = given.out or ROOT / "bench" / ("out" if given.quick else "results")

@@ -16,11 +16,6 @@ namespace {
 using Bits = Given<uint64_t, 1>;
 
 // Native objects beside the arrays that they read.
-struct BoundRows {
-  Stored stored;
-  nb::object format, codes, terms;
-  const DiskRows* disk = nullptr;  // where the codes are, if not in memory
-};
 struct BoundFinder {
   std::unique_ptr<Finder> finder;
   std::vector<nb::object> kept;
@@ -50,7 +45,7 @@ BoundRows rows_on_disk(int isa, nb::object format, nb::object disk, int metric, 
   expect(f.layout != kTables && f.width == rows.width(), "rows: expected a float or affine layout as wide as the rows on disk");
   const Vector each = terms.is_none() ? Vector() : Vector(nb::cast<In<float, 1>>(terms, false));
   const Work w = work(isa, f, nullptr, rows.n(), {}, metric, each, 1);
-  return {{w.isa, f, nullptr, rows.n(), metric, w.terms}, format, disk, terms, &rows};
+  return {{w.isa, f, nullptr, rows.n(), metric, w.terms}, format, disk, terms, &rows, nb::none()};
 }
 
 BoundFinder graph_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint32_t, 1> entries) {
@@ -133,6 +128,7 @@ void make_pipeline(BoundPipeline* self, nb::object finder, bool unit, nb::tuple 
     const BoundRows& rows = nb::cast<const BoundRows&>(t[0]);
     Rescoring r = {rows.stored, folding(nb::cast<nb::tuple>(t[1]), rows.stored.format, self->kept), nb::cast<bool>(t[2]),
                    nb::cast<bool>(t[3]), nb::cast<int64_t>(t[4]), rows.disk};
+    if (!rows.checks.is_none()) r.checks = nb::cast<const BoundChecks&>(rows.checks).checks.get();
     expect(r.stored.n == of.stored().n && r.depth >= 1, "pipeline: a step has other rows");
     expect(!r.residual || made.empty(), "pipeline: residuals come first");
     expect(r.folding.weights.in == (r.mapped ? mapping.out : mapping.in), "pipeline: a step does not match its queries");
@@ -173,12 +169,13 @@ void bind_pipeline(nb::module_& m) {
   using namespace nb::literals;
   nb::class_<BoundRows>(m, "Rows").def(
       "__init__",
-      [](BoundRows* self, int isa, nb::object format, nb::object codes, int64_t n, int metric, nb::object terms) {
+      [](BoundRows* self, int isa, nb::object format, nb::object codes, int64_t n, int metric, nb::object terms,
+         nb::object checks) {
         const auto bytes = nb::cast<In<uint8_t, 1>>(codes, false);
         const Vector each = terms.is_none() ? Vector() : Vector(nb::cast<In<float, 1>>(terms, false));
-        new (self) BoundRows{stored(isa, nb::cast<const Format&>(format), bytes, n, metric, each), format, codes, terms};
+        new (self) BoundRows{stored(isa, nb::cast<const Format&>(format), bytes, n, metric, each), format, codes, terms, nullptr, checks};
       },
-      "isa"_a, "format"_a, "codes"_a, "n"_a, "metric"_a, "terms"_a.none());
+      "isa"_a, "format"_a, "codes"_a, "n"_a, "metric"_a, "terms"_a.none(), "checks"_a.none());
   m.def("rows_on_disk", rows_on_disk, "isa"_a, "format"_a, "disk"_a, "metric"_a, "terms"_a.none());
   nb::class_<BoundFinder>(m, "Finder").def("find", find, "m"_a, "coefficients"_a, "allow"_a.none(), "k"_a, "effort"_a,
                                            "threads"_a);

@@ -54,12 +54,20 @@ bool read_cached(int file, uint8_t* out, int64_t size, int64_t at) {
 
 }  // namespace
 
+void Checks::check(int64_t from, int64_t to, const uint8_t* bytes) const {
+  const int64_t first = from / piece_;
+  for (int64_t p = first; p * piece_ < to; p++) {
+    if (crc32(bytes + (p - first) * piece_, std::min(piece_, size_ - p * piece_)) != sums_[p])
+      throw DiskFault(name_ + ": damaged at offset " + std::to_string(offset_ + p * piece_) + ": checksum mismatch");
+    done_[size_t(p)].store(1, std::memory_order_relaxed);
+  }
+}
+
 DiskRows::DiskRows(int file, int64_t offset, int64_t n, int64_t width, int64_t piece, const uint32_t* sums,
                    std::string name)
-    : file_(twin_of(file)), offset_(offset), n_(n), width_(width), size_(n * width), piece_(piece), sums_(sums),
-      name_(std::move(name)), checked_(size_t((size_ + piece - 1) / piece)) {
-  if (file_ < 0) throw DiskFault(name_ + ": the file cannot be opened again: " + std::strerror(errno));
-  near_ = kNear;
+    : checks_(n * width, piece, sums, offset, std::move(name)), file_(twin_of(file)), offset_(offset), n_(n),
+      width_(width) {
+  if (file_ < 0) fault("cannot be opened again", offset);
 #if defined(POSIX_FADV_RANDOM)
   posix_fadvise(file_, 0, 0, POSIX_FADV_RANDOM);  // nothing is read beyond what is asked for
 #endif
@@ -67,48 +75,35 @@ DiskRows::DiskRows(int file, int64_t offset, int64_t n, int64_t width, int64_t p
 
 DiskRows::~DiskRows() { close_file(file_); }
 
-int64_t DiskRows::whole_to(int64_t to) const { return std::min((to + piece_ - 1) / piece_ * piece_, size_); }
-
-bool DiskRows::checked(int64_t first, int64_t last) const {
-  for (int64_t p = first; p < last; p++)
-    if (!checked_[size_t(p)].load(std::memory_order_relaxed)) return false;
-  return true;
-}
-
-void DiskRows::check(int64_t first, int64_t last, const uint8_t* bytes) const {
-  for (int64_t p = first; p < last; p++) {
-    const int64_t from = p * piece_, size = std::min(piece_, size_ - from);
-    if (crc32(bytes + (p - first) * piece_, size) != sums_[p])
-      throw DiskFault(name_ + ": damaged at offset " + std::to_string(offset_ + from) + ": checksum mismatch");
-    checked_[size_t(p)].store(1, std::memory_order_relaxed);
-  }
+void DiskRows::fault(const char* what, int64_t at) const {
+  const std::string why = errno ? std::string(": ") + std::strerror(errno) : "";
+  throw DiskFault(checks_.name() + ": " + what + " at offset " + std::to_string(at) + why);
 }
 
 bool DiskRows::read(int64_t from, int64_t to, uint8_t* out, std::vector<uint8_t>& room, bool wait) const {
-  const int64_t first = from / piece_, last = (to + piece_ - 1) / piece_;
-  const bool whole = !checked(first, last);
-  const int64_t start = whole ? whole_from(from) : from, size = (whole ? whole_to(to) : to) - start;
+  const bool whole = !checks_.done(from, to);
+  const int64_t start = whole ? checks_.from(from) : from, size = (whole ? checks_.to(to) : to) - start;
   if (whole && int64_t(room.size()) < size) room.resize(size_t(size));
   uint8_t* into = whole ? room.data() : out;
   if (!wait && !read_cached(file_, into, size, offset_ + start)) return false;
   for (int64_t done = 0; wait && done < size;) {
+    errno = 0;
     const int64_t got = read_at(file_, into + done, size - done, offset_ + start + done);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw DiskFault(name_ + ": cannot be read at offset " + std::to_string(offset_ + start + done) + ": " + std::strerror(errno));
-    if (got == 0) throw DiskFault(name_ + ": cut short while it was open: nothing at offset " + std::to_string(offset_ + start + done));
+    if (got <= 0) fault(got < 0 ? "cannot be read" : "cut short while it was open: nothing", offset_ + start + done);
     done += got;
   }
   counts_.reads.fetch_add(1, std::memory_order_relaxed);
   counts_.bytes.fetch_add(size, std::memory_order_relaxed);
   if (whole) {
-    check(first, last, into);
+    checks_.check(from, to, into);
     std::memcpy(out, into + (from - start), size_t(to - from));
   }
   return true;
 }
 
 void DiskRows::fetch(int64_t from, int64_t to) const {
-  if (!checked(from / piece_, (to + piece_ - 1) / piece_)) from = whole_from(from), to = whole_to(to);
+  if (!checks_.done(from, to)) from = checks_.from(from), to = checks_.to(to);
 #if defined(POSIX_FADV_WILLNEED)
   posix_fadvise(file_, off_t(offset_ + from), off_t(to - from), POSIX_FADV_WILLNEED);
 #elif defined(F_RDADVISE)
@@ -118,7 +113,8 @@ void DiskRows::fetch(int64_t from, int64_t to) const {
 }
 
 void Reading::begin() {
-  slots_.clear();
+  rows_.counts().searches.fetch_add(1, std::memory_order_relaxed);
+  slots_.clear(), asked_ = 0;
   std::fill(table_.begin(), table_.end(), -1);
 }
 
@@ -158,6 +154,7 @@ int64_t Reading::add(int64_t row, bool early) {
 
 void Reading::ask(int64_t row) {
   if (slot_of(row) >= 0) return;
+  asked_++;
   const int64_t slot = add(row, true), from = row * rows_.width(), to = from + rows_.width();
   if (rows_.read(from, to, bytes(slot), room_, false))
     slots_[size_t(slot)].there = true;
@@ -183,14 +180,13 @@ void Reading::run(const std::vector<int64_t>& slots, size_t from, size_t to) {
 void Reading::need(const int64_t* rows, int64_t count) {
   const auto start = std::chrono::steady_clock::now();
   DiskCounts& counts = rows_.counts();
-  const int64_t asked = int64_t(slots_.size());
   int64_t early = 0;
   std::vector<int64_t> missing;
   for (int64_t r = 0; r < count; r++) {
     int64_t slot = slot_of(rows[r]);
-    if (slot >= 0 && slots_[size_t(slot)].early) early++;
     if (slot < 0) slot = add(rows[r], false);
     Slot& mine = slots_[size_t(slot)];
+    early += mine.early, mine.early = false;
     const int64_t from = mine.row * rows_.width();
     if (!mine.there && !(mine.there = rows_.read(from, from + rows_.width(), bytes(slot), room_, false)))
       missing.push_back(slot);
@@ -198,7 +194,7 @@ void Reading::need(const int64_t* rows, int64_t count) {
   std::sort(missing.begin(), missing.end(), [&](int64_t a, int64_t b) { return slots_[size_t(a)].row < slots_[size_t(b)].row; });
   const auto end_of_run = [&](size_t from) {
     size_t to = from + 1;
-    while (to < missing.size() && (slots_[size_t(missing[to])].row - slots_[size_t(missing[to - 1])].row - 1) * rows_.width() < rows_.nearness()) to++;
+    while (to < missing.size() && (slots_[size_t(missing[to])].row - slots_[size_t(missing[to - 1])].row - 1) * rows_.width() < kNear) to++;
     return to;
   };
   for (size_t from = 0, to; missing.size() > 1 && from < missing.size(); from = to) {  // all are under way before the first is waited for
@@ -207,11 +203,11 @@ void Reading::need(const int64_t* rows, int64_t count) {
   }
   for (size_t from = 0, to; from < missing.size(); from = to) run(missing, from, to = end_of_run(from));
   const auto took = std::chrono::steady_clock::now() - start;
-  counts.searches.fetch_add(1, std::memory_order_relaxed);
   counts.wanted.fetch_add(count, std::memory_order_relaxed);
   counts.early.fetch_add(early, std::memory_order_relaxed);
   counts.ready.fetch_add(count - int64_t(missing.size()), std::memory_order_relaxed);
-  counts.unused.fetch_add(asked - early, std::memory_order_relaxed);
+  counts.unused.fetch_add(asked_ - early, std::memory_order_relaxed);
+  asked_ = 0;
   counts.nanoseconds.fetch_add(std::chrono::duration_cast<std::chrono::nanoseconds>(took).count(), std::memory_order_relaxed);
 }
 

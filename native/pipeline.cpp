@@ -188,6 +188,7 @@ bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* al
         if (mine.reading) {
           mine.tile->add(row, mine.reading->at(row));
         } else {
+          if (step.checks) step.checks->touch(step.stored.codes, row * step.stored.format.width, step.stored.format.width);
           mine.tile->add(row);
           mine.tile->ask(row);
         }

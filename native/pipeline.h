@@ -38,6 +38,7 @@ struct Rescoring {
   bool residual;  // adds to the first score, instead of taking its place
   int64_t depth;  // how many times k rows it is given
   const DiskRows* disk = nullptr;
+  const Checks* checks = nullptr;  // of codes that are mapped, and checked as rows are touched
 };
 
 class Pipeline {

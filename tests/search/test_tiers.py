@@ -84,9 +84,9 @@ def test_answers_without_native_code_are_the_same(
     saved: Path, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, rows = saved, np.array([0, 5, N - 1, 5, 777])
-    native = DiskColumn(Segment(path, None, keep=True), "rescore0", (N, 2 * D)).take(rows)
+    native = DiskColumn(Segment(path, None), "rescore0", (N, 2 * D)).take(rows)
     monkeypatch.setattr(kernels, "native", lambda: None)
-    plain = DiskColumn(Segment(path, None, keep=True), "rescore0", (N, 2 * D))
+    plain = DiskColumn(Segment(path, None), "rescore0", (N, 2 * D))
     assert plain.native is None
     for _ in range(2):  # read by pages, and again when they are checked
         np.testing.assert_array_equal(plain.take(rows), native)
@@ -182,7 +182,7 @@ def test_a_mapped_row_is_checked_without_its_mib(copy: Path, rows: np.ndarray, m
 def test_a_file_without_checksums_of_pages_is_read_too(rows: np.ndarray, queries: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packed = nf.Plan(PLANS[0]).fit(rows)
     with monkeypatch.context() as patch:
-        patch.setattr("nearfield.search.file.read_by_rows", lambda name: False)
+        patch.setattr("nearfield.search.file.read_by_rows", lambda name, index: False)
         packed.save(tmp_path / "old.nf")
     assert not Segment(tmp_path / "old.nf", None).paged("rescore0")
     other = tiered(tmp_path / "old.nf")
@@ -202,7 +202,7 @@ def test_a_file_that_lost_its_name_is_still_searched(copy: Path, rows: np.ndarra
 
 @pytest.mark.skipif(os.name == "nt", reason="an open file keeps its length there")
 def test_a_file_cut_short_while_open(copy: Path) -> None:
-    column = DiskColumn(Segment(copy, None, keep=True), "rescore0", (N, 2 * D))
+    column = DiskColumn(Segment(copy, None), "rescore0", (N, 2 * D))
     os.truncate(copy, column.segment.place("rescore0")[0] + 1000 * 2 * D)
     column.take(np.array([0, 500]))
     with pytest.raises(Corrupt, match=r"copy\.nf.*cut short"):
@@ -210,7 +210,7 @@ def test_a_file_cut_short_while_open(copy: Path) -> None:
 
 
 def test_rows_beyond_the_end_are_refused(saved: Path) -> None:
-    column = DiskColumn(Segment(saved, None, keep=True), "rescore0", (N, 2 * D))
+    column = DiskColumn(Segment(saved, None), "rescore0", (N, 2 * D))
     for row in (-1, N):
         with pytest.raises(ValueError, match="out of range"):
             column.take(np.array([row]))
@@ -243,3 +243,64 @@ def test_saved_again_it_is_whole(saved: Path, tmp_path: Path, queries: np.ndarra
     packed = tiered(saved)
     packed.save(tmp_path / "b.nf")
     assert (tmp_path / "b.nf").read_bytes() == saved.read_bytes()
+
+
+DISKGRAPH = "lvq(bits=4) | diskgraph(degree=12, cached=50)"
+
+
+@pytest.mark.parametrize("values", ["float16", "float32"])
+@pytest.mark.parametrize("metric", ["cosine", "l2", "dot"])
+def test_a_graph_on_disk_finds_what_it_finds_in_memory(
+    metric: str, values: str, rows: np.ndarray, queries: np.ndarray, tmp_path: Path
+) -> None:
+    packed = nf.Plan(f"lvq(bits=4) | diskgraph(degree=12, cached=50, values='{values}')").fit(rows, metric=metric)
+    packed.save(tmp_path / "a.nf")
+    other = nf.load(tmp_path / "a.nf")
+    assert set(other.on_disk) == {"index.nodes"}
+    truth = nf.Plan("raw()").fit(rows, metric=metric).search(queries, N)
+    for allow in (None, np.arange(N) % 3 > 0, np.arange(N) < 30):
+        want = packed.search(queries, K, budget=2000, allow=allow)
+        got = other.search(queries, K, budget=2000, allow=allow)
+        np.testing.assert_array_equal(got.rows, want.rows)
+        np.testing.assert_array_equal(got.scores, want.scores)
+        one = other.search(queries[1], K, budget=2000, allow=allow)
+        np.testing.assert_array_equal(one.rows[0], want.rows[1])
+        if allow is None:  # scores are those of the vectors, not of the codes
+            at = [dict(zip(r, s)) for r, s in zip(truth.rows, truth.scores)]
+            exact = np.array([[by[row] for row in found] for by, found in zip(at, got.rows)])
+            np.testing.assert_allclose(got.scores, exact, atol=2e-3 * np.abs(truth.scores).max())
+            assert np.mean([np.isin(r, t[:K]).mean() for r, t in zip(got.rows, truth.rows)]) > 0.85
+    told = other.tier_stats()["index.nodes"]
+    assert 0 < told["reads_a_search"] < 400
+    assert other.bytes_per_row > packed.fitted.codec.bytes_per_row + 2 * D
+
+
+@pytest.mark.parametrize("d", [1, 3, 2000])
+def test_nodes_of_any_size_lie_in_blocks(d: int, tmp_path: Path) -> None:
+    x = np.random.default_rng(3).normal(size=(300, d)).astype(np.float32)
+    packed = nf.Plan("int8() | diskgraph(degree=12, values='float32', cached=3)").fit(x, metric="l2")
+    assert packed.columns["index.nodes"].shape[1] % PAGE == 0
+    packed.save(tmp_path / "a.nf")
+    other = nf.load(tmp_path / "a.nf")
+    got = other.search(x[:50], 1, budget=250)
+    assert (got.rows[:, 0] == np.arange(50)).mean() > 0.9
+    np.testing.assert_array_equal(got.rows, packed.search(x[:50], 1, budget=250).rows)
+
+
+def test_a_damaged_node_is_found_when_it_is_read(rows: np.ndarray, queries: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "nodes.nf"
+    nf.Plan(DISKGRAPH).fit(rows, out=path)
+    size = Segment(path, None).place("index.nodes")[1]
+    for block in range(0, size, PAGE):
+        damage(path, "index.nodes", block + 5)
+    packed = nf.load(path)
+    with pytest.raises(Corrupt, match=r"nodes\.nf.*index\.nodes"):
+        packed.search(queries, K)
+    assert (packed.search(rows[:5], 1, budget=N).rows[:, 0] == np.arange(5)).all()  # of the codes alone
+
+
+def test_links_that_lead_nowhere_are_not_followed(rows: np.ndarray, queries: np.ndarray) -> None:
+    packed = nf.Plan(DISKGRAPH).fit(rows)
+    packed.columns["index.nodes"][:] = 255
+    hits = Packed(packed.fitted, packed.columns).search(queries, K)
+    assert (hits.rows < N).all()

@@ -29,6 +29,12 @@ class Index(Method):
     layouts: ClassVar[frozenset[Layout]] = frozenset(Layout)
     interleaves: ClassVar[bool] = False  # whether table layouts lie in blocks of 32 rows, for scans
 
+    from_disk: ClassVar[frozenset[str]] = frozenset()  # columns that are read from a file a few rows at a time
+
+    def sized(self, d: int) -> Self:
+        """The same for rows of ``d`` dimensions, where its columns are shaped by that."""
+        return self
+
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
         """Learn from the vectors; the columns that ``attach`` needs, each named and shaped as ``shapes`` says."""
         return {}

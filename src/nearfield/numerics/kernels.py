@@ -71,15 +71,18 @@ def which_isa() -> int:
     return max(_isa(), 0)
 
 
-def native_rows(fmt: RowFormat, codes: U8, metric: Metric, terms: F32 | None) -> Any:
-    """Row-major codes ``[n, width]`` of a float or affine layout, checked and handed over once for many searches."""
+def native_rows(fmt: RowFormat, codes: U8, metric: Metric, terms: F32 | None, checks: Any = None) -> Any:
+    """Row-major codes ``[n, width]`` of a float or affine layout, checked and handed over once for many searches.
+
+    ``checks`` are checksums of codes that are mapped from a file, compared as rows are scored again.
+    """
     codes = _codes(codes)
     if codes.ndim != 2 or codes.shape[1] != fmt.width:
         raise BadInput(f"codes: expected [n, {fmt.width}], got shape {codes.shape}")
     n = len(codes)
     terms = _metric(metric, terms, n)
     made: Any = _native_format(fmt)
-    return _native.Rows(which_isa(), made, codes.reshape(-1), n, _METRICS[metric], terms)
+    return _native.Rows(which_isa(), made, codes.reshape(-1), n, _METRICS[metric], terms, checks)
 
 
 def native_rows_on_disk(fmt: RowFormat, disk: Any, metric: Metric, terms: F32 | None, n: int) -> Any:
@@ -99,6 +102,29 @@ def find(
     bits = None if allow is None else _bitmap(allow, n)
     workers = 1 if m == 1 else thread_count(threads)
     found: tuple[I64, F32, I64] = finder.find(m, _coefficients(q), bits, min(k, n), min(effort, n), workers)
+    return found
+
+
+def disk_graph(
+    rows: Any, nodes: Any, shape: tuple[int, int, str, int, int, int], entries: Any, beam: int, cached: int
+) -> Any:
+    """What walks a graph whose nodes lie in blocks, in an array or on disk.
+
+    ``shape``: nodes a block, bytes a node, type of the values, dimensions, bytes of the values, links.
+    """
+    per, size, values, dim, width, degree = shape
+    element = _ELEMENTS["f32" if values == "float32" else "f16"]
+    return _native.DiskGraph(rows, nodes, (per, size, element, dim, width, degree), entries, beam, cached)
+
+
+def find_on_disk(
+    graph: Any, fmt: RowFormat, folded: Folded, queries: F32, k: int, width: int, allow: Allow | None, n: int
+) -> tuple[I64, F32, I64]:
+    """The best ``k`` rows by the vectors of a graph on disk, and how many were scored by their codes; see :func:`find`."""
+    q, m = _queries(fmt, folded)
+    bits = None if allow is None else _bitmap(allow, n)
+    workers = 1 if m == 1 else thread_count()
+    found: tuple[I64, F32, I64] = graph.search(_coefficients(q), queries, bits, min(k, n), min(width, n), workers)
     return found
 
 

@@ -26,7 +26,7 @@ _CONSTANTS = ("inside", "slope", "outside")
 
 Affine: TypeAlias = tuple[int, int, F32 | None, F32 | None, F32 | None]  # in, out, matrix, diagonal, offset
 Number: TypeAlias = tuple[F32 | None, float, bool]  # product with the query, constant, whether there is one
-Column: TypeAlias = tuple[CodecScorer, Any, F32 | None]  # how codes are scored, the codes, their terms
+Column: TypeAlias = tuple[CodecScorer, Any, F32 | None, Any]  # how codes are scored, the codes, their terms, checksums
 
 
 def compile_plan(
@@ -42,7 +42,7 @@ def compile_plan(
         return None
     fold = _fold(scorer, mapping[1])
     made = []
-    for step, (finer, codes, terms) in steps:
+    for step, (finer, codes, terms, checks) in steps:
         mapped = step.of != "input"
         own = _fold(finer, mapping[1] if mapped else d)
         if own is None or finer.format is None:
@@ -50,7 +50,7 @@ def compile_plan(
         if isinstance(codes, DiskColumn):
             rows = kernels.native_rows_on_disk(finer.format, codes.native, finer.metric, terms, codes.shape[0])
         else:
-            rows = kernels.native_rows(finer.format, codes, finer.metric, terms)
+            rows = kernels.native_rows(finer.format, codes, finer.metric, terms, checks)
         made.append((rows, own, mapped, step.of == "residual", step.depth))
     return None if fold is None else kernels.native().Pipeline(finder, unit, mapping, fold, bias, made)
 

@@ -12,7 +12,7 @@ from nearfield.core.errors import BadInput, Corrupt, MissingExtra, NearfieldErro
 from nearfield.core.method import Method
 from nearfield.core.protocols import Batch, Progress
 from nearfield.numerics import kernels
-from nearfield.search.fit import Fitted, encode_columns, interleaved, read_by_rows
+from nearfield.search.fit import INDEX, Fitted, encode_columns, interleaved, read_by_rows
 from nearfield.search.packed import Packed
 from nearfield.search.plan import Plan
 from nearfield.search.tiers import DiskColumn, Memory, TooLittle, as_bytes, choose, held
@@ -27,7 +27,7 @@ def save(packed: Packed, path: str | os.PathLike[str]) -> None:
     """Write a Packed to ``path``."""
     with _writer(path) as writer:
         for name, column in packed.columns.items():
-            writer.add(name, column, paged=read_by_rows(name))
+            writer.add(name, column, paged=read_by_rows(name, packed.plan.index))
         writer.finish(add_state(writer, packed.fitted))
 
 
@@ -54,7 +54,7 @@ def save_streamed(
     with _writer(path) as writer:
         encode_columns(fitted, batch, writer, on_zero=on_zero, progress=progress)
         for name, column in extra.items():
-            writer.add(name, column, paged=read_by_rows(name))
+            writer.add(name, column, paged=read_by_rows(name, fitted.plan.index))
         writer.finish(add_state(writer, fitted))
     return load(path)
 
@@ -66,7 +66,7 @@ def load(path: str | os.PathLike[str], *, memory: Memory | None = None) -> Packe
     disk, the rows of a short list at a time. Raises ``Corrupt`` naming the file and the place where it is damaged.
     """
     most = None if memory is None else as_bytes(memory)
-    segment = Segment(check_path(path), KIND, keep=memory is not None)
+    segment = Segment(check_path(path), KIND)
     kernels.info()  # refuses settings of the environment that are wrong: below they would look like faults of the file
     try:
         return _open(segment, most)
@@ -99,11 +99,12 @@ def _on_disk(
     fitted: Fitted, columns: dict[str, NDArray[Any]], segment: Segment, memory: int | None
 ) -> dict[str, DiskColumn]:
     """The columns that are read from disk, so that what stays in memory is no more than that."""
-    if memory is None:
-        return {}
-    sizes = held(columns) | {"": sum(c.shared_bytes for c in (fitted.codec, *fitted.rescore_codecs))}
-    movable = [f"rescore{i}" for i in range(len(fitted.rescore_codecs))]
-    chosen = choose(sizes, movable, memory, str(segment.path))
+    chosen = [INDEX + name for name in fitted.plan.index.from_disk]
+    if memory is not None:
+        inner = {name: column for name, column in columns.items() if name not in chosen}
+        sizes = held(inner) | {"": sum(c.shared_bytes for c in (fitted.codec, *fitted.rescore_codecs))}
+        movable = [f"rescore{i}" for i in range(len(fitted.rescore_codecs))]
+        chosen += choose(sizes, movable, memory, str(segment.path))
     return {name: DiskColumn(segment, name, columns[name].shape) for name in chosen}
 
 

@@ -323,12 +323,20 @@ def column_shapes(fitted: Fitted) -> dict[str, tuple[str, tuple[int, ...]]]:
         metric = fitted.scoring(codec, first=True) if first else fitted.scoring_again(i - 1)
         if metric in ("l2", "cosine"):
             out[f"{name}.terms"] = ("<f4", (n,))
-    return out | {INDEX + name: kind for name, kind in fitted.plan.index.shapes(fitted.n).items()}
+    return out | {INDEX + name: kind for name, kind in sized_index(fitted).shapes(fitted.n).items()}
 
 
-def read_by_rows(name: str) -> bool:
+def sized_index(fitted: Fitted) -> Index:
+    """The index, told how wide the rows are that it searches."""
+    fmt = fitted.codec.row_format()
+    return fitted.plan.index if fmt is None else fitted.plan.index.sized(fmt.dim)
+
+
+def read_by_rows(name: str, index: Index) -> bool:
     """Whether searches look at single rows of a column, so that it is kept with checksums for each page."""
-    return name.startswith("rescore") and not name.endswith(".terms") or name in ("texts.bytes", "ids.bytes")
+    if name.startswith(INDEX):
+        return name.removeprefix(INDEX) in index.from_disk
+    return (name.startswith("rescore") and not name.endswith(".terms")) or name in ("texts.bytes", "ids.bytes")
 
 
 def encode_columns(
@@ -339,7 +347,7 @@ def encode_columns(
     packed = interleaved(fitted.codec, fitted.plan.index)
     for name, (dtype, shape) in column_shapes(fitted).items():
         if not name.startswith(INDEX):
-            sink.begin(name, dtype, shape, paged=read_by_rows(name))
+            sink.begin(name, dtype, shape, paged=read_by_rows(name, fitted.plan.index))
     zeros: list[NDArray[np.int64]] = []
     start = 0
     for block in batch.blocks(arrays.block_rows(fitted.d)):
@@ -368,8 +376,8 @@ def build_index(fitted: Fitted, x: Vectors, sink: Sink, *, progress: Progress | 
     """Build the index of the rows, and give its columns to the sink."""
     index = fitted.plan.index.fresh()
     made = index.build(x, rng=np.random.default_rng(fitted.seed), progress=progress)
-    for name, (dtype, shape) in index.shapes(fitted.n).items():
-        sink.begin(INDEX + name, dtype, shape)
+    for name, (dtype, shape) in sized_index(fitted).shapes(fitted.n).items():
+        sink.begin(INDEX + name, dtype, shape, paged=name in index.from_disk)
         sink.append(INDEX + name, made[name])
 
 

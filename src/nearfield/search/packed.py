@@ -22,7 +22,7 @@ from nearfield.search.encoding import SAFE, as_encoder, encode_texts
 from nearfield.search.fit import INDEX, Fitted, first_scorer, interleaved, mapped_blocks
 from nearfield.search.queries import as_queries
 from nearfield.search.rescore import rescore
-from nearfield.search.tiers import DiskColumn, faults, told
+from nearfield.search.tiers import DiskColumn, faults, native_checks, told
 
 if TYPE_CHECKING:
     from nearfield.search.plan import Plan
@@ -60,9 +60,10 @@ class Packed:
         rows = Rows(columns["codes"], scorer, codec.decode, fitted.n, columns.get("codes.terms"), packed)
         self._scorer = scorer
         self._rescorers = [c.scorer(fitted.scoring_again(i)) for i, c in enumerate(fitted.rescore_codecs)]
-        own = {name.removeprefix(INDEX): c for name, c in columns.items() if name.startswith(INDEX)}
+        own = {name.removeprefix(INDEX): self._finer(name) for name in columns if name.startswith(INDEX)}
         self.index = index.attach(rows, own)
-        self._searched = ("codes", "codes.terms", *(INDEX + name for name in own))
+        inner = (INDEX + name for name in own if INDEX + name not in self.on_disk)
+        self._searched = ("codes", "codes.terms", *inner)
 
     # -- what it is --------------------------------------------------------------------------------
 
@@ -227,12 +228,19 @@ class Packed:
         if self.index.finder() is None:
             return None
         names = [f"rescore{i}" for i in range(len(self._rescorers))]
-        if self._segment:  # what is reached natively is not verified as it is touched
-            mapped = (name for name in names if name not in self.on_disk)
-            self._verify(*self._searched, *mapped, *(f"{name}.terms" for name in names))
-        finer = [(s, self._finer(n), self.columns.get(f"{n}.terms")) for s, n in zip(self._rescorers, names)]
+        if self._segment:  # these are not verified as they are touched
+            self._verify(*self._searched, *(f"{name}.terms" for name in names))
+        finer = [
+            (s, self._finer(n), self.columns.get(f"{n}.terms"), self._checks(n)) for s, n in zip(self._rescorers, names)
+        ]
         steps = list(zip(self.plan.rescores, finer))
         return compile_plan(self.index, self._scorer, f.maps, steps, f.d, unit=f.metric == "cosine")
+
+    def _checks(self, name: str) -> Any:
+        """Checksums by which native code checks the rows of a mapped column that it touches."""
+        if self._segment is None or name in self.on_disk:
+            return None
+        return native_checks(self._segment, name)
 
     def _finer(self, name: str) -> Any:
         """The codes of a re-scoring step, wherever they are."""
@@ -284,7 +292,8 @@ class Packed:
         for step in reversed(self.plan.rescores):
             wanted = max(wanted, step.depth * k)
         wanted = min(wanted, len(self))
-        hits = self.index.search(self._scorer.prepare(mapped), wanted, budget=budget or 0, allow=allow)
+        with faults():
+            hits = self.index.search(self._scorer.prepare(mapped), wanted, budget=budget or 0, allow=allow)
         if not self.plan.rescores:
             if bias is not None:
                 hits.scores += bias[:, None]

@@ -38,7 +38,7 @@ class Rescore(Method):
     def make_codec(self) -> Codec:
         """The codec that the step names, unfitted."""
         steps = plan.read(self.codec)
-        if len(steps) != 1 or steps[0].name not in rooms.catalog("codecs"):
+        if len(steps) != 1 or rooms.room_of(steps[0].name, ("codecs",)) is None:
             known = ", ".join(rooms.catalog("codecs"))
             raise BadPlan(f"rescore(codec=): expected one codec of {known}, got {self.codec!r}")
         made = rooms.load("codecs", steps[0].name)(**dict(steps[0].params))

@@ -74,9 +74,7 @@ class DiskColumn:
         native = kernels.native()
         n, width = shape
         self.native: Any = None
-        if segment.descriptor is None:
-            raise ValueError("a column that is read needs a file that was kept open")
-        self._file = segment.descriptor
+        self._file = segment.descriptor()
         if native is not None:
             self.native = native.Disk(self._file, self._offset, n, width, self._piece, self._sums, self._told)
 
@@ -140,6 +138,13 @@ def faults() -> Iterator[None]:
         if native is not None and isinstance(error, native.DiskFault):
             raise Corrupt(str(error)) from None
         raise
+
+
+def native_checks(segment: Segment, name: str) -> Any:
+    """The checksums of a mapped column, for native code that touches some of its rows."""
+    offset, size = segment.place(name)
+    piece, sums = segment.checksums(name)
+    return kernels.native().Checks(offset, size, piece, sums.copy(), f"{segment.path}: column {name!r}")
 
 
 def told(columns: Mapping[str, DiskColumn]) -> dict[str, dict[str, float]]:

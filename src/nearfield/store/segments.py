@@ -154,23 +154,18 @@ def _bytes_of(array: NDArray[Any]) -> memoryview:
 
 
 class Segment:
-    """A file opened for reading: columns are mapped, and verified a MiB at a time at first touch.
+    """A file opened for reading: columns are mapped, and verified a MiB at a time at first touch."""
 
-    ``keep`` keeps the file open too, for columns that are read and not mapped.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], kind: str | None, *, keep: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], kind: str | None) -> None:
         self.path = Path(path)
-        self.descriptor: int | None = None  # open for reading where columns are read, not mapped
+        self._descriptor: int | None = None
         try:
             self.nbytes = self.path.stat().st_size
             with open(self.path, "rb") as file:
                 footer = self._read_footer(file)
                 # The map keeps its own handle on the file.
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                if keep:
-                    self.descriptor = os.dup(file.fileno())
-                    weakref.finalize(self, os.close, self.descriptor)
+                self._file_id = _file_id(file.fileno())
         except FileNotFoundError:
             raise BadInput(f"{self.path}: no such file") from None
         except IsADirectoryError:
@@ -234,6 +229,16 @@ class Segment:
         """Where a column begins in the file, and its bytes."""
         _, _, offset, nbytes = self._place(name)
         return offset, nbytes
+
+    def descriptor(self) -> int:
+        """The file, open for reading as long as this is held: for columns that are read, not mapped."""
+        if self._descriptor is None:
+            descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+            weakref.finalize(self, os.close, descriptor)
+            if _file_id(descriptor) != self._file_id:
+                raise Corrupt(f"{self.path}: the file was replaced while it was opened; open it again")
+            self._descriptor = descriptor
+        return self._descriptor
 
     def checksums(self, name: str) -> tuple[int, NDArray[np.uint32]]:
         """The CRC-32 of every piece of a column, and how many bytes a piece has: of its pages, or else of each MiB."""
@@ -330,6 +335,11 @@ def _pieces(rows: NDArray[np.int64], width: int, size: int, done: NDArray[np.boo
     longest = int((last - first).max(initial=0))
     wanted = np.unique(np.minimum(first[:, None] + np.arange(longest + 1), last[:, None]))
     return np.asarray(wanted[~done[wanted]])
+
+
+def _file_id(descriptor: int) -> tuple[int, int]:
+    told = os.fstat(descriptor)
+    return told.st_dev, told.st_ino
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
