@@ -15,7 +15,7 @@ import nearfield as nf
 from nearfield.core.errors import BadInput, Corrupt
 from nearfield.numerics import kernels
 from nearfield.search.packed import Packed
-from nearfield.search.tiers import DiskColumn, as_bytes, choose
+from nearfield.search.tiers import DiskColumn, as_bytes, choose, sizes
 from nearfield.store.segments import CHUNK, PAGE, Segment
 
 N, D, K = 4000, 48, 10
@@ -52,10 +52,7 @@ def copy(saved: Path, tmp_path: Path) -> Path:
 
 def smallest(path: Path) -> int:
     """Bytes with which only what every search goes through stays in memory."""
-    packed = nf.load(path)
-    movable = sum(c.nbytes for name, c in packed.columns.items() if name.startswith("rescore") and c.ndim == 2)
-    looked_up = sum(c.nbytes for name, c in packed.columns.items() if name.startswith(("ids.", "texts.")))
-    return packed.nbytes - movable - looked_up
+    return nf.load(path).least_memory
 
 
 def tiered(path: Path) -> Packed:
@@ -120,15 +117,22 @@ def test_the_budget_decides_what_is_on_disk(saved: Path) -> None:
     assert packed.nbytes == whole.nbytes - N * 2 * D
     assert packed.bytes_per_row == whole.bytes_per_row
     least = smallest(saved)
+    names = sum(c.nbytes for name, c in whole.columns.items() if name.startswith("ids."))
+    assert least == packed.nbytes - names
     with pytest.raises(BadInput, match=rf"takes {least} bytes, more than {least - 1}"):
         nf.load(saved, memory=least - 1)
 
 
-def test_the_largest_leave_first() -> None:
-    sizes = {"codes": 100, "rescore0": 200, "rescore1": 800}
-    assert choose(sizes, ["rescore0", "rescore1"], 1100, "a") == []
-    assert choose(sizes, ["rescore0", "rescore1"], 300, "a") == ["rescore1"]
-    assert choose(sizes, ["rescore0", "rescore1"], 299, "a") == ["rescore1", "rescore0"]
+def test_the_largest_leave_first(rows: np.ndarray) -> None:
+    packed = nf.Plan(PLANS[2]).fit(rows)
+    kept, movable = sizes(packed.fitted, packed.columns)
+    assert kept == packed.least_memory
+    assert movable == {"rescore0": N * (D + 4), "rescore1": N * 2 * D}
+    choices = {kept + sum(movable.values()): [], kept + N * (D + 4): ["rescore1"], kept: ["rescore1", "rescore0"]}
+    for memory, want in choices.items():
+        assert choose(packed.fitted, packed.columns, memory, "a") == want
+        if memory > kept:
+            assert choose(packed.fitted, packed.columns, memory - 1, "a") != want
 
 
 @pytest.mark.parametrize(("given", "want"), [(12, 12), ("12", 12), ("1.5 kB", 1500), ("2MiB", 2 << 20), ("1gb", 10**9)])
@@ -304,3 +308,15 @@ def test_links_that_lead_nowhere_are_not_followed(rows: np.ndarray, queries: np.
     packed.columns["index.nodes"][:] = 255
     hits = Packed(packed.fitted, packed.columns).search(queries, K)
     assert (hits.rows < N).all()
+
+
+def test_texts_are_checked_one_by_one(rows: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "texts.nf"
+    nf.Plan("int8()").fit(rows, texts=[f"text {i} " + "x" * 500 for i in range(N)], out=path)
+    damage(path, "texts.bytes", 3000 * 500)
+    packed = nf.load(path)
+    hits = packed.search(rows[:3], 1)
+    assert [hit[0].text.split()[1] for hit in hits] == ["0", "1", "2"]
+    assert packed.texts is not None
+    with pytest.raises(Corrupt, match=r"texts\.nf.*texts\.bytes"):
+        [packed.texts[i] for i in range(2900, 3000)]

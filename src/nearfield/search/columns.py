@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,11 +42,17 @@ def text_columns(name: str, values: list[str]) -> dict[str, NDArray[Any]]:
 
 
 class Texts:
-    """Strings kept as two columns and decoded one at a time."""
+    """Strings kept as two columns and decoded one at a time.
 
-    def __init__(self, data: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
+    ``touch`` is told of the bytes that are looked at, before they are.
+    """
+
+    def __init__(
+        self, data: NDArray[np.uint8], ends: NDArray[np.int64], touch: Callable[[int, int], None] | None = None
+    ) -> None:
         self.data = data
         self.ends = ends
+        self.touch = touch
 
     def __len__(self) -> int:
         return int(self.ends.size)
@@ -54,6 +61,8 @@ class Texts:
         if not 0 <= row < self.ends.size:
             raise IndexError(row)
         start = int(self.ends[row - 1]) if row else 0
+        if self.touch is not None:
+            self.touch(start, int(self.ends[row]))
         return self.data[start : int(self.ends[row])].tobytes().decode("utf-8", errors="replace")
 
     def in_order(self) -> bool:

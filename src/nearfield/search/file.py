@@ -12,10 +12,10 @@ from nearfield.core.errors import BadInput, Corrupt, MissingExtra, NearfieldErro
 from nearfield.core.method import Method
 from nearfield.core.protocols import Batch, Progress
 from nearfield.numerics import kernels
-from nearfield.search.fit import INDEX, Fitted, encode_columns, interleaved, read_by_rows
+from nearfield.search.fit import Fitted, encode_columns, interleaved, read_by_rows
 from nearfield.search.packed import Packed
 from nearfield.search.plan import Plan
-from nearfield.search.tiers import DiskColumn, Memory, TooLittle, as_bytes, choose, held
+from nearfield.search.tiers import DiskColumn, Memory, TooLittle, as_bytes, choose
 from nearfield.search.sound import check_columns, check_meta, check_origin, check_zeros, rehearse
 from nearfield.store.io_base import check_path, shown
 from nearfield.store.segments import Segment, SegmentWriter
@@ -92,20 +92,8 @@ def _open(segment: Segment, memory: int | None) -> Packed:
         columns["codes"] = kernels.pack(segment.column("codes"), fitted.codec.bytes_per_row)
     check_columns(fitted, columns)
     rehearse(fitted)
-    return Packed(fitted, columns, segment, _on_disk(fitted, columns, segment, memory))
-
-
-def _on_disk(
-    fitted: Fitted, columns: dict[str, NDArray[Any]], segment: Segment, memory: int | None
-) -> dict[str, DiskColumn]:
-    """The columns that are read from disk, so that what stays in memory is no more than that."""
-    chosen = [INDEX + name for name in fitted.plan.index.from_disk]
-    if memory is not None:
-        inner = {name: column for name, column in columns.items() if name not in chosen}
-        sizes = held(inner) | {"": sum(c.shared_bytes for c in (fitted.codec, *fitted.rescore_codecs))}
-        movable = [f"rescore{i}" for i in range(len(fitted.rescore_codecs))]
-        chosen += choose(sizes, movable, memory, str(segment.path))
-    return {name: DiskColumn(segment, name, columns[name].shape) for name in chosen}
+    chosen = choose(fitted, columns, memory, str(segment.path))
+    return Packed(fitted, columns, segment, {name: DiskColumn(segment, name, columns[name].shape) for name in chosen})
 
 
 def _methods(fitted: Fitted) -> list[tuple[str, Method]]:

@@ -52,6 +52,13 @@ class Fitted:
     seed: int = 0  # of what the index draws
 
     @property
+    def shared_bytes(self) -> int:
+        """Bytes of matrices, codebooks and levels, shared by all rows."""
+        codecs = sum(c.shared_bytes for c in (self.codec, *self.rescore_codecs))
+        origin = 0 if self.origin is None else self.origin.nbytes
+        return codecs + origin + sum(m.state_bytes() for m in self.maps)
+
+    @property
     def as_given(self) -> bool:
         """Whether codes are of the rows in the type they came in: no float copy, no scaling."""
         return not self.maps and self.codec.keeps_input()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from nearfield.search.encoding import SAFE, as_encoder, encode_texts
 from nearfield.search.fit import INDEX, Fitted, first_scorer, interleaved, mapped_blocks
 from nearfield.search.queries import as_queries
 from nearfield.search.rescore import rescore
-from nearfield.search.tiers import DiskColumn, faults, native_checks, told
+from nearfield.search.tiers import DiskColumn, faults, native_checks, sizes, told
 
 if TYPE_CHECKING:
     from nearfield.search.plan import Plan
@@ -104,10 +104,7 @@ class Packed:
     @property
     def shared_bytes(self) -> int:
         """Bytes of matrices, codebooks and levels, shared by all rows."""
-        f = self.fitted
-        codecs = sum(c.shared_bytes for c in (f.codec, *f.rescore_codecs))
-        origin = 0 if f.origin is None else f.origin.nbytes
-        return codecs + origin + sum(m.state_bytes() for m in f.maps)
+        return self.fitted.shared_bytes
 
     @property
     def nbytes(self) -> int:
@@ -118,6 +115,11 @@ class Packed:
     def disk_bytes(self) -> int | None:
         """Bytes of the file that it was loaded from; None while it was never saved."""
         return self._segment.nbytes if self._segment else None
+
+    @property
+    def least_memory(self) -> int:
+        """Bytes below which ``nearfield.load(path, memory=...)`` cannot go: what every search goes through."""
+        return sizes(self.fitted, self.columns)[0]
 
     def tier_stats(self) -> dict[str, dict[str, float]]:
         """For each column that is read from disk, what searches have asked of it so far.
@@ -149,7 +151,8 @@ class Packed:
         if f"{name}.bytes" not in self.columns:
             return None
         if name not in self._strings:
-            found = Texts(self._column(f"{name}.bytes"), self._column(f"{name}.ends"))
+            touch = partial(self._segment.touch_part, f"{name}.bytes") if self._segment else None
+            found = Texts(self.columns[f"{name}.bytes"], self._column(f"{name}.ends"), touch)
             if self._segment and not found.in_order():
                 raise Corrupt(f"{self._segment.path}: the column '{name}.ends' is not ascending within '{name}.bytes'")
             self._strings[name] = found

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from nearfield.core.errors import BadInput, Corrupt
 from nearfield.core.protocols import I64, U8
 from nearfield.numerics import kernels
+from nearfield.search.fit import INDEX, Fitted
 from nearfield.store.segments import Segment
 
 Memory: TypeAlias = int | str
@@ -45,17 +46,31 @@ def as_bytes(memory: Memory) -> int:
     return int(float(found[1]) * _UNITS[found[2]])
 
 
-def choose(sizes: Mapping[str, int], movable: list[str], memory: int, path: str) -> list[str]:
-    """The columns that leave memory so that the others fit: the largest of the movable first."""
-    held, chosen = sum(sizes.values()), []
-    for name in sorted(movable, key=lambda c: -sizes[c]):
-        if held <= memory:
-            break
-        held -= sizes[name]
-        chosen.append(name)
-    if held > memory:
-        raise TooLittle(f"{path}: memory: what every search goes through takes {held} bytes, more than {memory}")
+def choose(fitted: Fitted, columns: Mapping[str, NDArray[Any]], memory: int | None, path: str) -> list[str]:
+    """The columns that are read from disk so that the others fit in memory: those of re-score steps, the largest first."""
+    chosen = [INDEX + name for name in fitted.plan.index.from_disk]
+    if memory is None:
+        return chosen
+    kept, movable = sizes(fitted, columns)
+    if kept > memory:
+        raise TooLittle(f"{path}: memory: what every search goes through takes {kept} bytes, more than {memory}")
+    left = memory - kept - sum(movable.values())
+    for name in sorted(movable, key=lambda c: -movable[c]):
+        if left < 0:
+            left += movable[name]
+            chosen.append(name)
     return chosen
+
+
+def sizes(fitted: Fitted, columns: Mapping[str, NDArray[Any]]) -> tuple[int, dict[str, int]]:
+    """Bytes that have to stay in memory, and of each column that may be read from disk instead.
+
+    Texts and names are only looked up where they are asked for, and count for neither.
+    """
+    apart = tuple(INDEX + name for name in fitted.plan.index.from_disk) + ("texts.", "ids.")
+    every = {name: column.nbytes for name, column in columns.items() if not name.startswith(apart)}
+    movable = {name: every.pop(name) for name in (f"rescore{i}" for i in range(len(fitted.rescore_codecs)))}
+    return sum(every.values()) + fitted.shared_bytes, movable
 
 
 class DiskColumn:
@@ -162,7 +177,3 @@ def told(columns: Mapping[str, DiskColumn]) -> dict[str, dict[str, float]]:
         }
     return out
 
-
-def held(columns: Mapping[str, NDArray[Any]], texts: tuple[str, ...] = ("texts.", "ids.")) -> dict[str, int]:
-    """Bytes of the columns that searches go through: texts and names are only looked up where they are asked for."""
-    return {name: column.nbytes for name, column in columns.items() if not name.startswith(texts)}

@@ -298,15 +298,22 @@ class Segment:
         if done.all():
             return
         if self.paged(name):
-            return self._touch_pages(name, rows, width)
-        for chunk in _pieces(rows, width, CHUNK, done).tolist():
+            return self._touch_pages(name, _pieces(rows, width, PAGE))
+        for chunk in _pieces(rows, width, CHUNK).tolist():
             self.touch(name, chunk * CHUNK, (chunk + 1) * CHUNK)
 
-    def _touch_pages(self, name: str, rows: NDArray[np.int64], width: int) -> None:
+    def touch_part(self, name: str, start: int, stop: int) -> None:
+        """Verify the pages, or where they have no checksums the MiB, in which the bytes ``start..stop`` lie."""
+        if self.paged(name) and not self._verified[name].all():
+            self._touch_pages(name, np.arange(start // PAGE, -(-stop // PAGE)))
+        else:
+            self.touch(name, start, stop)
+
+    def _touch_pages(self, name: str, pages: NDArray[np.int64]) -> None:
         size, sums = self.checksums(name)
         done = self._seen_pages.setdefault(name, np.zeros(len(sums), dtype=np.bool_))
         _, _, offset, nbytes = self._places[name]
-        for page in _pieces(rows, width, size, done).tolist():
+        for page in pages[~done[pages]].tolist():
             at = offset + page * size
             if zlib.crc32(memoryview(self._map)[at : min(at + size, offset + nbytes)]) != sums[page]:
                 raise Corrupt(f"{self.path}: damaged at offset {at} (column {name!r}): checksum mismatch")
@@ -329,12 +336,11 @@ class Segment:
             raise Corrupt(f"{self.path}: damaged at offset {at}: expected zeros between columns, got {gap[at - start]}")
 
 
-def _pieces(rows: NDArray[np.int64], width: int, size: int, done: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The pieces of ``size`` bytes in which some rows lie, less those that are done."""
+def _pieces(rows: NDArray[np.int64], width: int, size: int) -> NDArray[np.int64]:
+    """The pieces of ``size`` bytes in which some rows lie."""
     first, last = rows * width // size, ((rows + 1) * width - 1) // size
     longest = int((last - first).max(initial=0))
-    wanted = np.unique(np.minimum(first[:, None] + np.arange(longest + 1), last[:, None]))
-    return np.asarray(wanted[~done[wanted]])
+    return np.unique(np.minimum(first[:, None] + np.arange(longest + 1), last[:, None]))
 
 
 def _file_id(descriptor: int) -> tuple[int, int]:
