@@ -56,7 +56,7 @@ def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> 
     sizes = suite["rows"] | (QUICK if quick else {})
     folder = ROOT / "bench" / "out"
     folder.mkdir(parents=True, exist_ok=True)
-    name = hashlib.sha256(json.dumps([sizes, suite["way"]]).encode()).hexdigest()[:12]
+    name = hashlib.sha256(json.dumps([sizes, str(shared)]).encode()).hexdigest()[:12]
     rows, queries, truth = _rows(folder / f"tiers-{name}", shared, sizes)
     keeper.keep({"part": "settings", **sizes}, f"{sizes['rows']} rows")
     for way in suite["way"]:
@@ -78,12 +78,17 @@ def _rows(stem: Path, shared: Path, sizes: dict[str, Any]) -> tuple[Path, Path, 
         drawn = Drawn(real.rows, near, sizes["rows"])
         out = np.lib.format.open_memmap(rows, "w+", np.float16, drawn.shape)
         asked = real.queries["held-out"]
-        scores, found = np.full((len(asked), sizes["k"]), -np.inf, np.float32), np.zeros((len(asked), sizes["k"]), np.int64)
+        scores, found = (
+            np.full((len(asked), sizes["k"]), -np.inf, np.float32),
+            np.zeros((len(asked), sizes["k"]), np.int64),
+        )
         at = 0
         for block in drawn.blocks():
             out[at : at + len(block)] = block
             s = np.concatenate([scores, asked @ block.T], axis=1)
-            ids = np.concatenate([found, np.broadcast_to(np.arange(at, at + len(block)), (len(asked), len(block)))], axis=1)
+            ids = np.concatenate(
+                [found, np.broadcast_to(np.arange(at, at + len(block)), (len(asked), len(block)))], axis=1
+            )
             top = np.argsort(-s, axis=1, kind="stable")[:, : sizes["k"]]
             scores, found = np.take_along_axis(s, top, axis=1), np.take_along_axis(ids, top, axis=1)
             at += len(block)

@@ -14,21 +14,26 @@ namespace {
 
 void open_disk(BoundDisk* self, int file, int64_t offset, int64_t n, int64_t width, int64_t piece,
                In<uint32_t, 1> sums, std::string name) {
-  expect(n >= 0 && width >= 1 && width <= int64_t(1) << 31 && n <= (int64_t(1) << 60) / width && offset >= 0, "disk: sizes out of range");
-  expect(piece >= 1 && int64_t(sums.shape(0)) == (n * width + piece - 1) / piece, "disk: expected a checksum for each piece");
+  expect(n >= 0 && width >= 1 && width <= int64_t(1) << 31 && n <= (int64_t(1) << 60) / width && offset >= 0,
+         "disk: sizes out of range");
+  expect(piece >= 1 && int64_t(sums.shape(0)) == (n * width + piece - 1) / piece,
+         "disk: expected a checksum for each piece");
   auto rows = std::make_unique<DiskRows>(file, offset, n, width, piece, sums.data(), std::move(name));
   new (self) BoundDisk{std::move(rows), nb::cast(sums)};
 }
 
-void make_checks(BoundChecks* self, int64_t offset, int64_t size, int64_t piece, In<uint32_t, 1> sums, std::string name) {
-  expect(piece >= 1 && size >= 0 && int64_t(sums.shape(0)) == (size + piece - 1) / piece, "checks: expected a checksum for each piece");
+void make_checks(BoundChecks* self, int64_t offset, int64_t size, int64_t piece, In<uint32_t, 1> sums,
+                 std::string name) {
+  expect(piece >= 1 && size >= 0 && int64_t(sums.shape(0)) == (size + piece - 1) / piece,
+         "checks: expected a checksum for each piece");
   new (self) BoundChecks{std::make_unique<Checks>(size, piece, sums.data(), offset, std::move(name)), nb::cast(sums)};
 }
 
 Out<uint8_t, 2> take(const BoundDisk& self, In<int64_t, 1> rows) {
   const DiskRows& from = *self.rows;
   const int64_t count = int64_t(rows.shape(0)), width = from.width();
-  for (int64_t r = 0; r < count; r++) expect(rows.data()[r] >= 0 && rows.data()[r] < from.n(), "disk: a row number is out of range");
+  for (int64_t r = 0; r < count; r++)
+    expect(rows.data()[r] >= 0 && rows.data()[r] < from.n(), "disk: a row number is out of range");
   uint8_t* out = fresh<uint8_t>(size_t(count * width));
   auto made = owned(out, size_t(count), size_t(width));
   {
@@ -55,9 +60,10 @@ struct BoundGraph {
   std::vector<nb::object> kept;
 };
 
-// `nodes`: an array [blocks, block] or rows on disk; `shape`: nodes a block, bytes a node, element, dim, bytes of the values, degree.
-void open_graph(BoundGraph* self, nb::object rows, nb::object nodes, nb::tuple shape, In<uint32_t, 1> entries, int64_t beam,
-                int64_t cached) {
+// `nodes`: an array [blocks, block] or rows on disk; `shape`: nodes a block, bytes a node, element, dim, bytes of the
+// values, degree.
+void open_graph(BoundGraph* self, nb::object rows, nb::object nodes, nb::tuple shape, In<uint32_t, 1> entries,
+                int64_t beam, int64_t cached) {
   const Stored& s = nb::cast<const BoundRows&>(rows).stored;
   expect(s.codes != nullptr, "disk_graph: expected codes in memory");
   const auto number = [&](size_t i) { return nb::cast<int64_t>(shape[i]); };
@@ -72,8 +78,11 @@ void open_graph(BoundGraph* self, nb::object rows, nb::object nodes, nb::tuple s
   }
   expect(n.element == kFloat32 || n.element == kFloat16, "disk_graph: expected float values");
   const int64_t each = n.element == kFloat32 ? 4 : 2;
-  expect(n.dim >= 1 && n.dim <= 1 << 24 && n.values >= n.dim * each && n.degree >= 1 && n.degree <= 1 << 20, "disk_graph: sizes out of range");
-  expect(n.size >= n.values + 4 + 4 * n.degree && n.per >= 1 && n.per <= n.block && n.per * n.size <= n.block, "disk_graph: nodes do not fit in their blocks");
+  expect(n.dim >= 1 && n.dim <= 1 << 24 && n.values >= n.dim * each && n.degree >= 1 && n.degree <= 1 << 20,
+         "disk_graph: sizes out of range");
+  expect(n.size >= n.values + 4 + 4 * n.degree && n.per >= 1 && n.per <= n.block && n.size <= n.block / n.per,
+         "disk_graph: nodes do not fit in their blocks");
+  expect(n.dim == s.format.dim, "disk_graph: codes of another width");
   expect(blocks >= (s.n + n.per - 1) / n.per && s.n < (int64_t(1) << 31), "disk_graph: expected a node for each row");
   expect(entries.shape(0) >= 1 && beam >= 1 && beam <= 1024 && cached >= 0, "disk_graph: expected entries and a beam");
   auto made = std::make_unique<DiskGraph>(s, n, entries.data(), int64_t(entries.shape(0)), beam, cached);
@@ -105,8 +114,10 @@ auto search_graph(const BoundGraph& self, nb::tuple q, In<float, 2> vectors, con
 
 Out<float, 2> score_graph(const BoundGraph& self, In<float, 2> vectors, In<int64_t, 2> rows, int threads) {
   const int64_t m = int64_t(vectors.shape(0)), count = int64_t(rows.shape(1));
-  expect(int64_t(vectors.shape(1)) == self.graph->nodes().dim && int64_t(rows.shape(0)) == m, "disk_graph: queries of another width");
-  for (int64_t r = 0; r < m * count; r++) expect(rows.data()[r] >= -1 && rows.data()[r] < self.graph->stored().n, "disk_graph: a row number is out of range");
+  expect(int64_t(vectors.shape(1)) == self.graph->nodes().dim && int64_t(rows.shape(0)) == m,
+         "disk_graph: queries of another width");
+  for (int64_t r = 0; r < m * count; r++)
+    expect(rows.data()[r] >= -1 && rows.data()[r] < self.graph->stored().n, "disk_graph: a row number is out of range");
   float* scores = fresh<float>(size_t(m * count));
   auto out = owned(scores, size_t(m), size_t(count));
   nb::gil_scoped_release release;

@@ -191,15 +191,18 @@ void Reading::need(const int64_t* rows, int64_t count) {
     if (!mine.there && !(mine.there = rows_.read(from, from + rows_.width(), bytes(slot), room_, false)))
       missing.push_back(slot);
   }
-  std::sort(missing.begin(), missing.end(), [&](int64_t a, int64_t b) { return slots_[size_t(a)].row < slots_[size_t(b)].row; });
+  const auto row = [&](size_t i) { return slots_[size_t(missing[i])].row; };
+  std::sort(missing.begin(), missing.end(),
+            [&](int64_t a, int64_t b) { return slots_[size_t(a)].row < slots_[size_t(b)].row; });
   const auto end_of_run = [&](size_t from) {
     size_t to = from + 1;
-    while (to < missing.size() && (slots_[size_t(missing[to])].row - slots_[size_t(missing[to - 1])].row - 1) * rows_.width() < kNear) to++;
+    while (to < missing.size() && (row(to) - row(to - 1) - 1) * rows_.width() < kNear) to++;
     return to;
   };
-  for (size_t from = 0, to; missing.size() > 1 && from < missing.size(); from = to) {  // all are under way before the first is waited for
+  // All are under way before the first is waited for.
+  for (size_t from = 0, to; missing.size() > 1 && from < missing.size(); from = to) {
     to = end_of_run(from);
-    rows_.fetch(slots_[size_t(missing[from])].row * rows_.width(), (slots_[size_t(missing[to - 1])].row + 1) * rows_.width());
+    rows_.fetch(row(from) * rows_.width(), (row(to - 1) + 1) * rows_.width());
   }
   for (size_t from = 0, to; from < missing.size(); from = to) run(missing, from, to = end_of_run(from));
   const auto took = std::chrono::steady_clock::now() - start;
@@ -208,7 +211,8 @@ void Reading::need(const int64_t* rows, int64_t count) {
   counts.ready.fetch_add(count - int64_t(missing.size()), std::memory_order_relaxed);
   counts.unused.fetch_add(asked_ - early, std::memory_order_relaxed);
   asked_ = 0;
-  counts.nanoseconds.fetch_add(std::chrono::duration_cast<std::chrono::nanoseconds>(took).count(), std::memory_order_relaxed);
+  const int64_t nanoseconds = std::chrono::duration_cast<std::chrono::nanoseconds>(took).count();
+  counts.nanoseconds.fetch_add(nanoseconds, std::memory_order_relaxed);
 }
 
 const uint8_t* Reading::at(int64_t row) const { return bytes_.data() + slot_of(row) * rows_.width(); }

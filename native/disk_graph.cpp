@@ -22,8 +22,8 @@ struct DiskGraph::Walker {
     if (of.nodes_.disk) reading = std::make_unique<Reading>(*of.nodes_.disk);
   }
 
-  void run(const Folded& one, const float* x, int64_t k, int64_t width, const uint64_t* allow, int64_t* ids, float* scores,
-           int64_t* scored) {
+  void run(const Folded& one, const float* x, int64_t k, int64_t width, const uint64_t* allow, int64_t* ids,
+           float* scores, int64_t* scored) {
     w.folded = one, w.allow = allow;
     const DenseQueries q = dense_queries(w, 0, 1, true);
     begin(x);
@@ -34,6 +34,7 @@ struct DiskGraph::Walker {
       steps.clear();
       for (int64_t row; int64_t(steps.size()) < graph.beam_ && (row = near.visit()) >= 0;) steps.push_back(row);
       if (steps.empty()) break;
+      if (reading) ask_ahead();
       read(steps.data(), int64_t(steps.size()));
       const float* got = exact();
       for (size_t s = 0; s < steps.size(); s++) {
@@ -58,6 +59,16 @@ struct DiskGraph::Walker {
     square = 0;
     for (int64_t i = 0; i < d; i++) square += x[i] * x[i];
     if (reading) reading->begin();
+  }
+
+  // Has the nodes read that would be visited next, as things stand: while those of this step are waited for.
+  void ask_ahead() {
+    for (int64_t r = 0, left = graph.beam_; r < near.size() && left > 0; r++) {
+      if (near.visited(r)) continue;
+      const int64_t block = near.row(r) / graph.nodes_.per;
+      if (!graph.kept(block)) reading->ask(block);
+      left--;
+    }
   }
 
   // Makes the nodes of some rows available at `at`.
@@ -124,7 +135,8 @@ DiskGraph::~DiskGraph() = default;
 
 const uint8_t* DiskGraph::kept(int64_t block) const {
   const auto found = std::lower_bound(kept_at_.begin(), kept_at_.end(), block);
-  return found == kept_at_.end() || *found != block ? nullptr : kept_.data() + (found - kept_at_.begin()) * nodes_.block;
+  if (found == kept_at_.end() || *found != block) return nullptr;
+  return kept_.data() + (found - kept_at_.begin()) * nodes_.block;
 }
 
 // Reads the nodes that are fewest steps from the entries, and keeps their blocks.
@@ -157,7 +169,10 @@ void DiskGraph::keep_near() const {
   std::sort(blocks.begin(), blocks.end());
   blocks.erase(std::unique(blocks.begin(), blocks.end()), blocks.end());
   std::vector<int64_t> at;
-  for (const auto& [number, bytes] : blocks) at.push_back(number), kept_.insert(kept_.end(), bytes.begin(), bytes.end());
+  for (const auto& [number, bytes] : blocks) {
+    at.push_back(number);
+    kept_.insert(kept_.end(), bytes.begin(), bytes.end());
+  }
   kept_at_ = std::move(at);
 }
 
@@ -178,13 +193,15 @@ void DiskGraph::search(const Folded& q, const float* vectors, int64_t k, int64_t
     std::unique_ptr<Walker> walker = take();
     const int64_t to = part_begin(m, 1, j + 1, jobs);
     for (int64_t i = part_begin(m, 1, j, jobs); i < to; i++)
-      walker->run(one_of(q, codes_.format, i), vectors + i * nodes_.dim, k, width, allow, ids + i * k, scores + i * k, scored + i);
+      walker->run(one_of(q, codes_.format, i), vectors + i * nodes_.dim, k, width, allow, ids + i * k, scores + i * k,
+                  scored + i);
     const std::lock_guard<std::mutex> held(lock_);
     walkers_.push_back(std::move(walker));
   });
 }
 
-void DiskGraph::score(const float* vectors, int64_t m, const int64_t* rows, int64_t count, int threads, float* scores) const {
+void DiskGraph::score(const float* vectors, int64_t m, const int64_t* rows, int64_t count, int threads,
+                      float* scores) const {
   const int jobs = int(std::clamp<int64_t>(m, 1, threads));
   parallel(jobs, [&](int j) {
     std::unique_ptr<Walker> walker = take();

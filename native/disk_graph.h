@@ -11,8 +11,8 @@
 
 namespace nearfield {
 
-// Where nodes lie: `per` in each block of `block` bytes. A node is its row's values, the square of the row's length (four
-// bytes), and its links.
+// Where nodes lie: `per` in each block of `block` bytes. A node is its row's values, the square of the row's length
+// (four bytes), and its links.
 struct Nodes {
   const uint8_t* memory;  // [blocks][block], or null where they are
   const DiskRows* disk;   // on disk
@@ -24,7 +24,8 @@ struct Nodes {
 class DiskGraph {
  public:
   // `cached`: how many nodes near the entries are kept in memory, once they were read.
-  DiskGraph(const Stored& codes, const Nodes& nodes, const uint32_t* entries, int64_t n_entries, int64_t beam, int64_t cached);
+  DiskGraph(const Stored& codes, const Nodes& nodes, const uint32_t* entries, int64_t n_entries, int64_t beam,
+            int64_t cached);
   ~DiskGraph();
 
   // The best k rows for each query: `q` as the codes have it, `vectors` [m][dim] as the nodes have it. Each step visits

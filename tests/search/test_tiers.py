@@ -63,7 +63,9 @@ def tiered(path: Path) -> Packed:
 
 @pytest.mark.parametrize("metric", ["cosine", "l2", "dot"])
 @pytest.mark.parametrize("plan", PLANS)
-def test_answers_are_those_of_memory(plan: str, metric: str, rows: np.ndarray, queries: np.ndarray, tmp_path: Path) -> None:
+def test_answers_are_those_of_memory(
+    plan: str, metric: str, rows: np.ndarray, queries: np.ndarray, tmp_path: Path
+) -> None:
     packed = nf.Plan(plan).fit(rows, metric=metric)
     packed.save(tmp_path / "a.nf")
     other = tiered(tmp_path / "a.nf")
@@ -183,7 +185,9 @@ def test_a_mapped_row_is_checked_without_its_mib(copy: Path, rows: np.ndarray, m
         segment.touch_rows("rescore0", np.array([2 * PAGE // (2 * D)]), 2 * D)
 
 
-def test_a_file_without_checksums_of_pages_is_read_too(rows: np.ndarray, queries: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_checksums_of_pages_is_read_too(
+    rows: np.ndarray, queries: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     packed = nf.Plan(PLANS[0]).fit(rows)
     with monkeypatch.context() as patch:
         patch.setattr("nearfield.search.file.read_by_rows", lambda name, index: False)

@@ -1,7 +1,7 @@
-"""Diskgraph: a graph whose nodes stay on disk, each row beside its links in one block; small codes in memory lead the way.
+"""Diskgraph: a graph whose nodes stay on disk, each row beside its links; small codes in memory lead the way.
 
-For more rows than memory holds: only the codes of the plan stay there, 4 bits a dimension or less. A search reads the
-blocks of the rows that it visits, several at once, and scores these by their own vectors: no ``rescore`` step is needed.
+For more rows than memory holds: only the codes of the plan stay there, 4 bits a dimension say. A search reads the
+blocks of the rows that it visits, several at once, and scores these by their own vectors: it needs no ``rescore`` step.
 
 paper: Subramanya, Devvrit, Kadekodi, Krishnaswamy, Simhadri, 2019 (DiskANN), NeurIPS
 needs: native
@@ -32,9 +32,9 @@ WALKED = 2.5  # a row met in a walk costs about so many rows of a scan
 class DiskGraph(Index):
     """Walks a graph whose nodes are read from disk, ``beam`` at a time.
 
-    ``degree``, ``width`` and ``alpha`` as in ``vamana``; ``values`` is the type of the vectors that lie beside the links;
+    ``degree``, ``width`` and ``alpha`` as in ``vamana``; ``values`` is the type of the vectors beside the links;
     ``cached`` nodes near the places where walks begin are kept in memory once they were read. ``budget`` is about how
-    many rows are scored by their codes. With as many as there are rows, all are, and those scores count.
+    many rows are scored by their codes; with as many as there are rows all are, and those scores count.
 
     >>> import numpy as np, nearfield as nf
     >>> x = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)

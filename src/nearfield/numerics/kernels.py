@@ -120,7 +120,7 @@ def disk_graph(
 def find_on_disk(
     graph: Any, fmt: RowFormat, folded: Folded, queries: F32, k: int, width: int, allow: Allow | None, n: int
 ) -> tuple[I64, F32, I64]:
-    """The best ``k`` rows by the vectors of a graph on disk, and how many were scored by their codes; see :func:`find`."""
+    """The best ``k`` rows by the vectors of a graph on disk, and how many were scored by codes; see :func:`find`."""
     q, m = _queries(fmt, folded)
     bits = None if allow is None else _bitmap(allow, n)
     workers = 1 if m == 1 else thread_count()

@@ -15,8 +15,8 @@ from nearfield.numerics import kernels
 from nearfield.search.fit import Fitted, encode_columns, interleaved, read_by_rows
 from nearfield.search.packed import Packed
 from nearfield.search.plan import Plan
-from nearfield.search.tiers import DiskColumn, Memory, TooLittle, as_bytes, choose
 from nearfield.search.sound import check_columns, check_meta, check_origin, check_zeros, rehearse
+from nearfield.search.tiers import DiskColumn, Memory, TooLittle, as_bytes, choose
 from nearfield.store.io_base import check_path, shown
 from nearfield.store.segments import Segment, SegmentWriter
 

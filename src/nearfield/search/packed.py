@@ -108,7 +108,7 @@ class Packed:
 
     @property
     def nbytes(self) -> int:
-        """Bytes in memory when every column has been touched: all that are not read from disk, and everything shared."""
+        """Bytes in memory when every column has been touched: those not read from disk, and everything shared."""
         return sum(c.nbytes for name, c in self.columns.items() if name not in self.on_disk) + self.shared_bytes
 
     @property

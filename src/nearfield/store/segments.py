@@ -293,12 +293,13 @@ class Segment:
                 done[chunk] = True
 
     def touch_rows(self, name: str, rows: NDArray[np.int64], width: int) -> None:
-        """Verify each page, or where there are no checksums of pages each MiB, in which some rows of ``width`` bytes lie."""
+        """Verify each page, or MiB where pages have no checksums, in which some rows of ``width`` bytes lie."""
         done = self._verified[name]
         if done.all():
             return
         if self.paged(name):
-            return self._touch_pages(name, _pieces(rows, width, PAGE))
+            self._touch_pages(name, _pieces(rows, width, PAGE))
+            return
         for chunk in _pieces(rows, width, CHUNK).tolist():
             self.touch(name, chunk * CHUNK, (chunk + 1) * CHUNK)
 

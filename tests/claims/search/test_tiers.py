@@ -1,5 +1,5 @@
-"""S044, ESPN: finer vectors stay on disk and are read ahead of their use, at a fraction of the memory and nearly the time
-of memory. S161, BiDR: small codes in memory search, dense vectors on disk verify, and nothing is lost.
+"""S044, ESPN: finer vectors stay on disk and are read ahead of their use, at a fraction of the memory and nearly its
+time. S161, BiDR: small codes in memory search, dense vectors on disk verify, and nothing is lost.
 
 The papers re-rank token vectors, and train both granularities together; here both are of one vector a row, 60,000 real
 rows, and the small ones are LeanVec's. Cold means that the file's pages were dropped from the system's cache before
@@ -116,7 +116,7 @@ def test_dense_vectors_on_disk_verify(
     held = verified == whole and verified >= small + 0.05 and verified >= 0.95
     record_claim(
         "S161",
-        "small codes in memory with dense vectors on disk find what both find in memory, and far more than the codes alone",
+        "small codes in memory with dense vectors on disk find what both find in memory, and far more than the codes",
         held,
         f"recall@10 {verified:.3f} against {whole:.3f} in memory and {small:.3f} by codes alone, at {times:.0f} times "
         "less memory than float32",
