@@ -50,7 +50,7 @@ class DiskGraph(Index):
     width: Annotated[int, Range(2, 100_000)] = 100
     alpha: Annotated[float, Range(1.0, 4.0)] = 1.1
     values: Annotated[str, OneOf("float16", "float32")] = "float16"
-    beam: Annotated[int, Range(1, 1024)] = 4
+    beam: Annotated[int, Range(1, 1024)] = 8
     cached: Annotated[int, Range(0, 1 << 24)] = 1000
     budget: Annotated[int, Range(1)] = 1000
 
