@@ -1,8 +1,8 @@
-"""Runs benchmark suites and keeps what they measure: python bench/run.py [suite ...] [--quick] [--data PATH]
+"""Runs benchmark suites and keeps what they measure: python bench/run.py [suite ...] [--quick] [--only REGEX]
 
 A suite is a file of ``bench/suites`` (or the path of another TOML file). Peers are measured in the same run; one that
 is not installed is left out, and said so. Rows are kept in ``bench/results/<suite>.jsonl``, which a run replaces;
-with ``--quick`` (few rows, to see that everything works) they go to ``bench/out`` and count for nothing.
+with ``--quick`` (few rows, to see that everything works) or ``--only`` (a part) they go to ``bench/out`` and do not.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.path.insert(0, str(ROOT))
     try:
         suites = [_read(name) for name in given.suites or sorted(p.stem for p in SUITES.glob("*.toml"))]
+        suites = [(name, suite) for name, suite in suites if given.suites or not suite.get("long")]
         _hold_threads(given.threads)
         from bench import data
 
@@ -46,8 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("suites", nargs="*", help="names in bench/suites, or TOML files; all where none is named")
+    parser.add_argument("suites", nargs="*", help="names in bench/suites, or TOML files; default: all but long ones")
     parser.add_argument("--quick", action="store_true", help="few rows and queries; nothing is kept")
+    parser.add_argument("--only", metavar="REGEX", help="engines whose label matches (dense and filtered); not kept")
+    parser.add_argument("--builds", type=Path, help="folder where built indexes are kept between runs (dense)")
     parser.add_argument("--data", help="folder that holds data/ (default: NEARFIELD_DATA, else ../shared)")
     parser.add_argument("--threads", type=int, default=1, help="threads of every engine (advise sets its own)")
     parser.add_argument("--out", type=Path, help="folder of the results (default: bench/results)")
@@ -73,14 +76,22 @@ def _hold_threads(threads: int) -> None:
 
 def _run(name: str, suite: dict[str, Any], shared: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
     """Run a suite; returns the rows that it kept."""
-    from bench import advise, compression, judged, results, scan, store, tiers
+    from bench import advise, compression, dense, filtered, growth, judged, results, scan, store, streaming, tiers
 
     kinds = {"compression": compression.run, "judged": judged.run, "scan": scan.run, "advise": advise.run}
-    kinds |= {"store": store.run, "tiers": tiers.run}
+    kinds |= {
+        "store": store.run,
+        "dense": dense.run,
+        "growth": growth.run,
+        "filtered": filtered.run,
+        "streaming": streaming.run,
+        "tiers": tiers.run,
+    }
     if suite.get("kind") not in kinds:
         raise SystemExit(f"bench: {name}: kind must be one of {', '.join(kinds)}, got {suite.get('kind')!r}")
-    folder = given.out or ROOT / "bench" / ("out" if given.quick else "results")
+    folder = given.out or ROOT / "bench" / ("out" if given.quick or given.only else "results")
     print(f"== {name}, load {results.load():.2f} before it starts", flush=True)
+    suite |= {"only": given.only, "builds": given.builds}
     with results.Keeper(folder, name, given.threads) as keeper:
         kinds[suite["kind"]](suite, shared, keeper, quick=given.quick)
     return [json.loads(line) for line in keeper.path.read_text(encoding="utf-8").splitlines()]

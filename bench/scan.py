@@ -20,10 +20,10 @@ import nearfield as nf
 from bench import data, peers, results
 from bench.data import F32
 from bench.results import Keeper, Row
+from bench.timing import DISTURBED, pinned, spread
 from nearfield.search.queries import as_queries
 
 QUICK = {"rows": 10_000, "batch": 16, "single": 4, "repeats": 3}
-DISTURBED = 1.15  # wall over processor time from which a figure is doubtful
 
 
 @dataclass
@@ -62,24 +62,11 @@ def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> 
     sizes = suite["rows"] | (QUICK if quick else {})
     found = data.neighbours(shared, rows=sizes["rows"], queries=sizes["batch"], k=sizes["k"])
     space = Space(found.rows, found.queries["held-out"], sizes["k"], sizes["single"], sizes["repeats"])
-    pinned = _pin(keeper.common["threads"])
-    settings = {"part": "settings", "rows": len(space.rows), "batch": len(space.queries), "pinned": pinned is not None}
-    keeper.keep(settings | {"repeats": space.repeats}, f"{len(space.rows)} rows, batches of {len(space.queries)}")
-    try:
+    with pinned(keeper.common["threads"]) as alone:
+        settings = {"part": "settings", "rows": len(space.rows), "batch": len(space.queries), "pinned": alone}
+        keeper.keep(settings | {"repeats": space.repeats}, f"{len(space.rows)} rows, batches of {len(space.queries)}")
         for group in suite["group"]:
             _group(group, space, keeper)
-    finally:
-        if pinned is not None:
-            os.sched_setaffinity(0, pinned)
-
-
-def _pin(threads: int) -> set[int] | None:
-    """Keep one thread on one core; returns the cores it had, None where nothing was pinned."""
-    if threads != 1 or not hasattr(os, "sched_setaffinity"):
-        return None
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(before)})
-    return before
 
 
 def _group(group: dict[str, Any], space: Space, keeper: Keeper) -> None:
@@ -128,18 +115,13 @@ def _rows(racing: list[Contender], group: dict[str, Any], mode: str) -> list[Row
     rivals = [c for c in racing if c.engine != "nearfield"]
     for c in racing:
         row = {"part": "scan", "group": group["name"], "mode": mode, "engine": c.engine, "name": c.name}
-        row |= {"bytes": c.bytes, "does": c.does, "ns": _spread(c.cpu), "wall_ns": _spread(c.wall)}
+        row |= {"bytes": c.bytes, "does": c.does, "ns": spread(c.cpu), "wall_ns": spread(c.wall)}
         row["disturbed"] = statistics.median(c.wall) > DISTURBED * statistics.median(c.cpu)
         if c.engine == "nearfield":
-            row["ratios"] = {p.label: _spread([a / b for a, b in zip(c.cpu, p.cpu)]) for p in rivals}
+            row["ratios"] = {p.label: spread([a / b for a, b in zip(c.cpu, p.cpu)]) for p in rivals}
             row["limit"] = group.get("limit")
         rows.append(row)
     return rows
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    figures = {"median": statistics.median(values), "min": min(values), "max": max(values)}
-    return {name: round(value, 3) for name, value in figures.items()}
 
 
 def _line(row: Row) -> str:

@@ -1,5 +1,5 @@
 #include "bind_disk.h"
-#include "bind_work.h"
+#include "bind_finder.h"
 #include "disk_graph.h"
 
 #include <nanobind/stl/optional.h>
@@ -64,8 +64,7 @@ struct BoundGraph {
 // values, degree.
 void open_graph(BoundGraph* self, nb::object rows, nb::object nodes, nb::tuple shape, In<uint32_t, 1> entries,
                 int64_t beam, int64_t cached) {
-  const Stored& s = nb::cast<const BoundRows&>(rows).stored;
-  expect(s.codes != nullptr, "disk_graph: expected codes in memory");
+  const Stored& s = in_memory(nb::cast<const BoundRows&>(rows));
   const auto number = [&](size_t i) { return nb::cast<int64_t>(shape[i]); };
   Nodes n = {nullptr, nullptr, 0, number(0), number(1), int(number(2)), number(3), number(4), number(5)};
   int64_t blocks;

@@ -1,31 +1,133 @@
+#include <nanobind/stl/optional.h>
 #include <algorithm>
 
 #include "bind_work.h"
 #include "graph_build.h"
+#include "graph_update.h"
+#include "layers.h"
+#include "near_lists.h"
+#include "trees.h"
 
 namespace nearfield {
 namespace {
 
+using Dead = std::optional<In<uint8_t, 1>>;
+
 template <typename T, int D>
 using InOut = nb::ndarray<T, nb::ndim<D>, nb::c_contig, nb::device::cpu>;
 
-void grow_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides,
-                InOut<uint32_t, 2> links, InOut<int32_t, 1> counts, In<uint32_t, 1> entries, In<uint32_t, 1> rows, int64_t degree, int64_t width,
-                float alpha, bool last, int threads) {
+ByteRows byte_rows(const In<int8_t, 2>& bytes, const In<float, 2>& sides) {
   const int64_t n = int64_t(bytes.shape(0));
-  expect(bytes.shape(1) % kPad == 0 && n >= 1 && n < (int64_t(1) << 31), "grow: expected rows padded to 32 bytes");
-  expect(sides.shape(1) == sizeof(Side) / sizeof(float), "grow: expected four numbers a row");
-  for (int64_t size : {int64_t(sides.shape(0)), int64_t(counts.shape(0)), int64_t(links.shape(0))})
-    expect(size == n, "grow: expected one of each for each row");
+  expect(bytes.shape(1) % kPad == 0 && n >= 1 && n < (int64_t(1) << 31), "rows: expected bytes padded to 32");
+  expect(int64_t(sides.shape(0)) == n && sides.shape(1) == sizeof(Side) / sizeof(float),
+         "rows: expected four numbers beside the bytes of each");
+  return {bytes.data(), n, int64_t(bytes.shape(1)), reinterpret_cast<const Side*>(sides.data())};
+}
+
+Growing growing(int isa, const ByteRows& of, InOut<uint32_t, 2>& links, InOut<int32_t, 1>& counts, int64_t degree,
+                int64_t chosen, int64_t width, float alpha, int threads, const Dead& dead = {}) {
+  expect(int64_t(counts.shape(0)) == of.n && int64_t(links.shape(0)) == of.n, "grow: expected one of each for each row");
   const int64_t room = int64_t(links.shape(1));
-  expect(degree >= 1 && room > degree && width >= 1 && entries.shape(0) >= 1, "grow: expected room for more than degree");
-  const Growing g = {&isa_at(isa), {bytes.data(), n, int64_t(bytes.shape(1)), reinterpret_cast<const Side*>(sides.data())},
-                     links.data(), counts.data(), room, degree, width, alpha, entries.data(),
-                     int64_t(entries.shape(0)), std::clamp(threads, 1, 1024)};
-  for (size_t i = 0; i < rows.shape(0); i++) expect(rows.data()[i] < n, "grow: a row number is out of range");
+  expect(degree >= 1 && room > degree && chosen >= 1 && chosen <= degree && width >= 1,
+         "grow: expected room for more than degree");
+  expect(!dead || int64_t(dead->shape(0)) == of.n, "grow: expected a mark for each row");
+  return {&isa_at(isa), of, links.data(), counts.data(), room, degree, chosen, width, alpha, nullptr, 0,
+          std::clamp(threads, 1, 1024), dead ? dead->data() : nullptr};
+}
+
+void check(const In<uint32_t, 1>& rows, int64_t n) {
+  for (size_t i = 0; i < rows.shape(0); i++) expect(rows.data()[i] < n, "a row number is out of range");
+}
+
+void grow_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> links, InOut<int32_t, 1> counts,
+                In<uint32_t, 1> entries, In<uint32_t, 1> rows, int64_t degree, int64_t width, float alpha, bool last,
+                int threads, int64_t chosen, bool own, Dead dead) {
+  Growing g = growing(isa, byte_rows(bytes, sides), links, counts, degree, chosen > 0 ? chosen : degree, width, alpha,
+                      threads, dead);
+  g.entries = entries.data(), g.n_entries = int64_t(entries.shape(0));
+  check(rows, g.rows.n), check(entries, g.rows.n);
+  expect(own ? entries.shape(0) == rows.shape(0) : entries.shape(0) >= 1, "grow: expected entries");
   nb::gil_scoped_release release;
-  grow(g, rows.data(), int64_t(rows.shape(0)));
+  grow(g, rows.data(), int64_t(rows.shape(0)), own ? entries.data() : nullptr);
   if (last) settle(g);
+}
+
+void mend_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> links, InOut<int32_t, 1> counts,
+                In<uint32_t, 1> rows, int64_t degree, int64_t width, float alpha, bool last, int threads,
+                In<uint8_t, 1> dead) {
+  const Growing g = growing(isa, byte_rows(bytes, sides), links, counts, degree, degree, width, alpha, threads, dead);
+  check(rows, g.rows.n);
+  nb::gil_scoped_release release;
+  mend(g, rows.data(), int64_t(rows.shape(0)));
+  if (last) settle(g);
+}
+
+void link_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> links, InOut<int32_t, 1> counts,
+                In<uint32_t, 2> near, int64_t degree, float alpha, int threads) {
+  const Growing g = growing(isa, byte_rows(bytes, sides), links, counts, degree, degree, 1, alpha, threads);
+  expect(int64_t(near.shape(0)) == g.rows.n && near.shape(1) >= 1, "link_near: expected [n, k]");
+  nb::gil_scoped_release release;
+  link_near(g, near.data(), int64_t(near.shape(1)));
+  settle(g);
+}
+
+auto descend_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> links, InOut<int32_t, 1> counts,
+                   In<int8_t, 2> of, In<float, 2> of_sides, In<uint32_t, 1> rows, In<uint32_t, 1> starts, int threads) {
+  const Growing g = growing(isa, byte_rows(bytes, sides), links, counts, 1, 1, 1, 1, threads);
+  const ByteRows others = byte_rows(of, of_sides);
+  expect(others.stride == g.rows.stride && rows.shape(0) == starts.shape(0), "descend: expected a start for each row");
+  check(rows, others.n), check(starts, g.rows.n);
+  uint32_t* ends = fresh<uint32_t>(rows.shape(0));
+  auto ends_out = owned(ends, rows.shape(0));
+  nb::gil_scoped_release release;
+  descend(g, others, rows.data(), int64_t(rows.shape(0)), starts.data(), ends);
+  return ends_out;
+}
+
+void grow_trees_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> rows,
+                      InOut<uint32_t, 3> pairs, InOut<float, 3> planes, int64_t levels, uint64_t seed, int threads) {
+  const ByteRows of = byte_rows(bytes, sides);
+  const Trees shape = {rows.data(), pairs.data(), planes.data(), of.n, int64_t(rows.shape(0)), levels};
+  expect(levels >= 0 && levels < 31 && (of.n >> levels) >= 1, "trees: expected a row for each leaf");
+  expect(int64_t(rows.shape(1)) == of.n && pairs.shape(0) == rows.shape(0) && planes.shape(0) == rows.shape(0),
+         "trees: expected rows [trees, n]");
+  expect(int64_t(pairs.shape(1)) >= shape.nodes() && pairs.shape(2) == 2 && planes.shape(1) == pairs.shape(1) &&
+             planes.shape(2) == 2 && (levels == 0 || int64_t(pairs.shape(1)) == shape.nodes()),
+         "trees: expected pairs and planes [trees, nodes, 2]");
+  nb::gil_scoped_release release;
+  grow_trees(isa_at(isa), of, shape, seed, std::clamp(threads, 1, 1024), rows.data(), pairs.data(), planes.data());
+}
+
+NearLists near_lists(const ByteRows& of, InOut<uint32_t, 2>& rows, InOut<float, 2>& gaps, InOut<uint8_t, 2>& fresh) {
+  const size_t k = rows.shape(1);
+  expect(int64_t(rows.shape(0)) == of.n && k >= 1 && gaps.shape(0) == rows.shape(0) && gaps.shape(1) == k &&
+             fresh.shape(0) == rows.shape(0) && fresh.shape(1) == k,
+         "lists: expected rows, gaps and fresh [n, k]");
+  return {rows.data(), gaps.data(), fresh.data(), of.n, int64_t(k)};
+}
+
+void join_leaves_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> rows, InOut<float, 2> gaps,
+                       InOut<uint8_t, 2> fresh, In<uint32_t, 1> order, In<int64_t, 1> leaves, int threads) {
+  const ByteRows of = byte_rows(bytes, sides);
+  const NearLists lists = near_lists(of, rows, gaps, fresh);
+  check(order, of.n);
+  expect(int64_t(order.shape(0)) == of.n && leaves.shape(0) >= 2, "leaves: expected where each begins, and the end");
+  const int64_t* at = leaves.data();
+  const int64_t count = int64_t(leaves.shape(0)) - 1;
+  for (int64_t l = 0; l < count; l++) expect(at[l] >= 0 && at[l] <= at[l + 1] && at[l + 1] <= of.n, "leaves: not in order");
+  nb::gil_scoped_release release;
+  join_leaves(isa_at(isa), of, lists, order.data(), at, count, std::clamp(threads, 1, 1024));
+}
+
+int64_t join_near_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> rows, InOut<float, 2> gaps,
+                        InOut<uint8_t, 2> fresh, int64_t some, uint64_t seed, int threads) {
+  const ByteRows of = byte_rows(bytes, sides);
+  const NearLists lists = near_lists(of, rows, gaps, fresh);
+  for (int64_t e = 0; e < lists.n * lists.k; e++)
+    expect(lists.rows[e] < of.n || lists.rows[e] == kNoLink, "lists: a row number is out of range");
+  expect(some >= 1, "lists: expected some of at least 1");
+  nb::gil_scoped_release release;
+  return join_near(isa_at(isa), of, lists, some, seed, std::clamp(threads, 1, 1024));
 }
 
 }  // namespace
@@ -33,7 +135,20 @@ void grow_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides,
 void bind_graph(nb::module_& m) {
   using namespace nb::literals;
   m.def("grow", grow_bound, "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "entries"_a, "rows"_a,
-        "degree"_a, "width"_a, "alpha"_a, "last"_a, "threads"_a);
+        "degree"_a, "width"_a, "alpha"_a, "last"_a, "threads"_a, "chosen"_a = 0, "own"_a = false,
+        "dead"_a = nb::none());
+  m.def("mend", mend_bound, "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "rows"_a, "degree"_a, "width"_a,
+        "alpha"_a, "last"_a, "threads"_a, "dead"_a);
+  m.def("link_near", link_bound, "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "near"_a, "degree"_a, "alpha"_a,
+        "threads"_a);
+  m.def("descend", descend_bound, "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "of"_a, "of_sides"_a, "rows"_a,
+        "starts"_a, "threads"_a);
+  m.def("grow_trees", grow_trees_bound, "isa"_a, "bytes"_a, "sides"_a, "rows"_a, "pairs"_a, "planes"_a, "levels"_a,
+        "seed"_a, "threads"_a);
+  m.def("join_leaves", join_leaves_bound, "isa"_a, "bytes"_a, "sides"_a, "rows"_a, "gaps"_a, "fresh"_a, "order"_a,
+        "leaves"_a, "threads"_a);
+  m.def("join_near", join_near_bound, "isa"_a, "bytes"_a, "sides"_a, "rows"_a, "gaps"_a, "fresh"_a, "some"_a, "seed"_a,
+        "threads"_a);
 }
 
 }  // namespace nearfield

@@ -23,6 +23,7 @@ NB_MODULE(_native, m) {
   nearfield::bind_disk(m);
   nearfield::bind_graph(m);
   nearfield::bind_pipeline(m);
+  nearfield::bind_families(m);
   nearfield::bind_scan(m);
   nearfield::bind_train(m);
 }

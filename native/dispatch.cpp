@@ -22,7 +22,7 @@ bool runs(bool wide) {
   __cpuidex(leaf, 7, 0);
   if (!wide) return (saved & 6) == 6 && bit(leaf[1], 5);
   return (saved & 0xe6) == 0xe6 && bit(leaf[1], 16) && bit(leaf[1], 17) && bit(leaf[1], 30) &&
-         bit(leaf[1], 31);
+         bit(leaf[1], 31) && bit(leaf[2], 11);
 }
 #else
 bool runs(bool wide) {
@@ -31,7 +31,8 @@ bool runs(bool wide) {
                       __builtin_cpu_supports("f16c") && __builtin_cpu_supports("popcnt");
   if (!wide) return narrow;
   return narrow && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vnni");
 }
 #endif
 #endif

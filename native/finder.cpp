@@ -12,17 +12,20 @@ Folded one_of(const Folded& q, const Format& f, int64_t i) {
           at(q.inside, 1), at(q.slope, 1), at(q.outside, 1), at(q.squares, 1)};
 }
 
-void find_all(const Finder& finder, const Folded& q, int64_t k, int64_t effort, const uint64_t* allow, int threads,
-              int64_t* ids, float* scores, int64_t* scored) {
+void find_all(const Finder& finder, const Folded& q, int64_t k, int64_t effort, const Filters& filters, int threads,
+              int64_t* ids, float* scores, int64_t* scored, int64_t* ways) {
   const int64_t m = q.queries;
+  const uint32_t* order = finder.order();
   const int jobs = int(std::clamp<int64_t>(m, 1, threads));
   parallel(jobs, [&](int j) {
     const std::unique_ptr<Scratch> scratch = finder.scratch();
     const int64_t to = part_begin(m, 1, j + 1, jobs);
     for (int64_t i = part_begin(m, 1, j, jobs); i < to; i++) {
       Found out = {ids + i * k, scores + i * k, 0};
-      finder.find(q, i, k, effort, allow, false, *scratch, out);
-      scored[i] = out.scored;
+      if (filters.bits) out.matches = filters.matching(i);
+      finder.find(q, i, k, effort, filters.of(i), false, *scratch, out);
+      scored[i] = out.scored, ways[i] = out.way;
+      for (int64_t r = 0; order && r < k && out.ids[r] >= 0; r++) out.ids[r] = order[out.ids[r]];
     }
   });
 }

@@ -1,8 +1,10 @@
 // What finds rows for one query after another, natively: the part of an index that a pipeline calls.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 
+#include "bitmap.h"
 #include "scan.h"
 
 namespace nearfield {
@@ -27,13 +29,27 @@ class Scratch {
   virtual ~Scratch() = default;
 };
 
-class Frontier;
-
 // Is told, while a search goes on, which rows stand best so far.
 class Watcher {
  public:
+  // Asks for the rows among the best `most` that a filter admits.
+  Watcher(int64_t most, const uint64_t* allow) : most_(most), allow_(allow) {}
   virtual ~Watcher() = default;
-  virtual void look(const Frontier& best) = 0;
+  // Now and then, those where the walk has been already, which seldom leave again. `Best` is a frontier of any kind.
+  template <class Best>
+  void look(const Best& best) {
+    if (++steps_ % kLook) return;
+    const int64_t count = std::min(best.size(), most_);
+    for (int64_t r = 0; r < count; r++)
+      if (best.visited(r) && (!allow_ || has(allow_, best.row(r)))) ask(best.row(r));
+  }
+
+ private:
+  static constexpr int64_t kLook = 8;  // steps of a walk between two looks at where it stands
+  virtual void ask(int64_t row) = 0;   // it will probably be among those found
+
+  int64_t most_, steps_ = 0;
+  const uint64_t* allow_;
 };
 
 // What comes back for one query: places for k rows, and how many were scored.
@@ -41,6 +57,9 @@ struct Found {
   int64_t* ids;   // -1 where there are fewer
   float* scores;  // -inf likewise
   int64_t scored;
+  bool sorted = true;  // whether they are wanted best first
+  int64_t matches = -1;  // how many rows the filter lets through; -1 where it is not known
+  int way = 0;           // which way was taken under a filter, where the finder has several
   Watcher* watcher = nullptr;  // who wants to see it come
 };
 
@@ -52,6 +71,10 @@ class Finder {
   // who asks, and may be as rough as the search wants them.
   virtual void find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
                     Scratch& scratch, Found& out) const = 0;
+  // Which way to take under a filter, for comparisons; 0 leaves the choice to the finder.
+  virtual void prefer(int) {}
+  // Where rows lie in an order of their own, the row at each place: codes and what is found are by place then.
+  virtual const uint32_t* order() const { return nullptr; }
   const Stored& stored() const { return stored_; }
 
  protected:
@@ -59,9 +82,19 @@ class Finder {
   Stored stored_;
 };
 
+// The filters of some queries: one of all, or one of each.
+struct Filters {
+  const uint64_t* bits = nullptr;
+  const int64_t* matches = nullptr;
+  int64_t stride = 0;  // words from the filter of one query to that of the next
+
+  const uint64_t* of(int64_t i) const { return bits ? bits + i * stride : nullptr; }
+  int64_t matching(int64_t i) const { return matches[stride ? i : 0]; }
+};
+
 // Every query of q, on so many threads.
-void find_all(const Finder& finder, const Folded& q, int64_t k, int64_t effort, const uint64_t* allow, int threads,
-              int64_t* ids, float* scores, int64_t* scored);
+void find_all(const Finder& finder, const Folded& q, int64_t k, int64_t effort, const Filters& filters, int threads,
+              int64_t* ids, float* scores, int64_t* scored, int64_t* ways);
 
 // The i-th of several folded queries.
 Folded one_of(const Folded& q, const Format& f, int64_t i);

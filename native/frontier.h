@@ -52,6 +52,10 @@ class Frontier {
     return row_of(keys_[next_++]);
   }
 
+  bool full() const { return size_ == width_; }
+  // The score of the row that was visited last.
+  float visited() const { return key_score(keys_[next_ - 1]); }
+
   // The row that would be visited after that, as things stand; -1 where there is none.
   int64_t upcoming() const {
     for (size_t i = next_; i < size_; i++)

@@ -3,52 +3,63 @@
 #include <algorithm>
 #include <limits>
 
+#include "filtered.h"
 #include "frontier.h"
 #include "tile.h"
+#include "walk.h"
 
 namespace nearfield {
 namespace {
-
-constexpr int64_t kSeenShare = 32;  // slots of the table of rows met, for each row of the frontier
 
 // What one thread needs for one walk after another.
 class Walker : public Scratch {
  public:
   Walker(const Stored& stored, const Links& links)
-      : links_(links), w_(stored.work({})), tile_(w_, 1, std::max(links.degree, links.n_entries)) {}
+      : links_(links),
+        w_(stored.work({})),
+        most_(std::max(links.degree, links.n_entries)),
+        tile_(w_, 1, most_),
+        walk_(*stored.isa, links.to, links.degree, stored.n, stored.codes, stored.format.width, most_) {}
 
-  void run(const Folded& one, int64_t k, int64_t width, const uint64_t* allow, bool rough, Found& out) {
-    w_.folded = one, w_.allow = allow;
-    const DenseQueries q = dense_queries(w_, 0, 1, true);
-    near_.reset(width), found_.reset(allow ? k : 1), seen_.reset(width * kSeenShare);
+  void run(const Folded& one, int64_t k, int64_t width, bool rough, Found& out) {
+    w_.folded = one;
+    query();
+    walk_.begin(width);
     count_ = 0;
-    meet(q, links_.entries, links_.n_entries);
-    for (int64_t row = near_.visit(); row >= 0; row = near_.visit()) {
-      ask(near_.upcoming());
-      meet(q, links_.to + row * links_.degree, links_.degree);
-      if (out.watcher) out.watcher->look(near_);
-    }
-    write(allow ? found_ : near_, k, out);
-    if (!rough && !q.lower.empty()) refine(k, out);
+    walk_.meet(links_.entries, links_.n_entries);
+    do {
+      score();
+      walk_.take();
+      if (out.watcher) out.watcher->look(walk_);
+    } while (walk_.next());
+    write_from(walk_, k, out);
+    out.scored = count_;
+    if (!rough && !q_.lower.empty()) refine(k, out);
   }
 
  private:
-  void meet(const DenseQueries& q, const uint32_t* rows, int64_t count) {
-    tile_.clear();
-    for (int64_t r = 0; r < count && rows[r] < w_.n; r++)
-      if (seen_.add(rows[r])) {
-        tile_.add(rows[r]);
-        tile_.ask(rows[r]);
-      }
-    const int64_t n = tile_.count();
+  void query() {
+    dense_queries(w_, 0, 1, true, q_);
+    const Format& f = *w_.format;
+    quick_ = f.layout == kAffine4 && w_.isa->walk_nibbles && f.scale.kind == kHalf && f.shift.kind == kHalf &&
+             f.shift.offset == f.scale.offset + 2 && (w_.metric == kDot || (w_.metric == kCosine && !w_.terms));
+    if (!quick_) return;
+    std::copy_n(f.levels, 16, nibbles_.levels);
+    nibbles_.halves[0] = q_.lower.data(), nibbles_.halves[1] = nullptr;
+    nibbles_.sum = q_.sums[0], nibbles_.wscale = q_.wscale[0];
+    nibbles_.width = f.width, nibbles_.dim = f.dim, nibbles_.constants = f.scale.offset;
+    nibbles_.offsets = offsets(w_.folded, 0);
+  }
+
+  // Scores the rows just met.
+  void score() {
+    const int64_t n = walk_.count();
     if (!n) return;
     count_ += n;
-    const float* got = tile_.score(q, 0, 1, 0);
-    for (int64_t r = 0; r < n; r++) {
-      const int64_t row = tile_.id(r);
-      if (near_.insert(got[r], row)) ask(row);
-      if (w_.allow && (w_.allow[row >> 6] >> (row & 63) & 1)) found_.insert(got[r], row);
-    }
+    if (quick_ && w_.isa->walk_nibbles(&nibbles_, w_.codes, walk_.met(), n, walk_.scores())) return;
+    tile_.clear();
+    for (int64_t r = 0; r < n; r++) tile_.add(walk_.met()[r]);
+    std::copy_n(tile_.score(q_, 0, 1, 0), n, walk_.scores());
   }
 
   // Scores what was found as a scan would.
@@ -62,30 +73,30 @@ class Walker : public Scratch {
       const float* got = tile_.score(q, 0, 1, 0);
       for (int64_t r = 0; r < tile_.count(); r++) found_.insert(got[r], tile_.id(r));
     }
-    write(found_, k, out);
+    write_from(found_, k, out);
   }
 
-  // Asks for the links of a row that may be visited soon.
-  void ask(int64_t row) const {
-    if (row < 0) return;
-    const uint32_t* at = links_.to + row * links_.degree;
-    for (int64_t l = 0; l < links_.degree; l += 16) prefetch(at + l);
-  }
-
-  void write(const Frontier& best, int64_t k, Found& out) const {
+  template <class Best>
+  static void write_from(const Best& best, int64_t k, Found& out) {
     for (int64_t r = 0; r < k; r++) {
       out.ids[r] = r < best.size() ? best.row(r) : -1;
       out.scores[r] = r < best.size() ? best.score(r) : -std::numeric_limits<float>::infinity();
     }
-    out.scored = count_;
   }
 
   const Links links_;
   Work w_;
+  const int64_t most_;
   Tile tile_;
-  Frontier near_, found_;
-  Seen seen_;
+  Walking walk_;
+  DenseQueries q_;
+  NibbleWalk nibbles_ = {};
+  bool quick_ = false;
+  Frontier found_;
   int64_t count_ = 0;
+
+ public:
+  std::unique_ptr<Filtered> filtered;  // where a filter was given
 };
 
 }  // namespace
@@ -94,7 +105,12 @@ std::unique_ptr<Scratch> GraphFinder::scratch() const { return std::make_unique<
 
 void GraphFinder::find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
                        Scratch& scratch, Found& out) const {
-  static_cast<Walker&>(scratch).run(one_of(q, stored_.format, i), k, effort, allow, rough, out);
+  Walker& walker = static_cast<Walker&>(scratch);
+  const Folded one = one_of(q, stored_.format, i);
+  if (!allow) return walker.run(one, k, effort, rough, out);
+  if (!walker.filtered) walker.filtered = std::make_unique<Filtered>(stored_, links_);
+  const auto plain = [&](int64_t most, int64_t width, Found& all) { walker.run(one, most, width, true, all); };
+  walker.filtered->run(one, k, effort, costs_, preferred_, allow, rough, plain, out);
 }
 
 }  // namespace nearfield

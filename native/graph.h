@@ -16,16 +16,35 @@ struct Links {
   int64_t n_entries;
 };
 
+// The ways of a search under a filter.
+enum Way : int {
+  kPlanned,   // whichever costs least
+  kScan,      // all rows that match
+  kHop,       // a walk from match to match, through the links of rows that do not match
+  kPost,      // a wider walk as without a filter, of which matches are kept
+  kGaveUp,    // a walk that met too few, then a scan
+};
+
+// What walks of some widths score, as measured when the graph was built.
+struct FilterCosts {
+  static constexpr int kWidths = 4;
+  float widths[kWidths], scored[kWidths];
+};
+
 // Over row-major codes of a float or affine layout; effort is the width of the frontier.
 class GraphFinder : public Finder {
  public:
-  GraphFinder(const Stored& stored, const Links& links) : Finder(stored), links_(links) {}
+  GraphFinder(const Stored& stored, const Links& links, const FilterCosts& costs)
+      : Finder(stored), links_(links), costs_(costs) {}
   std::unique_ptr<Scratch> scratch() const override;
   void find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
             Scratch& scratch, Found& out) const override;
+  void prefer(int way) override { preferred_ = Way(way); }
 
  private:
   Links links_;
+  FilterCosts costs_;
+  Way preferred_ = kPlanned;
 };
 
 }  // namespace nearfield

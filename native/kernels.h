@@ -73,6 +73,35 @@ inline int64_t byte_place(int64_t j) {
   return (j & ~int64_t(63)) + (j & 16) * 2 + (j & 32) / 2 + (j & 15);
 }
 
+constexpr int64_t kNoKey = INT64_MIN;  // where a frontier has no row
+constexpr int64_t kKeyGuard = 8;        // places in front of a frontier and behind it
+
+// A walk over a graph: its frontier, and what it has met; see walk.inc.
+struct Walk {
+  const uint32_t* links;  // [n][degree]
+  int64_t degree, n;
+  const uint8_t* codes;  // asked for as rows are met, row_bytes of each
+  int64_t row_bytes;
+  int64_t* keys;              // best first; INT64_MAX in front, kNoKey behind
+  int64_t width, size, next;  // next: no row before it is one where the walk has not been
+  float floor;                // what a full frontier admits
+  uint64_t* seen;             // a bit a row
+  uint32_t* touched;          // the first rows whose bits are set
+  int64_t n_touched, most_touched;
+  uint32_t* met;  // the rows to be scored next
+  int64_t count;
+};
+
+// One query for walk_nibbles.
+struct NibbleWalk {
+  int8_t levels[16];
+  const int8_t* halves[2];  // as for dot_nibbles
+  int32_t sum;
+  float wscale;
+  int64_t width, dim, constants;  // bytes a row, coefficients, where step and least value lie
+  Offsets offsets;
+};
+
 struct Kernels {
   const char* name;
   // Row bytes of any float element to float32, or of an affine layout to int16; zeros up to stride.
@@ -102,6 +131,10 @@ struct Kernels {
   // Queries to integers.
   void (*quantise)(const float* w, int64_t dim, float limit, bool nibbles, int16_t* out, float* wscale);
   void (*quantise_tables)(const float* nibbles, const float* bytes, const Format* f, TableQuery* out);
+  // Tables [tables][entries] of a query: each the sum over some pieces of the coordinate of z that sources
+  // [pieces][tables] names times values [pieces][tables][entries].
+  void (*fold_tables)(const float* z, const int32_t* sources, const float* values, int64_t pieces, int64_t tables,
+                      int64_t entries, float* out);
   // The entries' coarse, fine and wide parts and the slack, by shift and wide_at.
   void (*split_tables)(int64_t columns, TableQuery* out);
   // Lower ends of the accumulators of whole blocks, for 1 or 2 queries at once: out[i][32 * blocks].
@@ -129,6 +162,12 @@ struct Kernels {
   void (*hamming)(const uint8_t* q, const uint8_t* codes, int64_t n, int64_t width, int32_t* out);
   // Products of one row of signed bytes from -127 to 127 with others; stride is a multiple of kPad.
   void (*byte_dots)(const int8_t* q, const int8_t* const* rows, int64_t count, int64_t stride, int32_t* out);
+  // Walks over graphs.
+  void (*walk_meet)(Walk* w, const uint32_t* rows, int64_t count);
+  bool (*walk_next)(Walk* w);
+  void (*walk_take)(Walk* w, const float* scores);
+  // Scores up to a multiple of 8 behind the last; false where this query needs more care. Null where it is never quicker.
+  bool (*walk_nibbles)(const NibbleWalk* q, const uint8_t* codes, const uint32_t* rows, int64_t count, float* out);
 };
 
 constexpr int kPanel = 16;  // centroids side by side in a panel: panels[group][d][kPanel]

@@ -1,4 +1,4 @@
-// x86-64 with AVX-512 F, BW, VL and DQ.
+// x86-64 with AVX-512 F, BW, VL, DQ and VNNI.
 #include <immintrin.h>
 #define NF_NAME "avx512"
 #define NF_TABLE kernels_avx512

@@ -25,9 +25,17 @@ struct Number {
   bool used;
 };
 
-// What a codec makes of a mapped query: its weights, and inside, slope and outside.
+// How tables come of weights: each is the sum over `count` pieces of a weight times values.
+struct Pieces {
+  int64_t count = 0, tables = 0;
+  const int32_t* sources = nullptr;  // [count][tables]
+  const float* values = nullptr;     // [count][tables][16 or 256]
+};
+
+// What a codec makes of a mapped query: its weights, for table layouts their pieces, and inside, slope and outside.
 struct Folding {
   Affine weights;
+  Pieces nibbles, bytes;
   Number numbers[3];
 };
 
@@ -47,9 +55,10 @@ class Pipeline {
            std::vector<Rescoring> steps);
 
   // q [m][d] -> ids and scores [m][k], how many rows were scored, and scored again. Returns false where a query is not
-  // finite, has no direction where it needs one, or found fewer than k rows: then the answer is worth nothing.
-  bool search(const float* q, int64_t m, int64_t k, int64_t effort, const uint64_t* allow, int threads, int64_t* ids,
-                 float* scores, int64_t* scored, int64_t* rescored) const;
+  // finite, has no direction where it needs one, or found fewer than k rows that
+  // it might: then the answer is worth nothing.
+  bool search(const float* q, int64_t m, int64_t k, int64_t effort, const Filters& filters, int threads, int64_t* ids,
+              float* scores, int64_t* scored, int64_t* rescored, int64_t* ways) const;
   ~Pipeline();
   int64_t dim() const { return map_.in; }
 
@@ -57,8 +66,9 @@ class Pipeline {
   struct Desk;  // what one thread works on
   std::unique_ptr<Desk> take() const;
   void give(std::unique_ptr<Desk> desk) const;
-  bool one(const float* q, int64_t k, int64_t effort, const uint64_t* allow, Desk& desk, int64_t* ids, float* scores,
-           int64_t* scored, int64_t* rescored) const;
+  bool one(const float* q, int64_t k, int64_t effort, const uint64_t* allow, Desk& desk, Found& out, int64_t* rescored) const;
+  int64_t wanted_after(size_t step, int64_t k) const;
+  int64_t rescore(size_t step, int64_t count, int64_t keep, Desk& desk) const;
 
   const Finder& finder_;
   bool unit_;

@@ -21,18 +21,25 @@ float weight_limit(const Format& f) {
   return float(std::clamp<int64_t>(room, 1, largest));
 }
 
+// Sixteen integers to their lower bytes, and to what those leave in upper ones where there is a place for them; the
+// sum of the integers.
+int32_t split_sixteen(const int16_t* from, int8_t* lower, int8_t* upper) {
+  int32_t sum = 0;
+  for (int j = 0; j < 16; j++) lower[j] = int8_t(from[j] & 255), sum += from[j];
+  if (upper)
+    for (int j = 0; j < 16; j++) upper[j] = int8_t((from[j] - int8_t(from[j] & 255)) >> 8);
+  return sum;
+}
+
 void split_bytes(int64_t m, bool rough, DenseQueries& q) {
-  q.byte_stride = (q.stride + 63) / 64 * 64;
+  q.byte_stride = (q.stride + 127) / 128 * 128;  // the widest kernel reads so many at a time
   q.lower.assign(size_t(m * q.byte_stride), 0);
-  if (!rough) q.upper.assign(size_t(m * q.byte_stride), 0);
+  q.upper.assign(rough ? 0 : size_t(m * q.byte_stride), 0);
   q.sums.assign(size_t(m), 0);
   for (int64_t i = 0; i < m; i++)
-    for (int64_t j = 0; j < q.stride; j++) {
-      const int16_t v = q.shorts[size_t(i * q.stride + j)];
+    for (int64_t j = 0; j < q.stride; j += 16) {
       const size_t at = size_t(i * q.byte_stride + byte_place(j));
-      q.lower[at] = int8_t(v & 255);
-      if (!rough) q.upper[at] = int8_t((v - int8_t(v & 255)) >> 8);
-      q.sums[size_t(i)] += v;
+      q.sums[size_t(i)] += split_sixteen(&q.shorts[size_t(i * q.stride + j)], &q.lower[at], rough ? nullptr : &q.upper[at]);
     }
 }
 
@@ -80,14 +87,19 @@ void choose_split(int64_t columns, double best, TableQuery& q) {
 }  // namespace
 
 DenseQueries dense_queries(const Work& w, int64_t from, int64_t to, bool rough) {
-  const Format& f = *w.format;
   DenseQueries q;
+  dense_queries(w, from, to, rough, q);
+  return q;
+}
+
+void dense_queries(const Work& w, int64_t from, int64_t to, bool rough, DenseQueries& q) {
+  const Format& f = *w.format;
   q.stride = (f.dim + kPad - 1) / kPad * kPad;
   if (f.layout == kF32 || f.layout == kF16) {
     q.floats.assign(size_t((to - from) * q.stride), 0.0f);
     for (int64_t i = from; i < to; i++)
       std::copy_n(w.folded.weights + i * f.dim, f.dim, q.floats.data() + (i - from) * q.stride);
-    return q;
+    return;
   }
   rough = rough && f.layout == kAffine4;
   const float limit = rough ? 127.0f : weight_limit(f);
@@ -97,13 +109,17 @@ DenseQueries dense_queries(const Work& w, int64_t from, int64_t to, bool rough) 
     w.isa->quantise(w.folded.weights + i * f.dim, f.dim, limit, f.layout == kAffine4,
                     q.shorts.data() + (i - from) * q.stride, &q.wscale[size_t(i - from)]);
   if (f.layout == kAffine4) split_bytes(to - from, rough, q);
-  return q;
 }
 
 TableQueries table_queries(const Work& w, int64_t from, int64_t to) {
+  TableQueries q;
+  table_queries(w, from, to, q);
+  return q;
+}
+
+void table_queries(const Work& w, int64_t from, int64_t to, TableQueries& q) {
   const Format& f = *w.format;
   const size_t m = size_t(to - from), n4 = size_t(f.nibble_columns) * 32, n8 = size_t(f.byte_columns) * 256;
-  TableQueries q;
   const size_t wide = size_t(f.nibble_columns / kWideShare) * 32;
   q.entries.resize(m * n4);
   q.coarse.resize(m * n4);
@@ -112,8 +128,8 @@ TableQueries table_queries(const Work& w, int64_t from, int64_t to) {
   q.wide_at.resize(m * wide / 32);
   q.bytes.resize(m * n8);
   q.each.resize(m);
-  std::vector<float> lows(size_t(2 * f.nibble_columns + f.byte_columns));
-  std::vector<uint16_t> largest(size_t(f.nibble_columns));
+  q.lows.resize(size_t(2 * f.nibble_columns + f.byte_columns));
+  q.largest.resize(size_t(f.nibble_columns));
   const double best = best_of(w.n);
   for (size_t i = 0; i < m; i++) {
     TableQuery& one = q.each[i];
@@ -123,7 +139,7 @@ TableQueries table_queries(const Work& w, int64_t from, int64_t to) {
     one.wide = q.wide.data() + i * wide;
     one.wide_at = q.wide_at.data() + i * wide / 32;
     one.bytes = q.bytes.data() + i * n8;
-    one.lows = lows.data(), one.largest = largest.data();
+    one.lows = q.lows.data(), one.largest = q.largest.data();
     const size_t at = size_t(from) + i;
     w.isa->quantise_tables(n4 ? w.folded.nibble_tables + at * n4 : nullptr,
                            n8 ? w.folded.byte_tables + at * n8 : nullptr, &f, &one);
@@ -131,7 +147,6 @@ TableQueries table_queries(const Work& w, int64_t from, int64_t to) {
     w.isa->split_tables(f.nibble_columns, &one);
     one.lows = nullptr, one.largest = nullptr;
   }
-  return q;
 }
 
 }  // namespace nearfield

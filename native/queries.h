@@ -20,15 +20,19 @@ struct DenseQueries {
 
 // `rough`: queries on nibbles in a byte a weight, for scores that are only compared with each other.
 DenseQueries dense_queries(const Work& w, int64_t from, int64_t to, bool rough = false);
+// The same in place of others, whose memory it takes over.
+void dense_queries(const Work& w, int64_t from, int64_t to, bool rough, DenseQueries& out);
 
 struct TableQueries {
   std::vector<uint8_t> coarse, fine, wide;
   std::vector<int32_t> wide_at;
-  std::vector<uint16_t> entries, bytes;
+  std::vector<uint16_t> entries, bytes, largest;
+  std::vector<float> lows;
   std::vector<TableQuery> each;
 };
 
 TableQueries table_queries(const Work& w, int64_t from, int64_t to);
+void table_queries(const Work& w, int64_t from, int64_t to, TableQueries& out);
 
 inline Offsets offsets(const Folded& f, int64_t i) {
   return {f.inside ? f.inside[i] : 0.0f, f.slope ? f.slope[i] : 0.0f, f.outside ? f.outside[i] : 0.0f,

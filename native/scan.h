@@ -11,6 +11,7 @@ struct Folded {
   int64_t queries;
   const float *weights, *nibble_tables, *byte_tables;
   const float *inside, *slope, *outside, *squares;
+  const float* vectors = nullptr;  // the queries themselves, for what looks at more than the codes
 };
 
 struct Work {

@@ -37,6 +37,7 @@ ROOM_WORDS = {
     "indexes": "Find the best rows. A plan has one; `flat` where none is named.",
     "encoders": "Texts to vectors. They stand outside of plans: `fit(encoder=)`, `--encoder`.",
     "fusers": "Several ranked lists of one query become one: `search(fuse=)` of a collection, `--fuse`.",
+    "measures": "Vectors to a value, its interval and how to read it: `nearfield inspect`.",
     "steps": "What stands behind the index in a plan.",
 }
 
@@ -94,7 +95,7 @@ def parameters(cls: type) -> list[tuple[str, str, str, str]]:
             for f in dataclasses.fields(cls)
             if f.init
         ]
-    own = typing.get_type_hints(cls.__init__, include_extras=True)
+    own = typing.get_type_hints(cls if inspect.isfunction(cls) else cls.__init__, include_extras=True)
     return [
         (p.name, *kind_of(own[p.name]), "required" if p.default is p.empty else f"`{p.default!r}`")
         for p in list(inspect.signature(cls).parameters.values())

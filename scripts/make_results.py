@@ -40,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _files(folder: Path, root: Path) -> dict[Path, str]:
     suites = ("compression", "judged", "scan", "advise", "store", "crash")
     compression, judged, scan, advise, store, crash = (results.read(folder, name) for name in suites)
+    dense = [results.read(folder, name) for name in ("dense", "dense_million", "dense_clustered")]
     readme = root / "README.md"
     before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -50,6 +51,9 @@ def _files(folder: Path, root: Path) -> dict[Path, str]:
         _compression(compression),
         _judged(judged),
         _scan(scan),
+        *map(_dense, dense),
+        _growth(results.read(folder, "dense_growth")),
+        _filtered(results.read(folder, "filtered")),
         _advise(advise),
         _store(store),
     ]
@@ -244,6 +248,96 @@ def _advise(rows: list[Row]) -> str:
     return "\n\n".join(
         [said, table(head, lines), table(["plan", "bytes", "predicted", "measured", "error", "set"], plans)]
     )
+
+
+# -- dense search ----------------------------------------------------------------------------------
+
+
+def _dense(rows: list[Row]) -> str:
+    found = _part(rows, "dense")
+    if not found:
+        return ""
+    settings = _part(rows, "settings")[0]
+    targets = [str(t) for t in settings["targets"]]
+    said = (
+        f"## Queries a second: {settings['of']}\n\nRecall@{settings['k']} of {settings['queries']:,} queries at each "
+        f"effort; queries a second of processor time, median of {settings['rounds']} interleaved rounds, between two "
+        f"neighbouring efforts by a straight line of the logarithm; empty where a recall is not reached. *Single*: one "
+        f"call a query; *batch*: all queries in one call. Bytes a vector are of the saved file, everything included. "
+        f"{_where(rows[0])}"
+    )
+    head = ["mode", "class, at most", "recall", "nearfield", "QPS", "best peer", "QPS", "ratio", "over hnswlib"]
+    lines = []
+    for v in _part(rows, "verdict"):
+        what = [v["mode"], f"{v['class']}, {v['most_bytes']:,} B", f"{v['target']:.2f}"]
+        sides = [
+            [_code(v[w]["label"]), f"{v[w]['qps']:,.0f}"] if v[w] else ["nobody", ""] for w in ("nearfield", "peer")
+        ]
+        ratios = [f"{v[w]['median']:.2f}" if v[w] else "" for w in ("ratio", "over_hnswlib")]
+        lines.append([*what, *sides[0], *sides[1], *ratios])
+    every = [
+        [r["mode"], *_speed_cells(r, targets), _tail(r)] for r in sorted(found, key=lambda r: (r["mode"], r["bytes"]))
+    ]
+    columns = ["mode", "engine", "bytes", "build, CPU s", *targets, "p50 / p99, ms, near the last"]
+    return "\n\n".join([said, table(head, lines), table(columns, every)])
+
+
+def _speed_cells(r: Row, targets: list[str]) -> list[str]:
+    speeds = [f"{r['at'][t]['median']:,.0f}" if t in r["at"] else "" for t in targets]
+    return [_name(r), f"{r['bytes']:,.0f}", f"{r['build_s']:,.1f}", *speeds]
+
+
+def _tail(r: Row) -> str:
+    last = r["points"][-1] if r["points"] else {}
+    return f"{last['p50_ms']:.3f} / {last['p99_ms']:.3f} at {last['recall']:.3f}" if "p99_ms" in last else ""
+
+
+def _growth(rows: list[Row]) -> str:
+    found = _part(rows, "growth")
+    if not found:
+        return ""
+    targets = [str(t) for t in _part(rows, "settings")[0]["targets"]]
+    said = (
+        f"## Growing rows\n\nRows drawn from a generator that is fitted to real ones (`bench/generator.py`). Exponents "
+        f"*e* of value ~ rows^*e*, fitted over all sizes. {_where(rows[0])}"
+    )
+    lines = [[f"{r['rows']:,}", *_speed_cells(r, targets)] for r in found]
+    fitted = _part(rows, "exponents")
+    names = list(dict.fromkeys(what for r in fitted for what in r["exponents"]))
+    slopes = [[_name(r), *("" if (e := r["exponents"].get(n)) is None else f"{e:.2f}" for n in names)] for r in fitted]
+    sizes = table(["rows", "engine", "bytes", "build, CPU s", *(f"QPS at {t}" for t in targets)], lines)
+    return "\n\n".join([said, sizes, table(["engine", *names], slopes)])
+
+
+def _filtered(rows: list[Row]) -> str:
+    found = _part(rows, "crossing")
+    if not found:
+        return ""
+    said = (
+        f"## Filters\n\nMicroseconds of processor time a query (recall@10) on the arXiv papers, one call a query: each "
+        f"way alone, and what the planner takes. *Ratio* is the planner's time over the best way's of the same recall. "
+        f"{_where(rows[0])}"
+    )
+    ways = list(dict.fromkeys(way for r in found for way in r["ways"]))
+    lines = []
+    for r in found:
+        cells = [f"{w['us']['median']:.0f} ({w['recall']:.3f})" if (w := r["ways"].get(way)) else "" for way in ways]
+        ratio = f"{r['over_best']['median']:.2f} of {r['best']}" if "best" in r else ""
+        lines.append([_code(r["name"]), r["filter"], f"{100 * r['share']:g}%", *cells, ratio])
+    parts = [said, table(["plan", "filter", "share", *ways, "ratio"], lines)]
+    peers = _part(rows, "filtered")
+    if peers:
+        targets = list(dict.fromkeys(str(v["target"]) for v in _part(rows, "verdict")))
+        cells = [[r["filter"], f"{100 * r['share']:g}%", *_speed_cells(r, targets)] for r in peers]
+        parts.append(
+            table(["filter", "share", "engine", "bytes", "build, CPU s", *(f"QPS at {t}" for t in targets)], cells)
+        )
+    stores = _part(rows, "store")
+    if stores:
+        kinds = list(stores[0]["p50_ms"])
+        cells = [[r["engine"], *(f"{r['p50_ms'][k]:.2f} ({r['recall'][k]:.3f})" for k in kinds)] for r in stores]
+        parts.append(table(["store", *(f"{k}: p50, ms (recall)" for k in kinds)], cells))
+    return "\n\n".join(parts)
 
 
 # -- collections -----------------------------------------------------------------------------------

@@ -32,9 +32,11 @@ _LAZY = {
     "Packed": "nearfield.search.packed",
     "load": "nearfield.search.file",
     "advise": "nearfield.adviser.advise",
+    "audit": "nearfield.adviser.audit",
     "methods": "nearfield.about",
     "info": "nearfield.about",
     "papers": "nearfield.about",
+    "Bitmap": "nearfield.core.bitmaps",
     "Hits": "nearfield.core.hits",
     "Report": "nearfield.core.report",
     "NearfieldError": "nearfield.core.errors",
@@ -47,7 +49,9 @@ if TYPE_CHECKING:
     from nearfield.about import methods as methods
     from nearfield.about import papers as papers
     from nearfield.adviser.advise import advise as advise
+    from nearfield.adviser.audit import audit as audit
     from nearfield.collection.collection import Collection as Collection
+    from nearfield.core.bitmaps import Bitmap as Bitmap
     from nearfield.core.errors import NearfieldError as NearfieldError
     from nearfield.core.hits import Hits as Hits
     from nearfield.core.report import Report as Report
@@ -65,7 +69,8 @@ if TYPE_CHECKING:
     from nearfield.store.filters import key as key
 
 __all__ = [
-    "Collection", "Hits", "HyDE", "NearfieldError", "Packed", "Plan", "Report", "Words", "advise", "concat",
+    "Collection", "Hits", "HyDE", "NearfieldError", "Packed", "Plan", "Report", "Words", "advise", "audit",
+    "concat",
     "convert", "dense", "info", "key", "load", "methods", "open", "papers", "ragged", "sparse",
 ]  # fmt: skip
 

@@ -7,6 +7,7 @@ U8 = NDArray[np.uint8]
 Constant = tuple[int, int, float, float]
 
 Coefficients = tuple[F32 | None, ...]
+Filters = tuple[NDArray[np.uint64], I64]
 
 class Format:
     def __init__(
@@ -56,7 +57,15 @@ def hamming(isa: int, q: U8, codes: U8, threads: int) -> NDArray[np.int32]: ...
 
 class Rows:
     def __init__(
-        self, isa: int, format: Format, codes: U8, n: int, metric: int, terms: F32 | None, checks: Checks | None
+        self,
+        isa: int,
+        format: Format,
+        codes: U8,
+        n: int,
+        metric: int,
+        terms: F32 | None,
+        blocks: bool = False,
+        checks: Checks | None = None,
     ) -> None: ...
 
 class DiskFault(Exception): ...
@@ -90,14 +99,61 @@ def rows_on_disk(isa: int, format: Format, disk: Disk, metric: int, terms: F32 |
 
 class Finder:
     def find(
-        self, m: int, coefficients: Coefficients, allow: NDArray[np.uint64] | None, k: int, effort: int, threads: int
-    ) -> tuple[I64, F32, I64]: ...
+        self,
+        m: int,
+        coefficients: Coefficients,
+        allow: Filters | None,
+        k: int,
+        effort: int,
+        threads: int,
+        vectors: F32 | None = None,
+    ) -> tuple[I64, F32, I64, I64]: ...
+    def prefer(self, way: int) -> None: ...
 
-def graph_finder(rows: Rows, links: NDArray[np.uint32], entries: NDArray[np.uint32]) -> Finder: ...
+def graph_finder(rows: Rows, links: NDArray[np.uint32], entries: NDArray[np.uint32], effort: F32) -> Finder: ...
+def bitmap(flags: NDArray[np.bool_]) -> Filters: ...
+def layered_finder(
+    rows: Rows,
+    links: NDArray[np.uint32],
+    members: NDArray[np.uint32],
+    upper: NDArray[np.uint32],
+    counts: list[int],
+    effort: F32,
+) -> Finder: ...
+def trees_finder(
+    rows: Rows,
+    order: NDArray[np.uint32],
+    pairs: NDArray[np.uint32],
+    planes: F32,
+    levels: int,
+    unfold: F32,
+    length: float,
+) -> Finder: ...
+def hash_finder(
+    rows: Rows,
+    signs: bool,
+    bits: int,
+    directions: F32,
+    offsets: F32,
+    keys: NDArray[np.uint32],
+    order: NDArray[np.uint32],
+) -> Finder: ...
+def hash_keys(signs: bool, bits: int, projections: F32) -> NDArray[np.uint32]: ...
+def list_finder(
+    rows: Rows,
+    order: NDArray[np.uint32],
+    starts: NDArray[np.uint32],
+    centroids: NDArray[np.int8],
+    scales: F32,
+    leans: F32,
+    centred: bool,
+) -> Finder: ...
+def flat_finder(rows: Rows) -> Finder: ...
 
 Affine = tuple[int, int, F32 | None, F32 | None, F32 | None]
 Number = tuple[F32 | None, float, bool]
-Folding = tuple[Affine, Number, Number, Number]
+Pieces = tuple[NDArray[np.int32], F32]
+Folding = tuple[Affine, Number, Number, Number] | tuple[Affine, Number, Number, Number, Pieces | None, Pieces | None]
 
 class Pipeline:
     def __init__(
@@ -110,8 +166,16 @@ class Pipeline:
         steps: list[tuple[Rows, Folding, bool, bool, int]],
     ) -> None: ...
     def search(
-        self, queries: F32, k: int, effort: int, allow: NDArray[np.uint64] | None, threads: int
-    ) -> tuple[I64, F32, I64, I64] | None: ...
+        self,
+        queries: F32,
+        k: int,
+        effort: int,
+        allow: Filters | None,
+        threads: int,
+        ids: I64,
+        scores: F32,
+        counts: I64,
+    ) -> bool: ...
 
 def grow(
     isa: int,
@@ -126,4 +190,77 @@ def grow(
     alpha: float,
     last: bool,
     threads: int,
+    chosen: int = 0,
+    own: bool = False,
+    dead: U8 | None = None,
 ) -> None: ...
+def mend(
+    isa: int,
+    bytes: NDArray[np.int8],
+    sides: F32,
+    links: NDArray[np.uint32],
+    counts: NDArray[np.int32],
+    rows: NDArray[np.uint32],
+    degree: int,
+    width: int,
+    alpha: float,
+    last: bool,
+    threads: int,
+    dead: U8,
+) -> None: ...
+def link_near(
+    isa: int,
+    bytes: NDArray[np.int8],
+    sides: F32,
+    links: NDArray[np.uint32],
+    counts: NDArray[np.int32],
+    near: NDArray[np.uint32],
+    degree: int,
+    alpha: float,
+    threads: int,
+) -> None: ...
+def descend(
+    isa: int,
+    bytes: NDArray[np.int8],
+    sides: F32,
+    links: NDArray[np.uint32],
+    counts: NDArray[np.int32],
+    of: NDArray[np.int8],
+    of_sides: F32,
+    rows: NDArray[np.uint32],
+    starts: NDArray[np.uint32],
+    threads: int,
+) -> NDArray[np.uint32]: ...
+def grow_trees(
+    isa: int,
+    bytes: NDArray[np.int8],
+    sides: F32,
+    rows: NDArray[np.uint32],
+    pairs: NDArray[np.uint32],
+    planes: F32,
+    levels: int,
+    seed: int,
+    threads: int,
+) -> None: ...
+def join_leaves(
+    isa: int,
+    bytes: NDArray[np.int8],
+    sides: F32,
+    rows: NDArray[np.uint32],
+    gaps: F32,
+    fresh: U8,
+    order: NDArray[np.uint32],
+    leaves: I64,
+    threads: int,
+) -> None: ...
+def join_near(
+    isa: int,
+    bytes: NDArray[np.int8],
+    sides: F32,
+    rows: NDArray[np.uint32],
+    gaps: F32,
+    fresh: U8,
+    some: int,
+    seed: int,
+    threads: int,
+) -> int: ...

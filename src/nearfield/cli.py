@@ -76,6 +76,7 @@ def _read(path: str, key: str | None, encoder: str | None, *, what: str = "vecto
 )
 @click.option("--plan", "plans", multiple=True, help="Sweep these plans only (repeatable).")
 @click.option("--all", "all_", is_flag=True, help="Sweep the slow reducers too.")
+@click.option("--indexes/--no-indexes", default=None, help="Build indexes too, of all rows, or never.")
 @click.option("--no-verify", is_flag=True, help="Do not check the chosen plan on every row.")
 @click.option("--plot", type=click.Path(dir_okay=False), help="Write the picture (.png or .svg); extra: plot.")
 @KEY
@@ -112,6 +113,7 @@ def advise(corpus: str, **given: Any) -> None:
         pairs=pair_rows(given["pairs"], encoder) if given["pairs"] else None,
         plans=list(given["plans"]) or None,
         all=given["all_"],
+        indexes=given["indexes"],
         sample=given["sample"],
         rng=given["seed"],
         on_zero=given["on_zero"],
@@ -121,6 +123,46 @@ def advise(corpus: str, **given: Any) -> None:
     click.echo(advice.to_json() if given["as_json"] else verb().in_flags(str(advice)))
     if given["plot"]:
         advice.plot(given["plot"])
+
+
+@cli.command()
+@click.argument("corpus")
+@click.option("--queries", help="Queries: vectors, or texts where the corpus is texts. None: rows are held out.")
+@click.option("--plan", required=True, help="The plan whose index is looked at.")
+@click.option("--budget", type=click.IntRange(min=1), default=None, help="Rows that the first stage may score.")
+@click.option("--order", "orders", multiple=True, help="given, shuffled, 'lid up' or 'lid down' (repeatable).")
+@METRIC
+@click.option("-k", default=10, show_default=True, help="Neighbours: recall@k.")
+@KEY
+@ENCODER
+@SEED
+@AS_JSON
+def audit(corpus: str, **given: Any) -> None:
+    """Tell recall of a plan over CORPUS by the order of insertion and by local dimension of the queries."""
+    x, _, _, encoder = _read(corpus, given["key"], given["encoder"])
+    queries = _read(given["queries"], None, encoder, what="queries")[0] if given["queries"] else None
+    found = nearfield.audit(
+        x, given["plan"], queries, metric=given["metric"], k=given["k"], budget=given["budget"], rng=given["seed"],
+        progress=progress_bar(), **({"orders": given["orders"]} if given["orders"] else {}),
+    )  # fmt: skip
+    click.echo(json.dumps(found.to_dict()) if given["as_json"] else str(found))
+
+
+@cli.command()
+@click.argument("corpus")
+@METRIC
+@KEY
+@ENCODER
+@SEED
+@AS_JSON
+def inspect(corpus: str, **given: Any) -> None:
+    """Tell what the vectors of CORPUS are like: every measure, its 95% interval and how to read it."""
+    from nearfield.core import rooms
+
+    x = _read(corpus, given["key"], given["encoder"])[0]
+    for name in rooms.catalog("measures"):
+        report = rooms.load("measures", name)(x, metric=given["metric"], rng=given["seed"])
+        click.echo(json.dumps(report.to_dict()) if given["as_json"] else str(report))
 
 
 def _times(text: str | None) -> float | None:

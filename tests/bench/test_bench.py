@@ -55,6 +55,73 @@ name = "Hamming"
 nearfield = ["bits()"]
 peers = ["faiss-binary"]
 """
+DENSE = """
+kind = "dense"
+targets = [0.5, 0.9]
+[rows]
+rows = 300
+queries = 20
+k = 5
+rounds = 2
+[classes]
+tiny = 60
+fast = 1_000_000
+[[nearfield]]
+efforts = [60, 300]
+plans = ["int8(gain=False)", "nothing()"]
+[[peer]]
+engine = "faiss"
+factory = "HNSW8,Flat"
+efforts = [5, 40]
+[[peer]]
+engine = "faiss"
+factory = "IVF4,PQ16x4fs,RFlat"
+efforts = [[1, 2], [4, 8]]
+"""
+FILTERED = """
+kind = "filtered"
+shares = [0.02, 0.5]
+peer_shares = [0.1]
+targets = [0.5, 0.9]
+[rows]
+rows = 300
+queries = 40
+k = 5
+rounds = 1
+[classes]
+fast = 1_000_000
+[[crossing]]
+budget = 200
+ways = ["scan", "post"]
+plans = ["float16() | vamana(degree=8, width=20)"]
+[[nearfield]]
+efforts = [300]
+plans = ["int8(gain=False)"]
+[[peer]]
+engine = "faiss"
+factory = "Flat"
+efforts = [0]
+[[peer]]
+engine = "faiss"
+factory = "PQ16x4fs"
+efforts = [0]
+"""
+GROWTH = """
+kind = "growth"
+targets = [0.5]
+[rows]
+source = "drawn"
+fit = 200
+sizes = [100, 200, 400]
+queries = 20
+k = 5
+rounds = 1
+[classes]
+fast = 1_000_000
+[[nearfield]]
+efforts = [500]
+plans = ["int8(gain=False)"]
+"""
 ADVISE = """
 kind = "advise"
 threads = 1
@@ -95,6 +162,10 @@ def tiny(tmp_path: Path, rng: np.random.Generator) -> Path:
     np.save(arxiv / "doc_title_minilm_f16.npy", x[:300])
     np.save(arxiv / "heldout_title_minilm_f16.npy", x[300:360])
     np.save(arxiv / "query_minilm_f16.npy", x[340:400])
+    for name, count in (("papers", 300), ("heldout_papers", 60)):
+        with gzip.open(arxiv / f"{name}.jsonl.gz", "wt", encoding="utf-8") as file:
+            papers = ({"primary": f"f{i % 3}", "created": f"20{i % 20:02}-01-01"} for i in range(count))
+            file.writelines(json.dumps(p) + "\n" for p in papers)
     np.save(scifact / "doc_minilm_f16.npy", x[:60])
     np.save(scifact / "query_minilm_f16.npy", x[:4])
     for name, count in (("corpus", 60), ("queries", 4)):
@@ -162,11 +233,107 @@ def test_tiers(tiny: Path) -> None:
     assert str(tiny) not in json.dumps(rows)
 
 
+def test_dense(tiny: Path) -> None:
+    pytest.importorskip("faiss")
+    kept_builds = ["--builds", str(tiny / "builds")]
+    done = bench(tiny, *kept_builds, dense=DENSE)
+    assert done.returncode == 0, done.stderr
+    assert "left out: nearfield: nothing()" in done.stdout
+    rows = [r for r in kept(tiny, "dense") if r["part"] == "dense"]
+    assert {r["mode"] for r in rows} == {"single", "batch"}
+    assert {r["engine"] for r in rows} == {"nearfield", "faiss"}
+    exact = next(r for r in rows if r["engine"] == "nearfield")
+    assert exact["class"] == "tiny"
+    assert exact["bytes"] >= 32
+    assert exact["at"]["0.9"]["median"] > 0
+    assert all(p["p50_ms"] <= p["p99_ms"] for r in rows if r["mode"] == "single" for p in r["points"])
+    verdicts = [r for r in kept(tiny, "dense") if r["part"] == "verdict"]
+    assert len(verdicts) == 2 * 2 * 2
+    assert all(r["peer"] is None for r in verdicts if r["class"] == "tiny")
+    assert "Queries a second: real rows" in _page(tiny)
+    again = bench(tiny, *kept_builds, "--only", "HNSW8", dense=DENSE)
+    assert "HNSW8,Flat, efConstruction 200: read back" in again.stdout, again.stdout
+    assert {r["engine"] for r in kept(tiny, "dense") if r["part"] == "dense"} == {"faiss"}
+
+
+def test_filtered(tiny: Path) -> None:
+    pytest.importorskip("faiss")
+    done = bench(tiny, filtered=FILTERED)
+    assert done.returncode == 0, done.stderr
+    assert "left out: faiss: PQ16x4fs" in done.stdout
+    rows = kept(tiny, "filtered")
+    crossed = [r for r in rows if r["part"] == "crossing"]
+    assert {(r["filter"], r["share"]) for r in crossed} == {
+        (f, s) for f in ("drawn", "field, own", "field, other") for s in (0.02, 0.5)
+    }
+    assert all(r["ways"]["planner"]["us"]["median"] > 0 for r in crossed)
+    assert all(r["ways"]["planner"]["recall"] == 1 for r in crossed if r["share"] == 0.02)
+    flat = [r for r in rows if r["part"] == "filtered" and r["engine"] == "faiss"]
+    assert len(flat) == 3
+    assert all(r["points"][0]["recall"] == 1 for r in flat)
+    assert {r["target"] for r in rows if r["part"] == "verdict"} == {0.5, 0.9}
+    assert "## Filters" in _page(tiny)
+
+
+def test_growth_over_drawn_rows(tiny: Path) -> None:
+    done = bench(tiny, dense_growth=GROWTH)
+    assert done.returncode == 0, done.stderr
+    assert "## Growing rows" in _page(tiny)
+    rows = kept(tiny, "dense_growth")
+    assert [r["rows"] for r in rows if r["part"] == "growth"] == [100, 200, 400]
+    exponents = next(r["exponents"] for r in rows if r["part"] == "exponents")
+    assert 0.5 < exponents["bytes"] <= 1.01
+    assert exponents["query at 0.5"] is not None
+
+
+def test_drawn_rows_lie_as_the_rows_that_they_were_fitted_to(rng: np.random.Generator) -> None:
+    sys.path.insert(0, str(ROOT))
+    try:
+        from bench import data, generator
+    finally:
+        sys.path.remove(str(ROOT))
+    flat = rng.normal(size=(2100, 6)) @ rng.normal(size=(6, 24))  # six dimensions in 24
+    rows = data.unit(flat + 0.01 * rng.normal(size=flat.shape))
+    fitted = generator.Fitted.to(rows[:2000])
+    drawn = fitted.draw(2000, 1)
+    assert np.array_equal(drawn, fitted.draw(2000, 1))
+    real, made = (generator.measure(r, q) for r, q in ((rows[:2000], rows[2000:]), (drawn, fitted.draw(100, 2))))
+    assert made["MLE 20"] == pytest.approx(real["MLE 20"], rel=0.35)
+    assert made["10-NN cosine"] == pytest.approx(real["10-NN cosine"], abs=0.05)
+    tight, queries = fitted.clustered(2000, 50, 3)
+    assert tight.shape == (2000, 24)
+    assert generator.measure(tight, queries)["10-NN cosine"] > real["10-NN cosine"]
+
+
+def test_speed_at_a_recall_lies_between_its_neighbours_and_is_never_extrapolated() -> None:
+    sys.path.insert(0, str(ROOT))
+    try:
+        from bench import curves
+    finally:
+        sys.path.remove(str(ROOT))
+    speeds = [(0.8, 900.0), (0.92, 400.0), (0.91, 300.0), (0.96, 100.0)]
+    points = [curves.Point(i, r, 1 / s, {"single": curves.Times([s, 2 * s])}) for i, (r, s) in enumerate(speeds)]
+    assert [p.effort for p in curves.front(points, "single")] == [0, 1, 3]
+    assert curves.at(points, "single", 0.94) == pytest.approx([200.0, 400.0])
+    assert curves.at(points, "single", 0.97) is None
+    assert [p.effort for p in curves.worth(points, [0.85, 0.92])] == [0, 1]
+
+
 def test_json_is_all_there_is_on_stdout(tiny: Path) -> None:
     done = bench(tiny, "--json", judged=JUDGED)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"suites": {"judged": kept(tiny, "judged")}}
     assert "== judged" in done.stderr
+
+
+def _page(tiny: Path) -> str:
+    """The page of results that is made of what was kept."""
+    (tiny / "README.md").write_text("<!-- results -->\n<!-- /results -->\n", encoding="utf-8")
+    script, folder = str(ROOT / "scripts/make_results.py"), ["--results", str(tiny / "kept"), "--root", str(tiny)]
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, script, *folder], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    return (tiny / "docs/results.md").read_text(encoding="utf-8")
 
 
 def _tables(tiny: Path) -> None:
@@ -234,3 +401,64 @@ def test_decoded_rankings_are_those_of_faiss(rng: np.random.Generator) -> None:
     assert coded.decoded is not None
     assert (index.search(x[:20], 5)[1] == data.exact(coded.decoded, x[:20], 5)).all()
     assert index.metric_type == faiss.METRIC_INNER_PRODUCT
+
+
+STREAMING = """
+kind = "streaming"
+rows = 300
+queries = 20
+k = 5
+budgets = [40, 300]
+plan = "float16() | vamana(degree=8, width=32)"
+[[book]]
+file = "{0}"
+order = "random"
+[[book]]
+file = "{0}"
+order = "clustered"
+"""
+RUNBOOK = """
+few:
+  max_pts: 300
+  1: {operation: insert, start: 0, end: 150}
+  2: {operation: search}
+  3: {operation: replace, tags_start: 0, tags_end: 50, ids_start: 150, ids_end: 200}
+  4: {operation: delete, start: 40, end: 140}
+  5: {operation: insert, start: 200, end: 300}
+  6: {operation: search}
+"""
+
+
+def test_streaming(tiny: Path) -> None:
+    pytest.importorskip("yaml")
+    (tiny / "few.yaml").write_text(RUNBOOK, encoding="utf-8")
+    done = bench(tiny, streaming=STREAMING.format(tiny / "few.yaml"))
+    assert done.returncode == 0, done.stderr
+    rows = kept(tiny, "streaming")
+    assert [r["operation"] for r in rows if r["part"] == "step"] == [
+        "insert", "search", "replace", "delete", "insert", "search"
+    ] * 2  # fmt: skip
+    recalls = [r["recall"]["300"] for r in rows if "recall" in r]
+    assert len(recalls) == 8
+    assert min(recalls) > 0.99  # every row is scored
+    assert [r["there"] for r in rows if r.get("operation") == "search"] == [150, 150] * 2
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ("{operation: search}", "first step"),
+        ("{operation: insert, start: 0, end: 400}", "step 1: end: expected 0 to 300, got 400"),
+        ("{operation: inject}", "step 1: expected one of insert"),
+    ],
+)
+def test_runbooks_that_are_wrong(step: str, told: str, tmp_path: Path) -> None:
+    pytest.importorskip("yaml")
+    sys.path.insert(0, str(ROOT))
+    try:
+        from bench import streaming
+    finally:
+        sys.path.remove(str(ROOT))
+    (tmp_path / "book.yaml").write_text(f"few:\n  1: {step}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=told):
+        streaming.read_runbook(tmp_path / "book.yaml", rows=300)

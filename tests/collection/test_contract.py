@@ -35,6 +35,8 @@ LONGER = (
     "leanvec(dim=8) | lvq(bits=4)",
     "center | normalize | rabitq(bits=1)",
     "truncate(dim=8) | int4",
+    "float16 | vamana(degree=8, width=32)",
+    "lvq(bits=4) | vamana(degree=8, width=32) | rescore(codec='lvq(bits=8)', depth=4, of='residual')",
 )
 PLANS = (None, *LONGER, *(CODECS.get(name, name) for name in sorted(catalog("codecs")) if CODECS.get(name, name)))
 
@@ -171,7 +173,13 @@ def test_exact_under_each_metric_and_over_a_new_handle(fresh: Make, rng: np.rand
 @pytest.mark.usefixtures("steps")
 @pytest.mark.parametrize("originals", ["float16", "drop"])
 @pytest.mark.parametrize(
-    "plan", ["int8", "rabitq(bits=1)", "pq(parts=4, code_bits=4) | rescore(codec='int8', depth=9)"]
+    "plan",
+    [
+        "int8",
+        "rabitq(bits=1)",
+        "int8 | vamana(degree=8, width=32)",
+        "pq(parts=4, code_bits=4) | rescore(codec='int8', depth=9)",
+    ],
 )
 def test_where_the_originals_are_narrower_or_gone(
     fresh: Make, rng: np.random.Generator, plan: str, originals: str

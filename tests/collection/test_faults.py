@@ -216,7 +216,7 @@ def test_case_08_a_newer_format(fresh: Make) -> None:
     data[8:12] = struct.pack("<I", 9)
     data[36:40] = struct.pack("<I", zlib.crc32(data[:36]))
     segment.write_bytes(bytes(data))
-    with pytest.raises(Corrupt, match="version 9; this nearfield reads version 1"):
+    with pytest.raises(Corrupt, match="version 9; this nearfield reads versions 1 and 2"):
         nf.open(c.path).get([1])
 
 

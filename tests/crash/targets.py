@@ -318,6 +318,18 @@ class RelaxedCollection(Collection):
     durable = False
 
 
+class GraphCollection(Collection):
+    """The Collection under a Plan with a graph, from the first ``compact`` on; the originals are kept to be read."""
+
+    plan = "float16() | vamana(degree=4, width=16)"
+
+    def compact(self) -> None:
+        info = self.rows_.info()
+        if info["rows"] and not any(f.get("plan") for f in info["fields"].values()):
+            self.rows_.recode(self.plan)
+        super().compact()
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder whose name survives."""
     if not folder.exists():
@@ -342,6 +354,7 @@ def collection_missing() -> str | None:
 TARGETS: dict[str, type[Target]] = {
     "collection": Collection,
     "collection-relaxed": RelaxedCollection,
+    "collection-graph": GraphCollection,
     "segment": OneSegment,
     "sqlite-wal-full": Sqlite,
     "sqlite-wal-normal": sqlite("wal", "normal", durable=False),

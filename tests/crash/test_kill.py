@@ -49,8 +49,9 @@ def test_a_kill_is_where_it_was_asked_for(host: Host, scratch: Path) -> None:
 
 
 @pytest.mark.skipif(collection_missing() is not None, reason=str(collection_missing()))
-def test_the_collection_survives(host: Host, scratch: Path) -> None:
+@pytest.mark.parametrize("target", ["collection", "collection-graph"])
+def test_the_collection_survives(host: Host, scratch: Path, target: str) -> None:
     kills = 20 * THOROUGH
-    summary = Killer(host, "collection", 1, scratch).go(kills)
+    summary = Killer(host, target, 1, scratch).go(kills)
     assert not summary.problems, "\n".join(summary.problems)
     assert summary.kills == kills

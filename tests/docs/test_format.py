@@ -21,7 +21,7 @@ class Reader:
         self.raw = path.read_bytes()
         magic, version, _, at, length, crc = struct.unpack_from("<8sIIQQI", self.raw)
         assert magic == b"NEARFLD\0"
-        assert version == 1
+        assert version in (1, 2)
         assert struct.unpack_from("<I", self.raw, 36)[0] == zlib.crc32(self.raw[:36])
         assert at + length == len(self.raw)
         footer = self.raw[at : at + length]

@@ -20,6 +20,10 @@ PLANS = [
     "pca(dim=10) | lvq(bits=8) | vamana(degree=8, width=32) | rescore(codec='float16', depth=4)",
     "center() | int4() | vamana(degree=8, width=32) | rescore(codec='float16', depth=3, of='mapped')",
     "whiten(dim=12) | float16() | vamana(degree=8, width=32)",
+    "lvq(bits=4) | hnsw(degree=4, width=32) | rescore(depth=3)",
+    "int8() | nndescent(degree=8, near=12)",
+    "float8() | kd_forest(trees=4, leaf=20)",
+    "pca(dim=10) | lvq(bits=8) | lsh(bits=6) | rescore(codec='float16', depth=4)",
     "normalize() | float16() | vamana(degree=8, width=32)",
 ]
 

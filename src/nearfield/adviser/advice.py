@@ -36,6 +36,7 @@ class Advice:
     full_bytes: int
     wish: str = ""
     target: float | None = None  # the quality that keep= asked for
+    fastest: str | None = None  # the quickest plan that keeps what was asked within the bytes
     limits: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -43,6 +44,11 @@ class Advice:
     def chosen(self) -> Row:
         """The row of the chosen plan."""
         return next(row for row in self.plans if row.plan == str(self.best))
+
+    @property
+    def indexed(self) -> bool:
+        """Whether plans with an index were measured."""
+        return any(row.build_s is not None for row in self.plans)
 
     @property
     def frontier(self) -> list[Row]:
@@ -68,7 +74,7 @@ class Advice:
             "predicted": {name: e.to_dict() for name, e in self.predicted.items()},
             "verified": None if self.verified is None else {n: e.to_dict() for n, e in self.verified.items()},
             "warnings": list(self.warnings),
-        }
+        } | ({"fastest": self.fastest} if self.indexed else {})
 
     def to_json(self) -> str:
         """One JSON object, as ``nearfield advise --json`` prints it."""

@@ -10,8 +10,9 @@ from nearfield.adviser import sweep
 from nearfield.adviser.advice import Advice
 from nearfield.adviser.bench import Bench
 from nearfield.adviser.blas import one_thread
-from nearfield.adviser.cautions import cautions
-from nearfield.adviser.frontier import Wish, mark_frontier, ordered, value
+from nearfield.adviser.cautions import cautions, shift
+from nearfield.adviser.frontier import Wish, fastest, mark_frontier, ordered, too_slow, value
+from nearfield.adviser.indexed import Indexes, Sweep, candidates
 from nearfield.adviser.inputs import sound_judgements, sound_pairs
 from nearfield.adviser.quality import Estimate
 from nearfield.adviser.rows import Row
@@ -20,7 +21,8 @@ from nearfield.adviser.task import Task, make_task
 from nearfield.adviser.verify import exact_truth, figures, verify
 from nearfield.collection.collection import Collection
 from nearfield.core.arrays import as_batch, named_in_full
-from nearfield.core.protocols import Metric, Progress
+from nearfield.core.errors import BadInput
+from nearfield.core.protocols import I64, Metric, Progress
 from nearfield.search.plan import Plan
 
 _LOGGED = 100  # queries of a log that are enough to measure with
@@ -42,6 +44,7 @@ def advise(
     k: int = 10,
     plans: Any = None,
     all: bool = False,
+    indexes: bool | None = None,
     sample: int = 15_000,
     rng: int | np.random.Generator = 0,
     on_zero: str = "raise",
@@ -70,6 +73,9 @@ def advise(
     pairs: ``[p, 3]`` of row, row, score; or ``(vectors, vectors, scores)``.
     k: neighbours, for recall@k.
     plans: sweep these plans only (texts or Plans). all: add methods that are slow to fit.
+    indexes: also build indexes, of all rows, in at most about 75 s: the quickest plan that keeps enough is told beside
+        the smallest, each index with the budget that it needs, and from how many rows on it pays. None: only where
+        ``latency_us`` is asked and no scan of codes is quick enough.
     sample: the most rows that the sweep looks at.
     rng: a seed or Generator. on_zero: ``"keep"`` admits zero rows under cosine.
     verify: fit the chosen plan on all rows and measure it there; where it misses ``keep``, the next larger
@@ -97,7 +103,7 @@ def advise(
             batch, queries, metric=metric, k=k, sample=sample, rng=rng, on_zero=on_zero, qrels=qrels, labels=labels,
             pairs=pairs,
         )  # fmt: skip
-        return _advise(task, wish, plans, everything=all, check=verify, progress=progress)
+        return _advise(task, wish, plans, indexes, everything=all, check=verify, progress=progress)
 
 
 def _of_collection(x: Collection, queries: Any) -> tuple[Any, Any, Metric, str]:
@@ -108,28 +114,43 @@ def _of_collection(x: Collection, queries: Any) -> tuple[Any, Any, Metric, str]:
     return x.vectors(), asked if enough else None, "cosine" if field is None else field.nearness, "keep"
 
 
-def _advise(task: Task, wish: Wish, plans: Any, *, everything: bool, check: bool, progress: Progress | None) -> Advice:
+def _advise(
+    task: Task, wish: Wish, plans: Any, indexes: bool | None, *, everything: bool, check: bool,
+    progress: Progress | None,
+) -> Advice:  # fmt: skip
     seen = survey(task, _said(progress, "check"))
-    chosen = _plans(task, wish, plans, everything=everything)
+    chosen, named = _plans(task, wish, plans, everything=everything)
     bench = Bench(task)
     rows = bench.run(chosen, _swept(progress, len(chosen)), strict=plans is not None)
     full = _float32(task, bench, rows)
     target = full - (1 - wish.keep) * abs(full) if wish.keep else 0.0
     if wish.keep is not None and plans is None:
         rows += _between(task, bench, rows, target)
+    notes = _notes(task, bench, default=plans is None, everything=everything)
+    slow = too_slow(rows, wish, task.primary, task.full_bytes, target)
+    if indexes or named or (slow and indexes is None):
+        exact = _truth(task, progress)
+        found = _built(task, bench, rows, named, target, wish, exact, progress)
+        rows, notes = rows + found.rows, notes + found.notes
+        bench.forget()
+        truth: I64 | None = exact
+    else:
+        bench.forget()
+        truth = _truth(task, progress) if check else None
+    if not rows:
+        raise BadInput(f"advise: no plan could be measured: {'; '.join(notes)}")
     mark_frontier(rows, task.primary)
     tries, words = ordered(rows, wish, task.primary, task.full_bytes, target)
-    notes = _notes(task, bench, default=plans is None, everything=everything)
-    bench.forget()
     verified: dict[str, Estimate] | None = None
     row = tries[0]
-    if check:
-        row, verified, told = _verified(task, tries, wish, progress)
+    if check and truth is not None:
+        row, verified, told = _verified(task, tries, wish, truth, progress)
         words += told
     best = Plan(row.plan)
     return Advice(
         plans=rows,
         best=best,
+        fastest=fastest(rows, wish, task.primary, task.full_bytes, target),
         predicted=row.quality,
         verified=verified,
         warnings=[*words, *cautions(task, seen, best)],
@@ -148,12 +169,13 @@ def _advise(task: Task, wish: Wish, plans: Any, *, everything: bool, check: bool
     )
 
 
-def _plans(task: Task, wish: Wish, plans: Any, *, everything: bool) -> list[Plan]:
+def _plans(task: Task, wish: Wish, plans: Any, *, everything: bool) -> tuple[list[Plan], list[Plan]]:
+    """Plans that scan every row, and those with an index that the user named."""
     if plans is not None:
         return sweep.given_plans(plans)
     fits = task.user_queries and bool(task.folds)
     most = wish.most_bytes(task.full_bytes)
-    return sweep.default_plans(
+    found = sweep.default_plans(
         task.d,
         metric=task.metric,
         rows=len(task.x) + len(task.spare),
@@ -161,6 +183,24 @@ def _plans(task: Task, wish: Wish, plans: Any, *, everything: bool) -> list[Plan
         everything=everything,
         most_bytes=most,
     )
+    return found, []
+
+
+def _truth(task: Task, progress: Progress | None) -> I64:
+    return exact_truth(task, max(10, task.k), _said(progress, "exact truth"))
+
+
+def _built(
+    task: Task, bench: Bench, rows: list[Row], named: list[Plan], target: float, wish: Wish, truth: I64,
+    progress: Progress | None,
+) -> Sweep:  # fmt: skip
+    """Plans with an index: those that the user named, or what the sweep suggests."""
+    most = wish.most_bytes(task.full_bytes)
+    plans = named
+    if not named and task.metric != "hamming":  # packed bits have no codes that an index walks
+        plans = candidates(task, rows, target, most, shifted=shift(task) > 0)
+    built = Indexes(task, bench, target, most)
+    return built.run(plans, truth, _said(progress, "indexes"), every=bool(named))
 
 
 def _said(progress: Progress | None, what: str) -> Any:
@@ -203,18 +243,17 @@ def _float32(task: Task, bench: Bench, rows: list[Row]) -> float:
 
 
 def _verified(
-    task: Task, tries: list[Row], wish: Wish, progress: Progress | None
+    task: Task, tries: list[Row], wish: Wish, truth: I64, progress: Progress | None
 ) -> tuple[Row, dict[str, Estimate], list[str]]:
     """Verify plans in order until one keeps what was asked; the best of those tried where none does."""
-    depth = max(10, task.k)
-    truth = exact_truth(task, depth, _said(progress, "exact truth"))
     full = figures(task, truth, truth, slice(0, task.m))
     words: list[str] = []
     best: tuple[float, Row, dict[str, Estimate]] | None = None
     queue = list(tries)
     for tried in range(1, TRIES + 1):
         row = queue.pop(0)
-        found = verify(task, Plan(row.plan), truth, _said(progress, "verify"))
+        measured = row.build_s is not None  # an index is built of all rows and measured on them
+        found = dict(row.quality) if measured else verify(task, Plan(row.plan), truth, _said(progress, "verify"))
         if "Spearman" in row.quality:
             found["Spearman"] = row.quality["Spearman"]  # of the pairs alone: more rows change nothing
         got = found[task.primary].value if task.primary in found else 0.0

@@ -269,6 +269,7 @@ class Bench:
             found = lists.reorder(found, fine.found, min(step.depth * task.k, found.shape[1]), s)
             wanted = max(wanted, step.depth * task.k)
         state = [coded, *finer]
+        fmt = coded.codec.row_format()
         bytes_per_row = float(sum(c.codec.bytes_per_row + 4 * c.has_terms for c in state)) + plan.index.bytes_per_row
         return Row(
             plan=str(plan),
@@ -279,6 +280,8 @@ class Bench:
             us_per_query=1e6 * self._query_seconds(prefix, coded, finer, wanted),
             fit_s=prefix.fit_s + sum(c.fit_s for c in state),
             encode_s=(prefix.map_s + sum(c.encode_s for c in state)) * n / s,
+            layout=None if fmt is None else fmt.layout,
+            walked_bytes=coded.codec.bytes_per_row,
             proven=proven(plan),
         )
 

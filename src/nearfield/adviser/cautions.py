@@ -38,14 +38,20 @@ def _size(task: Task) -> Iterator[str]:
         yield f"only {task.m} queries to measure with: intervals are wide; give more, or more rows"
 
 
-def _shift(task: Task) -> Iterator[str]:
+def shift(task: Task) -> float:
+    """The energy coefficient between queries and rows where they are told apart for sure and by far, else 0."""
     if not task.user_queries or task.m < 20:
-        return
+        return 0.0
     draw = np.random.default_rng([task.seed, 3])
     count = min(400, task.m, len(task.x))
     rows = task.x[draw.choice(len(task.x), count, replace=False)]
     coefficient, chance = energy_test(task.q[: task.m][:count], rows, draw)
-    if chance < 0.01 and coefficient > SHIFTED:
+    return coefficient if chance < 0.01 and coefficient > SHIFTED else 0.0
+
+
+def _shift(task: Task) -> Iterator[str]:
+    coefficient = shift(task)
+    if coefficient:
         yield (
             f"the queries are distributed otherwise than the rows (energy coefficient {coefficient:.3f}, p < 0.01): "
             "reducers fitted on rows alone lose what queries ask about; look at leanvec(dim=..., kind='ood')"

@@ -81,6 +81,23 @@ def knee(rows: Sequence[Row], measure: str) -> Row:
     return best if above(best) > 0 else last
 
 
+def too_slow(rows: Sequence[Row], wish: Wish, measure: str, full: int, target: float) -> bool:
+    """Whether a latency is asked for, and no plan that keeps enough within the bytes answers as quickly."""
+    if wish.latency_us is None:
+        return False
+    most, latency = wish.most_bytes(full), wish.latency_us
+    able = [r for r in rows if r.proven and r.bytes_per_row <= most and value(r, measure) >= target]
+    return not any(r.us_per_query <= latency for r in able)
+
+
+def fastest(rows: Sequence[Row], wish: Wish, measure: str, full: int, target: float) -> str | None:
+    """The quickest plan that keeps what was asked within the bytes; None where nothing was asked to be kept."""
+    most = wish.most_bytes(full)
+    able = [r for r in rows if r.proven and r.bytes_per_row <= most and value(r, measure) >= target]
+    quick = min(able, key=lambda r: (r.us_per_query, r.plan), default=None)
+    return None if quick is None or target <= 0 else quick.plan
+
+
 def ordered(rows: Sequence[Row], wish: Wish, measure: str, full: int, target: float) -> tuple[list[Row], list[str]]:
     """Plans in the order in which they are to be tried, best first, and words where the wish cannot be met.
 

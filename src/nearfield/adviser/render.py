@@ -34,6 +34,7 @@ def cells(advice: Advice) -> tuple[list[str], list[list[str]]]:
     """Column heads and one row of text a plan, smallest plan first."""
     names = measures(advice)
     heads = ["", "plan", "bytes", "smaller", *(f"{n} [95%]" for n in names), "us/query", "fit s", "encode s"]
+    heads += ["build s"] if advice.indexed else []
     rows = sorted(advice.plans, key=lambda r: (r.bytes_per_row, -_value(r, advice.primary), r.plan))
     return heads, [_cells(advice, row, names) for row in rows]
 
@@ -43,6 +44,8 @@ def _cells(advice: Advice, row: Row, names: list[str]) -> list[str]:
     quality = [_interval(row.quality[n]) if n in row.quality else "-" for n in names]
     plan = row.plan if row.proven else f"{row.plan} (experimental)"
     times = [_short(row.us_per_query), _short(row.fit_s), _short(row.encode_s)]
+    if advice.indexed:
+        times.append("" if row.build_s is None else _short(row.build_s))
     return [mark, plan, f"{row.bytes_per_row:g}", f"{row.smaller:.1f}x", *quality, *times]
 
 
@@ -95,6 +98,13 @@ def _choice(advice: Advice) -> list[str]:
     )
     out.append("predicted  " + _listed(advice.predicted))
     out.append("verified   " + (_listed(advice.verified) if advice.verified else "not asked for (verify=False)"))
+    quick = next((r for r in advice.plans if r.plan == advice.fastest), None)
+    if quick is not None and advice.indexed and quick.plan != row.plan:
+        out.append(
+            f"fastest    {quick.plan}\n           {_short(quick.us_per_query)} us a query in place of "
+            f"{_short(row.us_per_query)}, {quick.bytes_per_row:g} bytes a row, built in "
+            f"{_short(quick.fit_s + quick.encode_s + (quick.build_s or 0))} s"
+        )
     return out
 
 

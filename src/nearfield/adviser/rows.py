@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nearfield.adviser.quality import Estimate, pooled
+from nearfield.core.protocols import Layout
 
 
 @dataclass
@@ -28,11 +29,17 @@ class Row:
     fit_s: float
     encode_s: float
     frontier: bool = False
+    build_s: float | None = (
+        None  # of the index, which only plans that have one were given; they were measured on all rows
+    )
+    pays_from: int | None = None  # about so many rows make the index cost what a scan of the same codes does
+    layout: Layout | None = None  # of the codes that are searched first, and their bytes
+    walked_bytes: int = 0
     proven: bool = True  # every method of the plan is; experimental ones are listed but never advised
 
     def to_dict(self) -> dict[str, Any]:
         """As ``advise --json`` prints it."""
-        return {
+        told = {
             "plan": self.plan,
             "bytes_per_row": self.bytes_per_row,
             "shared_bytes": self.shared_bytes,
@@ -43,6 +50,7 @@ class Row:
             "encode_s": round(self.encode_s, 5),
             "frontier": self.frontier,
         }
+        return told if self.build_s is None else told | {"build_s": round(self.build_s, 5), "pays_from": self.pays_from}
 
 
 def joined(rows: list[Row]) -> Row:

@@ -152,16 +152,18 @@ def _names(text: str) -> set[str]:
     return found
 
 
-def given_plans(plans: Any) -> list[Plan]:
-    """The plans that the user named: texts or ``Plan`` objects."""
+def given_plans(plans: Any) -> tuple[list[Plan], list[Plan]]:
+    """The plans that the user named, texts or ``Plan`` objects: those that scan every row, and those with an index."""
     listed = [plans] if isinstance(plans, (str, Plan)) else list(plans)
     if not listed:
         raise BadInput("plans: expected at least one plan, got none")
     made = [plan if isinstance(plan, Plan) else Plan(plan) for plan in listed]
-    for plan in made:
-        if plan.index.name() != "flat" or any(step.of == "residual" for step in plan.rescores):
-            raise BadPlan(f"plans: expected plans that scan every row, without residuals; got {plan}")
-    return list({str(plan): plan for plan in made}.values())
+    each = {str(plan): plan for plan in made}.values()
+    scans = [plan for plan in each if plan.index.name() == "flat"]
+    for plan in scans:
+        if any(step.of == "residual" for step in plan.rescores):
+            raise BadPlan(f"plans: expected plans without residuals where every row is scanned; got {plan}")
+    return scans, [plan for plan in each if plan.index.name() != "flat"]
 
 
 def learns_from_queries(plan: Plan) -> bool:

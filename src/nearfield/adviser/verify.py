@@ -97,10 +97,10 @@ def exact_truth(task: Task, depth: int, said: Said | None = None) -> I64:
         start += len(x)
         if said:
             said(start, task.n)
-    return _without_own(best.rows, task.own, depth)
+    return without_own(best.rows, task.own, depth)
 
 
-def _without_own(rows: I64, own: I64, depth: int) -> I64:
+def without_own(rows: I64, own: I64, depth: int) -> I64:
     """Drop each query's own row and keep the best ``depth`` of the others."""
     other = (rows != own[:, None]) & (rows >= 0)
     order = np.argsort(~other, axis=1, kind="stable")[:, :depth]
@@ -133,7 +133,7 @@ def answers(task: Task, plan: Plan, depth: int, said: Said | None = None) -> I64
         if said:
             said(start, task.n)
     joined = [Best.joined([block[i] for block in best]) for i in range(len(best[0]))]
-    return _without_own(_finish(plan, joined, task.k, task.own), task.own, depth)
+    return without_own(_finish(plan, joined, task.k, task.own), task.own, depth)
 
 
 def _fit_size(task: Task, plan: Plan) -> int:

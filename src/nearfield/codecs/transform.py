@@ -158,7 +158,8 @@ class Transform(Codec):
         length = np.maximum(np.einsum("ji,ji->i", decoded, decoded) + outside @ outside, 1e-300)
         inner = np.einsum("ji,ji->i", z + inside[:, None], decoded) + x @ outside
         cosine = np.clip(inner / np.sqrt(np.maximum(own * length, 1e-300)), 0.05, 1)
-        return np.where(own > 0, np.sqrt(own / length * cosine), 0.0).astype(np.float32)
+        ratio = np.minimum(own / length, 1e12)  # a row of rounding errors may be decoded to nothing
+        return np.where(own > 0, np.sqrt(ratio * cosine), 0.0).astype(np.float32)
 
     def encode(self, x: F32) -> U8:
         """Rotate, quantize, and pack several directions to a byte."""

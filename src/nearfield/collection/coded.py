@@ -22,6 +22,7 @@ from nearfield.core.protocols import F32, I64
 from nearfield.search.apart import encode_apart, gather_codes, load_plan, open_codes, save_plan
 from nearfield.search.fit import Fitted
 from nearfield.search.packed import Packed
+from nearfield.store.atomic import sync_folder
 from nearfield.store.parts import FOLDER, Entry, Part, SegmentPart
 from nearfield.store.snapshot import Snapshot
 
@@ -31,7 +32,9 @@ _LOADED: dict[tuple[str, str], Fitted] = {}
 def new_plan(folder: Path, fitted: Fitted) -> str:
     """Write what a Plan learned into a new file; returns its name."""
     name = os.urandom(8).hex()
-    (folder / PLANS).mkdir(exist_ok=True)
+    if not (folder / PLANS).is_dir():
+        (folder / PLANS).mkdir(exist_ok=True)
+        sync_folder(folder)  # the name of the new folder too must survive a power cut
     save_plan(folder / PLANS / f"{name}.nf", fitted)
     return name
 
@@ -148,15 +151,19 @@ def _again(folder: Path, part: SegmentPart, number: int, file: str, target: Path
 
 def best_coded(
     packed: Packed, part: Part, number: int, q: Any, k: int, mask: Any, budget: int | None
-) -> tuple[I64, F32, int]:
-    """Row numbers ``[m, j]`` and scores of the best rows by their codes, and how many were scored for a query."""
+) -> tuple[I64, F32, int, str | None]:
+    """Row numbers ``[m, j]`` and scores of the best rows by their codes, how many were scored for a query, and how.
+
+    The last is how the index met the filter, where it has several ways: for the first of the queries.
+    """
     having = part.having(number)
     allow = None if mask is None else mask if len(having) == part.n else mask[having]
     if allow is not None and not allow.any():
-        return np.full((len(q), 0), -1, np.int64), np.zeros((len(q), 0), np.float32), 0
+        return np.full((len(q), 0), -1, np.int64), np.zeros((len(q), 0), np.float32), 0, None
     hits = packed.search(q, k=k, budget=budget, allow=allow, on_zero="keep")
     at = np.where(hits.rows >= 0, having[np.maximum(hits.rows, 0)], -1)
-    return np.where(at >= 0, part.rows[at], -1), hits.scores, int(hits.scored.max(initial=0))
+    strategy = hits.strategy[0] if hits.strategy else None
+    return np.where(at >= 0, part.rows[at], -1), hits.scores, int(hits.scored.max(initial=0)), strategy
 
 
 def decoded(folder: Path, part: SegmentPart, number: int, file: str, position: int) -> F32 | None:

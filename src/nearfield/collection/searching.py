@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 Mask = NDArray[np.bool_]
 DEPTH = 100  # rows of each ranking that are fused, or ten times what is asked for
 _PRODUCTS = 1 << 30  # of numbers, between two looks at the clock, by each thread: about a tenth of a second
+_EXACT = 2000  # rows that are scored by their own vectors rather than by codes, where no more pass
 _PANEL = 16  # queries that kernels score together at the least
 NO_SCORES: F32 = np.zeros(0, np.float32)
 
@@ -100,16 +101,17 @@ def _rank_block(scope: Scope, number: int, q: NDArray[Any], k: int, budget: int 
     parts, paths = [], []
     for view, mask in zip(scope.snapshot.views, scope.masks):
         scope.stop.check()
-        packed = _packed(scope, view.part, number, mask)
+        packed, strategy = _packed(scope, view.part, number, mask), None
         if packed is not None:
             from nearfield.collection.coded import best_coded
 
-            rows, scores, scored = best_coded(packed, view.part, number, q, k, mask, budget)
+            rows, scores, scored, strategy = best_coded(packed, view.part, number, q, k, mask, budget)
         else:
             rows, scores, scored = dense.best(view.part, number, query, k, mask)
         parts.append((rows, scores))
         path = "nothing passes" if not scored else "exact" if packed is None else str(packed.plan)
-        paths.append({"rows": view.part.n, "scored": scored, "path": path})
+        told = {} if strategy is None else {"strategy": strategy}
+        paths.append({"rows": view.part.n, "scored": scored, "path": path} | told)
     scope.told[f"field {number}"] = paths
     rows, scores = _merged(parts, query.m, k)
     return [(r[r >= 0], s[r >= 0]) for r, s in zip(rows, scores)]
@@ -120,7 +122,8 @@ def _packed(scope: Scope, part: Part, number: int, mask: Mask | None) -> Packed 
     plan = Coded.of(scope.snapshot, number)
     if plan is None or scope.exact or not isinstance(part, SegmentPart) or not len(part.having(number)):
         return None
-    few = mask is not None and int(np.count_nonzero(mask)) * dense.FEW <= part.n
+    passing = part.n if mask is None else int(np.count_nonzero(mask))
+    few = passing <= _EXACT and passing * dense.FEW <= part.n
     if few and plan.keep is not None:
         return None
     from nearfield.collection.coded import packed_of

@@ -150,8 +150,8 @@ class State:
                 named = {e["file"] for e in self.catalog.get("segments", [])}
                 named |= {str(g["file"]) for g in self.catalog.get("garbage", [])}
                 stems = {name.partition(".")[0] for name in named}
-                for path in (self.folder / FOLDER).iterdir():
-                    if path.name.partition(".")[0] not in stems:
+                for path in (*self.folder.glob(f"{FOLDER}/*"), *self.folder.glob(f"{PLANS}/*.tmp")):
+                    if path.name.partition(".")[0] not in stems or path.suffix == ".tmp":
                         path.unlink(missing_ok=True)
         except (NearfieldError, OSError):
             return  # somebody compacts, and the files may be theirs; or the disk fails: another time

@@ -7,8 +7,9 @@ float32; so nothing larger than a block is ever copied.
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from nearfield.core.dlpack import from_dlpack
 from nearfield.core.errors import BadInput, BadRows
 from nearfield.core.protocols import F32, Batch, Metric
 
+_LARGE_PAGE = 2 << 20
 BLOCK_BYTES = 16 << 20  # the working set of one block of float32 rows
 _KINDS = "fiu"
 _MIDDLE_ROWS = 1000
@@ -34,6 +36,20 @@ def block_rows(d: int, budget: int = BLOCK_BYTES) -> int:
     10912
     """
     return max(32, budget // max(1, 4 * d) // 32 * 32)
+
+
+def roomy(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """An array without contents, in large pages where the system has them: rows taken at random are found sooner."""
+    kind = np.dtype(dtype)
+    size = math.prod(shape) * kind.itemsize
+    if size < _LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.empty(shape, kind)
+    room = mmap.mmap(-1, size + _LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a kernel without large pages
+        room.madvise(mmap.MADV_HUGEPAGE)
+    whole = np.frombuffer(room, np.uint8)
+    at = -whole.ctypes.data % _LARGE_PAGE
+    return np.asarray(whole[at : at + size].view(kind).reshape(shape))
 
 
 class ArraySource:

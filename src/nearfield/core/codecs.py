@@ -127,17 +127,30 @@ class CodecScorer:
         if self.metric == "cosine":
             norms = np.sqrt(np.einsum("ij,ij->i", q, q))
             q = np.asarray(q / np.where(norms > 0, norms, 1)[:, None], dtype=np.float32)
-        folded = self.codec.fold(q) if self.format is not None else None
-        if folded is not None and folded.weights is not None and self._row is not None and self.layout == Layout.LUT4:
-            folded.nibble_tables = _tables_of(folded.weights, self._row.levels or tuple(range(16)))
-            folded.weights = None
+        folded = self.fold(q) if self.format is not None else None
         if folded is not None and self.metric == "l2":
             folded.squares = np.einsum("ij,ij->i", q, q).astype(np.float32)
         return Prepared(q, self.metric, folded)
 
+    def fold(self, q: F32) -> Folded:
+        """Queries as coefficients over the codes as they are kept."""
+        folded = self.codec.fold(q)
+        if folded.weights is not None and self._row is not None and self.layout == Layout.LUT4:
+            folded.nibble_tables = _tables_of(folded.weights, self._row.levels or tuple(range(16)))
+            folded.weights = None
+        return folded
+
     def score(self, p: Prepared, codes: U8) -> F32:
         """Score every row of ``codes`` for every query: ``[m, n]``, larger is nearer; by decoding."""
         return score_floats(p.queries, self.codec.decode(codes), self.metric)
+
+    def terms_about(self, codes: U8, origins: F32) -> F32 | None:
+        """The same of rows whose codes are of what is left when their origins are taken away."""
+        own = self.terms(codes)
+        if own is None or self.metric != "l2":
+            return own
+        across = np.einsum("ij,ij->i", origins, self.codec.decode(codes))
+        return np.asarray(own + 2 * across + row_terms(origins, "l2"), dtype=np.float32)
 
     def terms(self, codes: U8) -> F32 | None:
         """The per-row term that l2 and cosine need beside the dot product, ``[n]``; None under dot."""

@@ -10,6 +10,11 @@ import numpy as np
 
 from nearfield.core.protocols import F32, I64, Metric
 
+# What a graph does under a filter, as native/graph.h numbers it: "scan" scores all rows that match; "hop" walks from
+# match to match through the links of others; "post" walks as without a filter, but wider, and keeps what matches;
+# "gave up" is a walk that met too few, and then a scan.
+WAYS = ("walk", "scan", "hop", "post", "gave up")
+
 
 @dataclass
 class Hit:
@@ -98,7 +103,7 @@ class Hits:
 
     ``rows`` int64 ``[m, k]`` are row numbers, -1 where fewer than ``k`` rows match; ``scores`` float32
     ``[m, k]``, larger is nearer, -inf there; ``scored`` int64 ``[m]`` tells how many rows were scored.
-    ``ids`` are the rows' own ids where they have any, else the row numbers.
+    ``ids`` are the rows' own ids where they have any, else the row numbers. ``strategy`` tells how a filter was met.
 
     >>> h = Hits(np.array([[2, -1]]), np.array([[0.5, -np.inf]], dtype=np.float32), np.array([3]))
     >>> h[0]
@@ -112,6 +117,12 @@ class Hits:
     names: Sequence[Any] | None = None
     texts: Sequence[str] | None = None
     rescored: I64 | None = None
+    ways: I64 | None = None
+
+    @property
+    def strategy(self) -> list[str] | None:
+        """How each query was answered under a filter, where an index has several ways: a word of ``WAYS``."""
+        return None if self.ways is None else [WAYS[way] for way in self.ways.tolist()]
 
     @property
     def ids(self) -> Any:

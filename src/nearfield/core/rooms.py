@@ -18,7 +18,7 @@ from typing import Any
 from nearfield.core.errors import BadPlan, Unknown, did_you_mean
 from nearfield.core.method import Method
 
-ROOMS = ("maps", "codecs", "indexes", "encoders", "fusers")
+ROOMS = ("maps", "codecs", "indexes", "encoders", "fusers", "measures")
 _PACKAGE = Path(__file__).resolve().parents[1]
 _FIELDS = ("paper", "needs", "status", "slow")
 
@@ -119,10 +119,15 @@ def find(name: str, rooms: tuple[str, ...] = ("maps", "codecs", "indexes")) -> I
 
 
 @cache
-def load(room: str, name: str) -> type[Any]:
-    """Import the class of a method: the one public class that its file defines for the room."""
+def load(room: str, name: str) -> Any:
+    """Import a method: the one public class that its file defines for the room; of a measure its function."""
     own = room in ROOMS and _is_own(room, name)
     module = importlib.import_module(f"nearfield.{room}.{name}" if own else find(name, (room,)).module)
+    if room == "measures":
+        function = getattr(module, name, None)
+        if not callable(function):
+            raise BadPlan(f"{module.__name__}: expected a function {name} in the file, found none")
+        return function
     classes = [
         c
         for key, c in vars(module).items()

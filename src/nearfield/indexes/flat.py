@@ -10,7 +10,7 @@ status: proven
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from nearfield.core.arrays import block_rows
 from nearfield.core.hits import Hits
 from nearfield.core.indexes import Columns, Index, check_search
-from nearfield.core.protocols import F32, I64, Prepared, Rows
+from nearfield.core.protocols import F32, I64, TABLE_LAYOUTS, Prepared, Rows
 from nearfield.numerics import kernels
+
+_ALONE = 1 << 22  # bytes of codes that one thread scans by itself
 
 
 @dataclass
@@ -27,11 +29,28 @@ class Flat(Index):
     """Scores every row; ignores ``budget``. Results are exact for the codes it holds."""
 
     interleaves: ClassVar[bool] = True
+    decodes: ClassVar[bool] = True
 
     def attach(self, rows: Rows, columns: Columns) -> Self:
         """Keep a reference to the codes; nothing is computed and nothing copied."""
         self.rows = rows
+        self._finder: Any = None
         return self
+
+    def finder(self) -> Any:
+        """What scans all rows natively; None for codes without a layout."""
+        native, fmt = kernels.native(), self.rows.scorer.format
+        if self._finder is None and native is not None and fmt is not None:
+            rows = self.rows
+            held = kernels.native_rows(fmt, rows.codes, rows.scorer.metric, rows.terms, rows.n)
+            self._finder = native.flat_finder(held)
+        return self._finder
+
+    def effort(self, k: int, budget: int, matches: int) -> int | None:
+        """All rows of tables, where one thread scans them about as soon as several; None where these share the work."""
+        fmt = self.rows.scorer.format
+        alone = self.rows.codes.nbytes <= _ALONE and fmt is not None and fmt.layout in TABLE_LAYOUTS
+        return self.rows.n if alone else None
 
     def search(self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None) -> Hits:
         """The exact best ``k`` under the codec; equal scores go to the smaller row number."""

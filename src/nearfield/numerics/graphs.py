@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.errors import Unsupported
-from nearfield.core.protocols import F32, U8, Element, Folded, Layout, Metric, RowFormat
+from nearfield.core.protocols import F32, I64, U8, Element, Folded, Layout, Metric, RowFormat
 from nearfield.numerics import kernels
 from nearfield.numerics.kmeans import kmeans
 
@@ -45,7 +45,13 @@ class Graph:
         native = kernels.native()
         if native is None:
             raise Unsupported("graphs are walked by native code, which is not installed here; use the index flat()")
-        return native.graph_finder(kernels.native_rows(fmt, codes, metric, terms), self.links, self.entries)
+        return native.graph_finder(
+            kernels.native_rows(fmt, codes, metric, terms), self.links, self.entries, self.effort
+        )
+
+    def spend(self, k: int, budget: int) -> int:
+        """The width of the frontier for a search; under a filter the finder chooses how from there."""
+        return max(k, self.width(budget))
 
     @cached_property
     def _effort(self) -> list[list[float]]:
@@ -78,7 +84,7 @@ class ByteRows:
                 d = block.shape[1]
                 values = np.zeros((n, -(-d // _PAD) * _PAD), np.int8)
                 made = cls(values, np.zeros((n, 4), np.float32), d)
-            made._take(at, block)
+            made.take(at, block)
             at += len(block)
         if made is None or at != n:
             raise ValueError(f"blocks: announced {n} rows, gave {at}")
@@ -103,7 +109,8 @@ class ByteRows:
         """One more coordinate, which brings rows to equal length under dot."""
         return self.sides[:, 2]
 
-    def _take(self, at: int, block: F32) -> None:
+    def take(self, at: int, block: F32) -> None:
+        """Round some rows, each beside its scale and squared length."""
         rows = slice(at, at + len(block))
         largest = np.abs(block).max(axis=1, initial=0)
         scale = np.asarray(np.where(largest > 0, largest / 127, 1), np.float32)
@@ -126,10 +133,11 @@ def build(
     width: int,
     alpha: float,
     rng: np.random.Generator,
+    order: U32 | None = None,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
 ) -> Graph:
-    """Link every row to at most ``degree`` others.
+    """Link every row to at most ``degree`` others, in the order given or a drawn one.
 
     ``width`` is the frontier's while building, ``alpha`` how much nearer another link must lead for one to be
     dropped. ``progress`` is called with rows linked and rows in all; what it raises ends the building.
@@ -138,27 +146,55 @@ def build(
     if native is None:
         raise Unsupported("graphs are built by native code, which is not installed here; use the index flat()")
     n = len(rows.values)
-    entries = _entries(rows, rng)
-    order = rng.permutation(n).astype(np.uint32)
+    entries = entries_among(rows, None, entry_count(n), rng)
+    order = rng.permutation(n).astype(np.uint32) if order is None else order
     order = np.concatenate([entries, order[~np.isin(order, entries)]])
-    room = degree + max(1, degree // 2)
-    links, counts = np.full((n, room), NO_LINK, np.uint32), np.zeros(n, np.int32)
-    most = max(_BATCH, int(_BATCH_SHARE * n))
-    for at, some in _batches(n, most):
+    links, counts = unlinked(n, degree)
+    for at, some in batches(n):
         native.grow(
             kernels.which_isa(), rows.values, rows.sides, links, counts, entries,
             order[at : at + some], degree, width, alpha, at + some == n, kernels.thread_count(threads),
         )  # fmt: skip
         if progress:
             progress(at + some, n)
-    links[np.arange(room) >= counts[:, None]] = NO_LINK
-    graph = Graph(np.ascontiguousarray(links[:, :degree]), entries, np.zeros((2, 2), np.float32))
-    graph.effort = _effort(graph, rows, rng)
+    graph = Graph(settled(links, counts, degree), entries, np.zeros((2, 4), np.float32))
+    graph.effort = effort_of(graph, rows, None, rng)
     return graph
 
 
-def _batches(n: int, most: int) -> Iterator[tuple[int, int]]:
-    at = 1
+def link_near(
+    rows: ByteRows, near: U32, *, degree: int, alpha: float, rng: np.random.Generator, threads: int | None = None
+) -> Graph:
+    """The graph of rows whose near rows ``[n, k]`` are known: pruned like that of :func:`build`, with links back."""
+    entries = entries_among(rows, None, entry_count(len(rows.values)), rng)
+    links, counts = unlinked(len(rows.values), degree)
+    kernels.native().link_near(
+        kernels.which_isa(), rows.values, rows.sides, links, counts, near, degree, alpha, kernels.thread_count(threads)
+    )
+    graph = Graph(settled(links, counts, degree), entries, np.zeros((2, 4), np.float32))
+    graph.effort = effort_of(graph, rows, None, rng)
+    return graph
+
+
+def room_for(degree: int) -> int:
+    """How many links a row may hold while a graph grows: it is pruned once for many that come."""
+    return degree + max(1, degree // 2)
+
+
+def unlinked(n: int, degree: int) -> tuple[U32, NDArray[np.int32]]:
+    """Room for links while a graph grows, and how many there are."""
+    return np.full((n, room_for(degree)), NO_LINK, np.uint32), np.zeros(n, np.int32)
+
+
+def settled(links: U32, counts: NDArray[np.int32], degree: int) -> U32:
+    """The links that remain, ``NO_LINK`` behind the last."""
+    links[np.arange(links.shape[1]) >= counts[:, None]] = NO_LINK
+    return np.ascontiguousarray(links[:, :degree])
+
+
+def batches(n: int, most: int | None = None) -> Iterator[tuple[int, int]]:
+    """Where batches begin and how long they are: each at most half as long as all before it."""
+    at, most = 1, most or max(_BATCH, int(_BATCH_SHARE * n))
     if n == 1:
         yield 0, 1
     while at < n:
@@ -172,11 +208,18 @@ def entry_count(n: int) -> int:
     return min(max(1, n // _ROWS_AN_ENTRY), _ENTRIES)
 
 
-def _entries(rows: ByteRows, rng: np.random.Generator) -> U32:
-    """The rows nearest to the centroids of a sample, each once."""
-    n = len(rows.values)
-    wanted = entry_count(n)
-    sample = np.sort(rng.choice(n, size=min(n, _SAMPLE), replace=False))
+def _drawn(n: int, among: I64 | None, most: int, rng: np.random.Generator) -> I64:
+    """Some rows of all, or among some."""
+    size = n if among is None else len(among)
+    at = np.sort(rng.choice(size, size=min(size, most), replace=False))
+    return at if among is None else among[at]
+
+
+def entries_among(rows: ByteRows, among: I64 | None, wanted: int, rng: np.random.Generator) -> U32:
+    """The rows nearest to the centroids of a sample, of all or among some; each once, as far as there are enough."""
+    sample = _drawn(len(rows.values), among, _SAMPLE, rng)
+    if len(sample) < wanted:
+        return np.resize(sample, wanted).astype(np.uint32)
     x = rows.values[sample, : rows.dim] * rows.scale[sample, None]
     centroids = kmeans(x, wanted, rng=rng, rounds=8)
     nearest, gaps = kernels.assign(x, centroids)
@@ -186,10 +229,10 @@ def _entries(rows: ByteRows, rng: np.random.Generator) -> U32:
     return np.asarray(sample[np.concatenate([first, spare])], np.uint32)
 
 
-def _effort(graph: Graph, rows: ByteRows, rng: np.random.Generator) -> F32:
-    """Walk to some rows at several widths, and count what is scored."""
+def effort_of(graph: Graph, rows: ByteRows, among: I64 | None, rng: np.random.Generator) -> F32:
+    """Walk to some rows, of all or among some, at several widths, and count what is scored."""
     n = len(rows.values)
-    probes = np.sort(rng.choice(n, size=min(n, _PROBES), replace=False))
+    probes = _drawn(n, among, _PROBES, rng)
     q = rows.values[probes, : rows.dim] * rows.scale[probes, None]
     finder = graph.finder(rows.format, rows.values.view(np.uint8), "cosine", np.ascontiguousarray(rows.scale))
     found = []

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.arrays import seems_finite
+from nearfield.core.bitmaps import Bitmap
 from nearfield.core.errors import BadInput, BadParameter
 from nearfield.core.protocols import BLOCK, F32, I64, TABLE_LAYOUTS, U8, Constant, Folded, Layout, Metric, RowFormat
 from nearfield.numerics import reference
@@ -27,7 +28,8 @@ else:
     except ImportError:  # no compiler where it was installed: the twin does the work
         _native = None
 
-Allow: TypeAlias = NDArray[np.bool_] | NDArray[np.uint64]
+Allow: TypeAlias = NDArray[np.bool_] | NDArray[np.uint64] | Bitmap
+Filters: TypeAlias = tuple[NDArray[np.uint64], I64]  # words [1 or m, w], how many rows match [1 or m]
 
 _LAYOUTS = {Layout.F32: 0, Layout.F16: 1, Layout.AFFINE8: 2, Layout.AFFINE4: 3}
 _ELEMENTS = {"f32": 0, "f16": 1, "bf16": 2, "e4m3": 3, "e5m2": 4, "u8": 5, "i8": 6}
@@ -71,37 +73,78 @@ def which_isa() -> int:
     return max(_isa(), 0)
 
 
-def native_rows(fmt: RowFormat, codes: U8, metric: Metric, terms: F32 | None, checks: Any = None) -> Any:
-    """Row-major codes ``[n, width]`` of a float or affine layout, checked and handed over once for many searches.
+def native_rows(
+    fmt: RowFormat, codes: U8, metric: Metric, terms: F32 | None, n: int | None = None, checks: Any = None
+) -> Any:
+    """Codes, checked and handed over once for many searches: ``[n, width]``, or blocks of 32 of ``n`` rows.
 
     ``checks`` are checksums of codes that are mapped from a file, compared as rows are scored again.
     """
     codes = _codes(codes)
-    if codes.ndim != 2 or codes.shape[1] != fmt.width:
+    blocks = n is not None and fmt.layout in TABLE_LAYOUTS
+    if blocks:
+        _shape(fmt, codes, n)
+    elif codes.ndim != 2 or codes.shape[1] != fmt.width:
         raise BadInput(f"codes: expected [n, {fmt.width}], got shape {codes.shape}")
-    n = len(codes)
+    n = n if blocks and n is not None else len(codes)
     terms = _metric(metric, terms, n)
     made: Any = _native_format(fmt)
-    return _native.Rows(which_isa(), made, codes.reshape(-1), n, _METRICS[metric], terms, checks)
+    return _native.Rows(which_isa(), made, codes.reshape(-1), n, _METRICS[metric], terms, blocks, checks)
 
 
 def native_rows_on_disk(fmt: RowFormat, disk: Any, metric: Metric, terms: F32 | None, n: int) -> Any:
-    """Rows of a float or affine layout that stay in a file, for many searches that score some of them."""
+    """Codes ``[n, width]`` that stay in a file, for many searches that score some of them."""
     made: Any = _native_format(fmt)
     return _native.rows_on_disk(which_isa(), made, disk, _METRICS[metric], _metric(metric, terms, n))
 
 
 def find(
-    finder: Any, fmt: RowFormat, folded: Folded, k: int, effort: int, allow: Allow | None, n: int, threads: int | None
+    finder: Any,
+    fmt: RowFormat,
+    folded: Folded,
+    k: int,
+    effort: int,
+    allow: Allow | None,
+    n: int,
+    threads: int | None,
+    vectors: F32 | None = None,
 ) -> tuple[I64, F32, I64]:
     """The best ``k`` rows that a native finder finds with so much effort, and how many it scored for each query.
 
-    -1 and -inf where it found fewer: a finder promises nothing.
+    -1 and -inf where it found fewer: a finder promises nothing. ``vectors`` are the queries themselves, for finders
+    that look at more than the codes.
     """
+    return find_ways(finder, fmt, folded, k, effort, allow, n, threads, vectors)[:3]
+
+
+def find_ways(
+    finder: Any,
+    fmt: RowFormat,
+    folded: Folded,
+    k: int,
+    effort: int,
+    allow: Allow | None,
+    n: int,
+    threads: int | None,
+    vectors: F32 | None = None,
+) -> tuple[I64, F32, I64, I64]:
+    """:func:`find`, and which way each query was answered under a filter."""
     q, m = _queries(fmt, folded)
-    bits = None if allow is None else _bitmap(allow, n)
+    given = None if allow is None else filters(allow)
     workers = 1 if m == 1 else thread_count(threads)
-    found: tuple[I64, F32, I64] = finder.find(m, _coefficients(q), bits, min(k, n), min(effort, n), workers)
+    seen = None if vectors is None else _finite(_f32(vectors, "queries"), "queries")
+    found: tuple[I64, F32, I64, I64]
+    found = finder.find(m, _coefficients(q), given, min(k, n), min(effort, n), workers, seen)
+    return found
+
+
+def filters(allow: Allow) -> Filters:
+    """A filter, bool ``[n]``, or one for each query, bool ``[m, n]``, in words of 64 rows with its count."""
+    if isinstance(allow, Bitmap):
+        return allow.words, allow.counts
+    if allow.dtype != np.bool_ or allow.ndim not in (1, 2):
+        raise BadInput(f"allow: expected bool [n] or [m, n], got {allow.dtype} {list(allow.shape)}")
+    found: Filters = _native.bitmap(np.ascontiguousarray(allow))
     return found
 
 
@@ -129,16 +172,18 @@ def find_on_disk(
 
 
 def run(
-    pipeline: Any, q: F32, k: int, effort: int, allow: Allow | None, *, threads: int | None = None
-) -> tuple[I64, F32, I64, I64] | None:
-    """A whole search in one call: ids and scores ``[m, k]``, rows scored, rows scored again ``[m]``.
+    pipeline: Any, q: F32, k: int, effort: int, given: Filters | None, *, threads: int | None = None
+) -> tuple[I64, F32, I64, I64, I64] | None:
+    """A whole search in one call: ids and scores ``[m, k]``, rows scored, rows scored again, the way taken ``[m]``.
 
     None where it cannot answer: queries that are not finite, of another width, or that find fewer than ``k`` rows.
     """
-    bits = None if allow is None else _bitmap(allow, len(allow))
-    workers = 1 if len(q) == 1 else thread_count(threads)
-    found: tuple[I64, F32, I64, I64] | None = pipeline.search(q, k, effort, bits, workers)
-    return found
+    m = len(q)
+    workers = 1 if m == 1 else thread_count(threads)
+    ids, scores = np.empty((m, k), np.int64), np.empty((m, k), np.float32)
+    counts = np.empty((3, m), np.int64)
+    sound: bool = pipeline.search(q, k, effort, given, workers, ids, scores, counts)
+    return (ids, scores, counts[0], counts[1], counts[2]) if sound else None
 
 
 @lru_cache(maxsize=1)
@@ -278,6 +323,9 @@ def _metric(metric: str, terms: Any, n: int) -> F32 | None:
 
 
 def _bitmap(allow: Allow, n: int) -> NDArray[np.uint64]:
+    if isinstance(allow, Bitmap):
+        first: NDArray[np.uint64] = allow.words[0]
+        return first
     if allow.dtype == np.uint64:
         if allow.shape != (-(-n // 64),):
             raise BadInput(f"allow: expected {-(-n // 64)} words of 64 rows, got shape {allow.shape}")

@@ -12,19 +12,22 @@ from numpy.typing import NDArray
 
 from nearfield.core import arrays
 from nearfield.core.errors import BadInput, Corrupt, NearfieldError
-from nearfield.core.protocols import F32, I64, Batch, Metric
+from nearfield.core.protocols import I64, Batch, Metric
 from nearfield.numerics import kernels
+from nearfield.search.decoded import Decoded
+from nearfield.search.extending import extended
 from nearfield.search.file import add_state, restore_state
 from nearfield.search.fit import (
     Fitted,
-    MappedRows,
     build_index,
     coded_columns,
     column_shapes,
     encode_columns,
     fit_steps,
     interleaved,
+    read_by_rows,
 )
+from nearfield.search.ordered import gather_ordered
 from nearfield.search.packed import Packed
 from nearfield.search.plan import Plan
 from nearfield.search.queries import as_queries
@@ -48,7 +51,7 @@ def fit_apart(plan: Plan, x: Batch, *, metric: Metric, queries: Any, rng: int, o
 def save_plan(path: str | os.PathLike[str], fitted: Fitted) -> None:
     """Write what a Plan learned."""
     with SegmentWriter(path, PLAN) as out:
-        out.finish(add_state(out, replace(fitted, zero_rows=np.zeros(0, np.int64))))
+        out.finish(add_state(out, fitted.of_rows(fitted.n)))
 
 
 def load_plan(path: str | os.PathLike[str]) -> Fitted:
@@ -62,7 +65,7 @@ def load_plan(path: str | os.PathLike[str]) -> Fitted:
 
 def encode_apart(path: str | os.PathLike[str], fitted: Fitted, x: Batch, *, on_zero: str) -> None:
     """Write the codes of some rows."""
-    mine = replace(fitted, n=int(x.shape[0]), zero_rows=np.zeros(0, np.int64))
+    mine = fitted.of_rows(int(x.shape[0]))
     batch = x if fitted.origin is None else arrays.Moved(x, fitted.origin)
     with SegmentWriter(path, CODES) as out:
         encode_columns(mine, batch, out, on_zero=on_zero)
@@ -81,7 +84,7 @@ def open_codes(path: str | os.PathLike[str], fitted: Fitted, n: int) -> Packed:
     with _blaming(segment):
         if segment.meta.get("n") != n or segment.meta.get("plan") != str(fitted.plan):
             raise Corrupt(f"expected the codes of {n} rows under {fitted.plan}")
-        mine = replace(fitted, n=n, zero_rows=np.zeros(0, np.int64))
+        mine = fitted.of_rows(n)
         if "zeros" in segment:
             check_zeros(segment.column("zeros"), n)
             mine.zero_rows = segment.column("zeros")
@@ -97,39 +100,23 @@ def gather_codes(path: str | os.PathLike[str], sources: Sequence[tuple[Packed, I
         raise BadInput("codes: expected rows to gather, got none")
     fitted = replace(sources[0][0].fitted, n=n, zero_rows=_zeros(sources))
     shapes = column_shapes(fitted)
+    if fitted.index.orders:
+        with SegmentWriter(path, CODES) as out:
+            gather_ordered(fitted, sources, out)
+            _finish(out, fitted)
+        return
     with SegmentWriter(path, CODES) as out:
         for name, codec, first in coded_columns(fitted):
             dtype, shape = shapes[name]
-            blocks = first and interleaved(fitted.codec, fitted.plan.index)
-            out.begin(name, dtype, shape)
-            for rows in _joined(_rows_of(sources, name, first), 32 if blocks else 1):
+            blocks = first and interleaved(fitted.codec, fitted.index)
+            out.begin(name, dtype, shape, paged=read_by_rows(name, fitted.index))
+            for rows in _joined(_rows_of(sources, name), 32 if blocks else 1):
                 out.append(name, kernels.pack(rows, codec.bytes_per_row) if blocks else rows)
             terms = f"{name}.terms"
             if terms in shapes:
                 out.add(terms, np.concatenate([packed.columns[terms][at] for packed, at in sources]))
-        build_index(fitted, _Decoded(fitted, sources), out)
+        build_index(fitted, Decoded(sources), out, made=extended(fitted, sources))
         _finish(out, fitted)
-
-
-@dataclass
-class _Decoded:
-    """Gathered rows as their codes give them back: what an index is built of where the vectors are gone."""
-
-    fitted: Fitted
-    sources: Sequence[tuple[Packed, I64]]
-
-    @property
-    def n(self) -> int:
-        return self.fitted.n
-
-    @property
-    def metric(self) -> Metric:
-        return MappedRows(self.fitted, arrays.ArraySource(np.zeros((0, self.fitted.d), np.float32))).metric
-
-    def blocks(self) -> Iterator[F32]:
-        for packed, at in self.sources:
-            for start in range(0, len(at), 1 << 14):
-                yield packed.fitted.codec.decode(packed.codes(at[start : start + (1 << 14)]))
 
 
 def _zeros(sources: Sequence[tuple[Packed, I64]]) -> I64:
@@ -140,12 +127,12 @@ def _zeros(sources: Sequence[tuple[Packed, I64]]) -> I64:
     return np.concatenate(found)
 
 
-def _rows_of(sources: Sequence[tuple[Packed, I64]], name: str, first: bool) -> Iterator[NDArray[np.uint8]]:
+def _rows_of(sources: Sequence[tuple[Packed, I64]], name: str) -> Iterator[NDArray[np.uint8]]:
     for packed, at in sources:
         packed.verify_column(name)
         for start in range(0, len(at), 1 << 16):
             some = at[start : start + (1 << 16)]
-            yield packed.codes(some) if first else np.ascontiguousarray(packed.columns[name][some])
+            yield packed.codes(some) if name == "codes" else np.ascontiguousarray(packed.columns[name][some])
 
 
 def _joined(parts: Iterator[NDArray[np.uint8]], multiple: int) -> Iterator[NDArray[np.uint8]]:

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.core import arrays
+
 
 class Sink(Protocol):
     """Takes columns in pieces, several side by side."""
@@ -24,7 +26,7 @@ class MemorySink:
         self._at: dict[str, int] = {}
 
     def begin(self, name: str, dtype: Any, shape: tuple[int, ...], *, paged: bool = False) -> None:
-        self.columns[name] = np.empty(shape, dtype=dtype)
+        self.columns[name] = arrays.roomy(shape, dtype)
         self._at[name] = 0
 
     def append(self, name: str, rows: NDArray[Any]) -> None:

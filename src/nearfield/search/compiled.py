@@ -16,6 +16,7 @@ from nearfield.core.indexes import Index
 from nearfield.core.maps import Map
 from nearfield.core.protocols import F32, TABLE_LAYOUTS, Folded
 from nearfield.numerics import kernels
+from nearfield.search.pieces import Pieces, folded, taken_apart
 from nearfield.search.rescore import Rescore
 from nearfield.search.tiers import DiskColumn
 
@@ -33,7 +34,7 @@ def compile_plan(
     index: Index, scorer: CodecScorer, maps: list[Map], steps: list[tuple[Rescore, Column]], d: int, *, unit: bool
 ) -> Any:
     """The native pipeline of a plan, or None where it has to run step by step."""
-    if kernels.native() is None or d > WIDEST or not _dense(scorer) or not all(_dense(c[0]) for _, c in steps):
+    if kernels.native() is None or d > WIDEST or scorer.format is None:
         return None
     finder = index.finder()
     mapping = _maps(maps, d, unit=unit)
@@ -50,13 +51,9 @@ def compile_plan(
         if isinstance(codes, DiskColumn):
             rows = kernels.native_rows_on_disk(finer.format, codes.native, finer.metric, terms, codes.shape[0])
         else:
-            rows = kernels.native_rows(finer.format, codes, finer.metric, terms, checks)
+            rows = kernels.native_rows(finer.format, codes, finer.metric, terms, checks=checks)
         made.append((rows, own, mapped, step.of == "residual", step.depth))
     return None if fold is None else kernels.native().Pipeline(finder, unit, mapping, fold, bias, made)
-
-
-def _dense(scorer: CodecScorer) -> bool:
-    return scorer.format is not None and scorer.layout not in TABLE_LAYOUTS
 
 
 def _maps(maps: list[Map], d: int, *, unit: bool) -> Affine | None:
@@ -111,21 +108,44 @@ def _alike(a: F32, b: F32) -> bool:
 
 
 def _fold(scorer: CodecScorer, d: int) -> Any:
-    """What the codec makes of a query: weights and three constants, each affine in it."""
-    fold, probes = scorer.codec.fold, _drawn(d, unit=scorer.metric != "l2")
+    """What the codec makes of a query: weights and three constants, each affine in it; of tables also their pieces."""
+    fold, probes = scorer.fold, _drawn(d, unit=scorer.metric != "l2")
 
     def weights(q: F32) -> F32:
         found = fold(q).weights
         return np.zeros((len(q), 0), np.float32) if found is None else found
 
+    tables: list[Pieces | None] = []
     try:
-        made = _affine(weights, d, probes)
         numbers = [_number(fold, name, d, probes) for name in _CONSTANTS]
+        if scorer.layout in TABLE_LAYOUTS:
+            made, tables = _tables(fold, d, probes)
+        else:
+            made = _affine(weights, d, probes)
     except (ValueError, FloatingPointError):  # a fold that refuses zeros or unit vectors
         return None
     if made is None or None in numbers:
         return None
-    return (made, *numbers)
+    return (made, *numbers, *tables)
+
+
+def _tables(fold: Callable[[F32], Folded], d: int, probes: F32) -> tuple[Affine | None, list[Pieces | None]]:
+    """Weights of the query, and the nibble tables and byte tables as pieces of them."""
+
+    def kinds(q: F32) -> list[F32]:
+        got = fold(q)
+        return [t for t in (got.nibble_tables, got.byte_tables) if t is not None]
+
+    found = taken_apart(kinds, d)
+    if found is None:
+        return None, []
+    matrix, pieces = found
+    z = probes if matrix is None else probes @ matrix.T
+    if not all(_alike(folded(z, p), want) for p, want in zip(pieces, kinds(probes))):
+        return None, []
+    got, made = fold(probes), iter(pieces)
+    each = [None if t is None or not t.size else next(made) for t in (got.nibble_tables, got.byte_tables)]
+    return (d, d if matrix is None else len(matrix), matrix, None, None), each
 
 
 def _number(fold: Callable[[F32], Folded], name: str, d: int, probes: F32) -> Number | None:

@@ -18,7 +18,7 @@ from nearfield.search.plan import Plan
 from nearfield.search.sound import check_columns, check_meta, check_origin, check_zeros, rehearse
 from nearfield.search.tiers import DiskColumn, Memory, TooLittle, as_bytes, choose
 from nearfield.store.io_base import check_path, shown
-from nearfield.store.segments import Segment, SegmentWriter
+from nearfield.store.segments import WITHOUT_SOME, Segment, SegmentWriter
 
 KIND = "packed"
 
@@ -27,7 +27,7 @@ def save(packed: Packed, path: str | os.PathLike[str]) -> None:
     """Write a Packed to ``path``."""
     with _writer(path) as writer:
         for name, column in packed.columns.items():
-            writer.add(name, column, paged=read_by_rows(name, packed.plan.index))
+            writer.add(name, column, paged=read_by_rows(name, packed.fitted.index))
         writer.finish(add_state(writer, packed.fitted))
 
 
@@ -54,7 +54,7 @@ def save_streamed(
     with _writer(path) as writer:
         encode_columns(fitted, batch, writer, on_zero=on_zero, progress=progress)
         for name, column in extra.items():
-            writer.add(name, column, paged=read_by_rows(name, fitted.plan.index))
+            writer.add(name, column, paged=read_by_rows(name, fitted.index))
         writer.finish(add_state(writer, fitted))
     return load(path)
 
@@ -84,10 +84,10 @@ def load(path: str | os.PathLike[str], *, memory: Memory | None = None) -> Packe
 
 def _open(segment: Segment, memory: int | None) -> Packed:
     fitted = restore_state(segment)
-    names = [c for c in segment.names() if not c.startswith("state.")]
+    names = [c for c in segment.names() if not c.startswith("state.") and c not in ("zeros", "gone")]
     columns = {name: segment.column(name, verify=False) for name in names}
     if (
-        interleaved(fitted.codec, fitted.plan.index) and columns["codes"].ndim == 2
+        interleaved(fitted.codec, fitted.index) and columns["codes"].ndim == 2
     ):  # so nibbles of levels were first written
         columns["codes"] = kernels.pack(segment.column("codes"), fitted.codec.bytes_per_row)
     check_columns(fitted, columns)
@@ -100,6 +100,8 @@ def _methods(fitted: Fitted) -> list[tuple[str, Method]]:
     out: list[tuple[str, Method]] = [(f"map{i}", m) for i, m in enumerate(fitted.maps)]
     out.append(("codec", fitted.codec))
     out += [(f"rescore{i}", c) for i, c in enumerate(fitted.rescore_codecs)]
+    if fitted.learned is not None:
+        out.append(("index", fitted.learned))
     return out
 
 
@@ -115,6 +117,9 @@ def add_state(writer: SegmentWriter, fitted: Fitted) -> dict[str, Any]:
                 scalars[label][key] = value
     if fitted.zero_rows.size:
         writer.add("zeros", fitted.zero_rows)
+    if fitted.gone.size:
+        writer.version = WITHOUT_SOME  # whoever knows nothing of deleted rows would find them
+        writer.add("gone", fitted.gone)
     if fitted.origin is not None:
         writer.add("state.origin", fitted.origin)
     return {
@@ -139,6 +144,8 @@ def restore_state(segment: Segment) -> Fitted:
         encoder=meta.get("encoder"), space=meta.get("space") or {},
         seed=int(meta.get("seed", 0)),
     )  # fmt: skip
+    if "index" in meta["state"]:
+        fitted.learned = plan.index.fresh()
     for label, method in _methods(fitted):
         scalars = meta["state"].get(label)
         if not isinstance(scalars, dict):
@@ -152,6 +159,9 @@ def restore_state(segment: Segment) -> Fitted:
     if "zeros" in segment:
         check_zeros(segment.column("zeros"), n)
         fitted.zero_rows = segment.column("zeros")
+    if "gone" in segment:
+        check_zeros(segment.column("gone"), n, "gone")
+        fitted.gone = segment.column("gone")
     if "state.origin" in segment:
         check_origin(segment.column("state.origin"), d)
         fitted.origin = segment.column("state.origin")

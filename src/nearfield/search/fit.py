@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.core import arrays
+from nearfield.core import arrays, rooms
 from nearfield.core.codecs import Codec, CodecScorer, in_blocks, row_terms
 from nearfield.core.errors import BadInput, BadPlan, Unsupported
-from nearfield.core.indexes import Index
+from nearfield.core.indexes import Columns, Index
 from nearfield.core.maps import Map
-from nearfield.core.protocols import F32, METRICS, TABLE_LAYOUTS, U8, Batch, Layout, Metric, Progress, Vectors
+from nearfield.core.protocols import F32, METRICS, TABLE_LAYOUTS, U8, Batch, Metric, Progress, Vectors
 from nearfield.numerics import kernels
 from nearfield.search.columns import MemorySink, Sink, text_columns
 from nearfield.search.encoding import as_encoder, encode_texts, encoder_of
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 FIT_ROWS = 65_536
 FIT_BYTES = 256 << 20
+_RESIDUALS = 16_384  # rows whose residuals a codec is fitted on, where it wants no more
 INDEX = "index."  # before the names of an index's columns
+WALKED = "walked"  # the column of float16 that an index searches where the codec has no layout
 
 
 @dataclass
@@ -46,22 +48,39 @@ class Fitted:
     codec: Codec
     rescore_codecs: list[Codec]
     zero_rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    gone: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # rows that were deleted
     encoder: str | None = None
     space: dict[str, Any] = field(default_factory=dict)
     origin: F32 | None = None
     seed: int = 0  # of what the index draws
+    learned: Index | None = None  # the index, where it learned what all sets of rows share
+
+    @property
+    def index(self) -> Index:
+        """The Plan's index, with what it learned."""
+        return self.plan.index if self.learned is None else self.learned
 
     @property
     def shared_bytes(self) -> int:
         """Bytes of matrices, codebooks and levels, shared by all rows."""
         codecs = sum(c.shared_bytes for c in (self.codec, *self.rescore_codecs))
         origin = 0 if self.origin is None else self.origin.nbytes
-        return codecs + origin + sum(m.state_bytes() for m in self.maps)
+        index = 0 if self.learned is None else self.learned.state_bytes()
+        return codecs + origin + index + sum(m.state_bytes() for m in self.maps)
 
     @property
     def as_given(self) -> bool:
         """Whether codes are of the rows in the type they came in: no float copy, no scaling."""
         return not self.maps and self.codec.keeps_input()
+
+    @property
+    def nearness(self) -> Metric:
+        """How near mapped rows are: by dot product, or l2."""
+        return "l2" if self.metric in ("l2", "hamming") or any(m.euclidean for m in self.maps) else "dot"
+
+    def of_rows(self, n: int) -> Fitted:
+        """The same for other rows."""
+        return replace(self, n=n, zero_rows=np.zeros(0, np.int64), gone=np.zeros(0, np.int64))
 
     def scoring(self, codec: Codec, *, first: bool) -> Metric:
         """The metric under which one codec's rows are scored."""
@@ -79,6 +98,17 @@ class Fitted:
 
     def _residual(self, i: int) -> bool:
         return self.plan.rescores[i].of == "residual"
+
+    @cached_property
+    def searched(self) -> tuple[str, Codec]:
+        """The column that the index searches, and its codec: the codes, or float16 of them where they have no layout.
+
+        Some indexes decode those by themselves.
+        """
+        codec, index = self.codec, self.plan.index
+        if codec.row_format() is not None or index.decodes:
+            return "codes", codec
+        return WALKED, _float16_like(codec)
 
 
 def fit_plan(
@@ -201,7 +231,7 @@ def fit_steps(
     if n == 0:
         raise BadInput("vectors: expected at least one row, got none")
     generator = arrays.as_generator(rng)
-    streams = generator.spawn(3 + len(plan.maps) + len(plan.rescores))
+    streams = generator.spawn(4 + len(plan.maps) + len(plan.rescores))
     seed = int(streams[2].integers(1 << 32))
     if metric == "hamming":
         d *= 8
@@ -213,9 +243,9 @@ def fit_steps(
     as_given = not plan.maps and fitted.codec.takes(batch.dtype)
     if any(step.of == "residual" for step in plan.rescores) and (as_given or metric == "hamming"):
         raise BadPlan(f"{plan}: a codec that keeps rows as they came leaves no residual; drop the rescore step")
-    if as_given and not plan.rescores:
+    if as_given and not plan.rescores and not plan.index.orders:
         fitted.codec.fit(given, rng=streams[1])
-        _refuse(fitted.codec, fitted.scoring(fitted.codec, first=True), plan.index)
+        _refuse_first(fitted)
         return fitted
     x = _ready_sample(given, metric, on_zero)
     if not as_given:
@@ -230,14 +260,20 @@ def fit_steps(
             map_.fit(mapped, mapped_queries, metric=inner, rng=stream)
         mapped = map_.transform(mapped)
         mapped_queries = map_.transform_queries(mapped_queries) if mapped_queries is not None else None
-    fitted.codec.fit(given if as_given else mapped, mapped_queries, rng=streams[1])
-    _refuse(fitted.codec, fitted.scoring(fitted.codec, first=True), plan.index)
-    for step, stream in zip(plan.rescores, streams[3 + len(plan.maps) :]):
+    inner = MappedRows(fitted, batch).metric
+    learned = plan.index.fresh().fit(mapped, n, metric=inner, as_given=as_given, rng=streams[-1])
+    fitted.learned = learned if learned.is_fitted() else None
+    origins = fitted.index.origins(mapped)
+    coded = mapped if origins is None else mapped - origins
+    fitted.codec.fit(given if as_given else coded, mapped_queries, rng=streams[1])
+    _refuse_first(fitted)
+    for step, stream in zip(plan.rescores, streams[3 + len(plan.maps) : -1]):
         codec = step.make_codec()
         of_input = step.of == "input"
         fine = x if of_input else mapped
         if step.of == "residual":
-            fine = mapped - fitted.codec.decode(fitted.codec.encode(mapped))
+            some = coded[:: max(1, len(coded) // max(_RESIDUALS, codec.rows_wanted()))]
+            fine = some - fitted.codec.decode(fitted.codec.encode(some))
         codec.fit(fine, asked if of_input else mapped_queries, rng=stream)
         fitted.rescore_codecs.append(codec)
         _refuse(codec, fitted.scoring_again(len(fitted.rescore_codecs) - 1))
@@ -246,17 +282,29 @@ def fit_steps(
     return fitted
 
 
-def _refuse(codec: Codec, metric: Metric, index: Index | None = None) -> None:
-    """A codec that cannot score under the metric, or that the index cannot search, is refused before encoding."""
+def _refuse(codec: Codec, metric: Metric) -> None:
+    """A codec that cannot score under the metric is refused before encoding."""
     if metric not in codec.metrics:
         known = ", ".join(sorted(codec.metrics))
         raise Unsupported(f"{codec.name()}: scores under {known} only, got metric {metric!r}")
+
+
+def _refuse_first(fitted: Fitted) -> None:
+    """The same of what the index searches; and a codec with a layout that the index does not read."""
+    (_, codec), index = fitted.searched, fitted.plan.index
+    for each in (fitted.codec, codec):
+        _refuse(each, fitted.scoring(fitted.codec, first=True))
     fmt = codec.row_format()
-    if index is None or index.layouts == frozenset(Layout) or (fmt is not None and fmt.layout in index.layouts):
-        return
-    known = ", ".join(sorted(index.layouts))
-    has = "no layout" if fmt is None else f"the layout {fmt.layout}"
-    raise BadPlan(f"{index.name()}: searches codes of the layouts {known}; {codec} has {has}")
+    if fmt is not None and fmt.layout not in index.layouts:
+        known = ", ".join(sorted(index.layouts))
+        raise BadPlan(f"{index.name()}: searches codes of the layouts {known}; {codec} has the layout {fmt.layout}")
+
+
+def _float16_like(codec: Codec) -> Codec:
+    """float16 for rows as wide as those that the codec decodes."""
+    row = codec.decode(np.zeros((1, codec.bytes_per_row), np.uint8))
+    made: Codec = rooms.load("codecs", "float16")()
+    return made.fit(row, rng=np.random.default_rng(0))
 
 
 def _ready_sample(given: NDArray[Any], metric: Metric, on_zero: str) -> F32:
@@ -307,8 +355,7 @@ class MappedRows:
     @property
     def metric(self) -> Metric:
         """How near they are: by dot product, or l2."""
-        metric = self.fitted.metric
-        return "l2" if metric in ("l2", "hamming") or any(m.euclidean for m in self.fitted.maps) else "dot"
+        return self.fitted.nearness
 
     def blocks(self) -> Iterator[F32]:
         """Blocks of rows in their order."""
@@ -317,26 +364,31 @@ class MappedRows:
 
 def coded_columns(fitted: Fitted) -> list[tuple[str, Codec, bool]]:
     """The columns of codes: name, codec, and whether it is the one that is searched first."""
-    return [("codes", fitted.codec, True)] + [(f"rescore{i}", c, False) for i, c in enumerate(fitted.rescore_codecs)]
+    name, codec = fitted.searched
+    first = (
+        [("codes", fitted.codec, True)] if name == "codes" else [("codes", fitted.codec, False), (name, codec, True)]
+    )
+    return first + [(f"rescore{i}", c, False) for i, c in enumerate(fitted.rescore_codecs)]
 
 
 def column_shapes(fitted: Fitted) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Type and shape of every column that searching needs: codes, and what the metric needs beside them."""
     out: dict[str, tuple[str, tuple[int, ...]]] = {}
-    for i, (name, codec, first) in enumerate(coded_columns(fitted)):
+    scored: dict[str, Metric] = {f"rescore{i}": fitted.scoring_again(i) for i in range(len(fitted.rescore_codecs))}
+    scored[fitted.searched[0]] = fitted.scoring(fitted.codec, first=True)
+    for name, codec, first in coded_columns(fitted):
         n, width = fitted.n, codec.bytes_per_row
-        blocks = first and interleaved(codec, fitted.plan.index)
+        blocks = first and interleaved(codec, fitted.index)
         out[name] = ("|u1", (-(-n // 32), width, 32) if blocks else (n, width))
-        metric = fitted.scoring(codec, first=True) if first else fitted.scoring_again(i - 1)
-        if metric in ("l2", "cosine"):
+        if scored.get(name) in ("l2", "cosine"):
             out[f"{name}.terms"] = ("<f4", (n,))
     return out | {INDEX + name: kind for name, kind in sized_index(fitted).shapes(fitted.n).items()}
 
 
 def sized_index(fitted: Fitted) -> Index:
     """The index, told how wide the rows are that it searches."""
-    fmt = fitted.codec.row_format()
-    return fitted.plan.index if fmt is None else fitted.plan.index.sized(fmt.dim)
+    fmt = fitted.searched[1].row_format()
+    return fitted.index if fmt is None else fitted.index.sized(fmt.dim)
 
 
 def read_by_rows(name: str, index: Index) -> bool:
@@ -349,58 +401,99 @@ def read_by_rows(name: str, index: Index) -> bool:
 def encode_columns(
     fitted: Fitted, batch: Batch, sink: Sink, *, on_zero: str = "raise", progress: Progress | None = None
 ) -> None:
+    """Encode every row into the sink's columns, and build the index."""
+    encode_codes(fitted, batch, sink, on_zero=on_zero, progress=progress)
+    if not fitted.index.orders:
+        build_index(fitted, MappedRows(fitted, batch, on_zero), sink, progress=progress)
+
+
+def encode_codes(
+    fitted: Fitted, batch: Batch, sink: Sink, *, on_zero: str = "raise", progress: Progress | None = None
+) -> None:
     """Encode every row into the sink's columns: ``codes``, ``rescore<i>`` and what the metric needs beside."""
-    n = fitted.n
-    packed = interleaved(fitted.codec, fitted.plan.index)
+    n, index = fitted.n, fitted.index
+    packed = interleaved(fitted.codec, index)
+    made = build_index(fitted, MappedRows(fitted, batch, on_zero), sink, progress=progress) if index.orders else {}
     for name, (dtype, shape) in column_shapes(fitted).items():
         if not name.startswith(INDEX):
-            sink.begin(name, dtype, shape, paged=read_by_rows(name, fitted.plan.index))
+            sink.begin(name, dtype, shape, paged=read_by_rows(name, index))
     zeros: list[NDArray[np.int64]] = []
     start = 0
-    for block in batch.blocks(arrays.block_rows(fitted.d)):
+    for block in _in_order(batch, made.get("order"), arrays.block_rows(fitted.d)):
         x = arrays.ready(block, fitted.metric, start, "vectors", on_zero)
         if on_zero == "keep" and fitted.metric == "cosine":
             zeros.append(np.flatnonzero(np.abs(x).max(axis=1) == 0) + start)
         mapped = x
         for step in fitted.maps:
             mapped = step.transform(mapped)
-        codes = fitted.codec.encode(block if fitted.as_given else mapped)
+        origins = index.origins_at(made, np.arange(start, start + len(x)))
+        codes = fitted.codec.encode(block if fitted.as_given else mapped if origins is None else mapped - origins)
         sink.append("codes", kernels.pack(codes, fitted.codec.bytes_per_row) if packed else codes)
-        _append_terms(sink, "codes.terms", fitted.codec, codes, fitted.scoring(fitted.codec, first=True))
+        terms = _append_searched(fitted, codes, origins, sink)
         for i, again in enumerate(fitted.plan.rescores):
             base = fitted.codec.decode(codes) if again.of == "residual" else None
-            _append_finer(fitted, i, x if again.of == "input" else mapped, base, sink)
+            base = base if base is None or origins is None else base + origins
+            _append_finer(fitted, i, x if again.of == "input" else mapped, base, terms, sink)
         start += block.shape[0]
         if progress:
             progress("encode", start, n)
     if start != n:
         raise BadInput(f"vectors: announced {n} rows, gave {start}")
-    fitted.zero_rows = np.concatenate(zeros) if zeros else np.zeros(0, np.int64)
-    build_index(fitted, MappedRows(fitted, batch, on_zero), sink, progress=progress)
+    found = np.concatenate(zeros) if zeros else np.zeros(0, np.int64)
+    fitted.zero_rows = np.sort(made["order"][found]).astype(np.int64) if index.orders else found
 
 
-def build_index(fitted: Fitted, x: Vectors, sink: Sink, *, progress: Progress | None = None) -> None:
-    """Build the index of the rows, and give its columns to the sink."""
-    index = fitted.plan.index.fresh()
-    made = index.build(x, rng=np.random.default_rng(fitted.seed), progress=progress)
-    for name, (dtype, shape) in sized_index(fitted).shapes(fitted.n).items():
+def _in_order(batch: Batch, order: NDArray[Any] | None, step: int) -> Iterator[NDArray[Any]]:
+    """Blocks of rows as they come, or in an order of the index's own."""
+    if order is None:
+        return iter(batch.blocks(step))
+    return (batch.take(order[i : i + step].astype(np.int64)) for i in range(0, len(order), step))
+
+
+def build_index(
+    fitted: Fitted, x: Vectors, sink: Sink, *, progress: Progress | None = None, made: Columns | None = None
+) -> Columns:
+    """Build the index of the rows, unless it was made already, and give its columns to the sink."""
+    if made is None:
+        made = fitted.index.build(x, rng=np.random.default_rng(fitted.seed), progress=progress)
+    put_index(fitted, made, sink)
+    return made
+
+
+def put_index(fitted: Fitted, made: Columns, sink: Sink) -> None:
+    """Give the columns of the index to the sink."""
+    index = sized_index(fitted)
+    for name, (dtype, shape) in index.shapes(fitted.n).items():
         sink.begin(INDEX + name, dtype, shape, paged=name in index.from_disk)
         sink.append(INDEX + name, made[name])
 
 
-def _append_finer(fitted: Fitted, i: int, rows: F32, base: F32 | None, sink: Sink) -> None:
-    """Codes of a re-scoring step; where there is a base, of what it leaves of the rows."""
+def _append_searched(fitted: Fitted, codes: U8, origins: F32 | None, sink: Sink) -> F32 | None:
+    """What the index searches beside the codes: the terms of the metric; float16 where the codes have no layout."""
+    name, codec = fitted.searched
+    if name == WALKED:
+        codes = codec.encode(fitted.codec.decode(codes))
+        sink.append(name, codes)
+    return _append_terms(sink, f"{name}.terms", codec, codes, fitted.scoring(fitted.codec, first=True), origins)
+
+
+def _append_finer(fitted: Fitted, i: int, rows: F32, base: F32 | None, first: F32 | None, sink: Sink) -> None:
+    """Codes of a re-scoring step; where there is a base, of what it leaves of rows whose terms were ``first``."""
     codec, name = fitted.rescore_codecs[i], f"rescore{i}"
     codes = codec.encode(rows if base is None else rows - base)
     sink.append(name, codes)
     metric = fitted.scoring_again(i)
     if base is None:
         _append_terms(sink, f"{name}.terms", codec, codes, metric)
-    elif metric == "l2":  # so that the scores of both parts add up
-        sink.append(f"{name}.terms", row_terms(base + codec.decode(codes), "l2") - row_terms(base, "l2"))
+    elif first is not None and metric == "l2":  # so that the scores of both parts add up
+        sink.append(f"{name}.terms", row_terms(base + codec.decode(codes), "l2") - first)
 
 
-def _append_terms(sink: Sink, name: str, codec: Codec, codes: U8, metric: Metric) -> None:
-    terms = codec.scorer(metric).terms(codes)
+def _append_terms(
+    sink: Sink, name: str, codec: Codec, codes: U8, metric: Metric, origins: F32 | None = None
+) -> F32 | None:
+    scorer = codec.scorer(metric)
+    terms = scorer.terms(codes) if origins is None else scorer.terms_about(codes, origins)
     if terms is not None:
         sink.append(name, terms)
+    return terms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from functools import cached_property, partial
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.arrays import Moved, as_batch, block_rows, check_on_zero
+from nearfield.core.bitmaps import Bitmap
 from nearfield.core.errors import BadInput, Corrupt, Unsupported
 from nearfield.core.hits import Hits
 from nearfield.core.indexes import check_search
@@ -19,12 +21,15 @@ from nearfield.numerics import kernels
 from nearfield.search.columns import Texts
 from nearfield.search.compiled import compile_plan
 from nearfield.search.encoding import SAFE, as_encoder, encode_texts
-from nearfield.search.fit import INDEX, Fitted, first_scorer, interleaved, mapped_blocks
+from nearfield.search.filtering import each_filter, several
+from nearfield.search.fit import INDEX, Fitted, coded_columns, first_scorer, interleaved, mapped_blocks
 from nearfield.search.queries import as_queries
 from nearfield.search.rescore import rescore
+from nearfield.search.tailed import Tailed
 from nearfield.search.tiers import DiskColumn, faults, native_checks, sizes, told
 
 if TYPE_CHECKING:
+    from nearfield.search.changing import Held
     from nearfield.search.plan import Plan
     from nearfield.store.segments import Segment
 
@@ -46,24 +51,51 @@ class Packed:
         segment: Segment | None = None,
         on_disk: dict[str, DiskColumn] | None = None,
     ) -> None:
+        self._encoder: Any = None
+        self._held: Held | None = None  # what changes need, from the first on
+        self.attach(fitted, columns, segment, on_disk)
+
+    def attach(
+        self,
+        fitted: Fitted,
+        columns: dict[str, NDArray[Any]],
+        segment: Segment | None = None,
+        on_disk: dict[str, DiskColumn] | None = None,
+        *,
+        indexed: int | None = None,
+        mended: bool = False,
+    ) -> None:
+        """Search these columns from now on.
+
+        ``indexed`` tells that the index is of so many rows alone, ``mended`` that it leads to none that was deleted.
+        """
         self.fitted = fitted
         self.columns = columns
         self.on_disk = on_disk or {}
         self._segment = segment
-        self._encoder: Any = None
         self._strings: dict[str, Texts] = {}
         self._pipeline: Any = _UNKNOWN
-        codec = fitted.codec
-        index = fitted.plan.index.fresh()
-        scorer = first_scorer(codec, fitted.scoring(codec, first=True), index)
+        name, codec = fitted.searched
+        self.__dict__.pop("_named", None)
+        self._live: NDArray[np.bool_] | None = None
+        self._mended = mended
+        if fitted.gone.size:
+            self._live = np.ones(fitted.n, np.bool_)
+            self._live[fitted.gone] = False
+        index = copy.copy(fitted.index)
+        scorer = first_scorer(codec, fitted.scoring(fitted.codec, first=True), index)
         packed = interleaved(codec, index)
-        rows = Rows(columns["codes"], scorer, codec.decode, fitted.n, columns.get("codes.terms"), packed)
+        rows = Rows(columns[name], scorer, codec.decode, fitted.n, columns.get(f"{name}.terms"), packed)
         self._scorer = scorer
         self._rescorers = [c.scorer(fitted.scoring_again(i)) for i, c in enumerate(fitted.rescore_codecs)]
         own = {name.removeprefix(INDEX): self._finer(name) for name in columns if name.startswith(INDEX)}
-        self.index = index.attach(rows, own)
-        inner = (INDEX + name for name in own if INDEX + name not in self.on_disk)
-        self._searched = ("codes", "codes.terms", *inner)
+        self._own = own
+        if indexed is None or indexed == fitted.n:
+            self.index = index.attach(rows, own)
+        else:
+            self.index = Tailed().over(index, own, rows, indexed)
+        inner = (INDEX + column for column in own if INDEX + column not in self.on_disk)
+        self._searched = (name, f"{name}.terms", *inner)
 
     # -- what it is --------------------------------------------------------------------------------
 
@@ -83,6 +115,11 @@ class Packed:
         return self.fitted.space
 
     def __len__(self) -> int:
+        return self.fitted.n - self.fitted.gone.size
+
+    @property
+    def span(self) -> int:
+        """The number behind the last row's, and the length of ``allow``: rows that were deleted keep their numbers."""
         return self.fitted.n
 
     @property
@@ -96,8 +133,7 @@ class Packed:
     @property
     def bytes_per_row(self) -> float:
         """Bytes of one row in memory and on disk: codes, per-row constants, re-score columns."""
-        f = self.fitted
-        total = float(sum(c.bytes_per_row for c in (f.codec, *f.rescore_codecs)))
+        total = float(sum(codec.bytes_per_row for _, codec, _ in coded_columns(self.fitted)))
         total += 4 * sum(name.endswith(".terms") for name in self.columns)
         return total + self.index.bytes_per_row
 
@@ -109,7 +145,8 @@ class Packed:
     @property
     def nbytes(self) -> int:
         """Bytes in memory when every column has been touched: those not read from disk, and everything shared."""
-        return sum(c.nbytes for name, c in self.columns.items() if name not in self.on_disk) + self.shared_bytes
+        held = 0 if self._held is None else self._held.nbytes
+        return sum(c.nbytes for name, c in self.columns.items() if name not in self.on_disk) + self.shared_bytes + held
 
     @property
     def disk_bytes(self) -> int | None:
@@ -169,28 +206,38 @@ class Packed:
         k: int = 10,
         *,
         budget: int | None = None,
-        allow: NDArray[np.bool_] | None = None,
+        allow: NDArray[np.bool_] | Bitmap | None = None,
         on_zero: str = "raise",
         encoder: Any = None,
         expand: Any = None,
     ) -> Hits:
         """The ``k`` best rows for each query: vectors ``[m, d]``, one vector ``[d]``, a text or texts.
 
-        ``allow`` is a bool a row: only rows where it is true are found, and always ``min(k, matches)``
-        of them. ``budget`` is how many rows the first stage may score (a flat index scores them all).
+        ``allow`` is a bool a row, or a ``Bitmap`` made of them that serves many searches: only rows where it is true
+        are found, and always ``min(k, matches)`` of them; bool ``[m, n]`` is a filter for each query. ``budget`` is how
+        many rows the first stage may score (a flat index scores them all).
         ``expand`` makes the vectors of texts from more than the texts: ``nearfield.HyDE(...)``.
         Raises ``BadInput`` for queries of another width, not finite, or zero under cosine.
         """
-        n = len(self)
+        n = self.fitted.n
         k = check_search(k, n, allow)
-        if type(queries) is np.ndarray and queries.dtype == np.float32 and (budget is None or type(budget) is int):
-            quick = self._search_compiled(queries, k, budget or 0, allow)
+        bare = allow is None and self._mended  # deleted rows need no mask where no link leads to them
+        if self._live is not None:
+            given = allow.flags if isinstance(allow, Bitmap) else allow
+            allow, k = self._live if given is None else given & self._live, max(1, min(k, len(self)))
+        check_on_zero(on_zero)
+        sound = budget is None or (type(budget) is int and budget > 0)
+        if sound and type(queries) is np.ndarray and queries.dtype == np.float32:
+            quick = self._search_compiled(queries, k, budget or 0, None if bare else allow)
             if quick is not None:
                 return quick
-        check_on_zero(on_zero)
+        if isinstance(allow, Bitmap):
+            allow = allow.flags
         if budget is not None and (isinstance(budget, bool) or not isinstance(budget, (int, np.integer)) or budget < 1):
             raise BadInput(f"budget: expected a whole number of rows, at least 1, got {budget!r}")
-        vectors = self._vectors(queries, encoder, expand, allow)
+        vectors = self._vectors(queries, encoder, expand, None if several(allow) else allow)
+        if several(allow):
+            return each_filter(partial(self.search, k=k, budget=budget, on_zero=on_zero), vectors, allow)
         q = as_queries(vectors, self.metric, self.dim, on_zero)
         if self.fitted.origin is not None:
             q = q - self.fitted.origin
@@ -206,23 +253,30 @@ class Packed:
             _blank_queries(hits, np.abs(q).max(axis=1, initial=0) == 0, allow, n)
         return hits
 
-    def _search_compiled(self, q: F32, k: int, budget: int, allow: NDArray[np.bool_] | None) -> Hits | None:
+    def _search_compiled(self, q: F32, k: int, budget: int, allow: NDArray[np.bool_] | Bitmap | None) -> Hits | None:
         """The answer of one native call, or None where the plan, the queries or the filter need more care."""
         if self._pipeline is _UNKNOWN:
             self._pipeline = self._compile()
-        if self._pipeline is None or budget < 0 or not 1 <= q.ndim <= 2:
+        if self._pipeline is None or not 1 <= q.ndim <= 2:
             return None
-        matches = self.fitted.n if allow is None else int(np.count_nonzero(allow))
-        effort = None if k > matches else self.index.effort(k, budget, matches)
+        q = q if q.ndim == 2 else q[None, :]
+        matches, given = self.fitted.n, None if allow is None else kernels.filters(allow)
+        if given is not None:
+            if len(given[1]) not in (1, len(q)):
+                return None
+            matches = int(given[1].min(initial=matches))
+            given = given if matches < self.fitted.n else None
+        effort = self.index.effort(k, budget, matches)
         if effort is None:
             return None
         with faults():
-            found = kernels.run(self._pipeline, q if q.ndim == 2 else q[None, :], k, effort, allow)
+            found = kernels.run(self._pipeline, q, k, effort, given)
         if found is None:
             return None
-        rows, scores, scored, rescored = found
+        rows, scores, scored, rescored, ways = found
         names, texts = self._named
-        return Hits(rows, scores, scored, self.fitted.metric, names, texts, rescored if self._rescorers else None)
+        return Hits(rows, scores, scored, self.fitted.metric, names, texts, rescored if self._rescorers else None,
+                    ways if given is not None else None)  # fmt: skip
 
     def _compile(self) -> Any:
         f = self.fitted
@@ -294,7 +348,7 @@ class Packed:
         wanted = k
         for step in reversed(self.plan.rescores):
             wanted = max(wanted, step.depth * k)
-        wanted = min(wanted, len(self))
+        wanted = min(wanted, self.fitted.n)
         with faults():
             hits = self.index.search(self._scorer.prepare(mapped), wanted, budget=budget or 0, allow=allow)
         if not self.plan.rescores:
@@ -305,16 +359,17 @@ class Packed:
         counted = np.zeros(len(q), dtype=np.int64)
         for i, (step, scorer) in enumerate(zip(self.plan.rescores, self._rescorers)):
             later = [s.depth for s in self.plan.rescores[i + 1 :]]
-            keep = min(max([k, *(depth * k for depth in later)]), len(self))
+            keep = min(max([k, *(depth * k for depth in later)]), self.fitted.n)
             name = f"rescore{i}"
-            self._verify_rows(name, rows)
+            places = np.where(rows >= 0, self.index.places(rows), -1)
+            self._verify_rows(name, places)
             prepared = scorer.prepare(q if step.of == "input" else mapped)
             counted += (rows >= 0).sum(axis=1)
             first = scores if step.of == "residual" else None
             if first is not None and prepared.folded is not None:
                 prepared.folded.squares = None if prepared.metric != "l2" else np.zeros(len(q), np.float32)
             terms = self.columns.get(f"{name}.terms")
-            rows, scores = rescore(prepared, scorer, self._finer(name), terms, rows, keep, first)
+            rows, scores = rescore(prepared, scorer, self._finer(name), terms, rows, keep, first, places)
             if step.of != "input" and bias is not None:
                 scores += bias[:, None]
         return Hits(rows, scores, hits.scored, rescored=counted)
@@ -322,7 +377,7 @@ class Packed:
     def _without(self, allow: NDArray[np.bool_] | None, zeros: I64) -> NDArray[np.bool_] | None:
         if not zeros.size:
             return allow
-        admit = np.ones(len(self), dtype=np.bool_) if allow is None else allow.copy()
+        admit = np.ones(self.fitted.n, dtype=np.bool_) if allow is None else allow.copy()
         admit[zeros] = False
         return admit
 
@@ -332,19 +387,22 @@ class Packed:
         """The codes of some rows (all where None), one row after another: ``uint8 [r, bytes]``."""
         self._verify("codes")
         stored = self.columns["codes"]
-        rows = None if rows is None else self._numbers(rows)
-        if interleaved(self.fitted.codec, self.plan.index):
+        rows = None if rows is None else self.numbers(rows)
+        if self.index.orders:
+            rows = self.index.places(np.arange(self.fitted.n) if rows is None else rows)
+        if interleaved(self.fitted.codec, self.fitted.index):
             if rows is None:
-                return kernels.unpack(stored, len(self))
+                return kernels.unpack(stored, self.fitted.n)
             return np.ascontiguousarray(stored[rows // 32, :, rows % 32])
         return np.ascontiguousarray(stored if rows is None else stored[rows])
 
-    def _numbers(self, rows: Any) -> I64:
+    def numbers(self, rows: Any) -> I64:
+        """Row numbers, checked: those of deleted rows among them."""
         found = np.asarray(rows)
         if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
             raise BadInput(f"rows: expected row numbers in one dimension, got {found.dtype} of shape {found.shape}")
-        if found.size and (int(found.min()) < 0 or int(found.max()) >= len(self)):
-            raise BadInput(f"rows: expected numbers from 0 to {len(self) - 1}")
+        if found.size and (int(found.min()) < 0 or int(found.max()) >= self.span):
+            raise BadInput(f"rows: expected numbers from 0 to {self.span - 1}")
         return found.astype(np.int64)
 
     def encode(self, x: Any, *, on_zero: str = "raise") -> U8:
@@ -357,23 +415,92 @@ class Packed:
         if f.origin is not None:
             given = Moved(given, f.origin)
         blocks = given.blocks(block_rows(self.dim)) if f.as_given else mapped_blocks(given, f.maps, f.metric, on_zero)
+        if not f.as_given and self.index.orders:
+            blocks = (x if (o := self.index.origins(x)) is None else x - o for x in blocks)
         return np.concatenate([np.zeros((0, f.codec.bytes_per_row), np.uint8), *map(f.codec.encode, blocks)])
 
     def decode(self, rows: I64 | None = None) -> F32:
         """The vectors as the codec gives them back, in the space after the Maps: ``float32 [r, width]``."""
-        wanted = np.arange(len(self)) if rows is None else self._numbers(rows)
+        wanted = np.arange(self.span) if rows is None else self.numbers(rows)
         step = block_rows(self.dim)
-        parts = [self.fitted.codec.decode(self.codes(wanted[i : i + step])) for i in range(0, wanted.size, step)]
+        parts = [self.decoded(wanted[i : i + step]) for i in range(0, wanted.size, step)]
         whole = np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
         origin = self.fitted.origin
         return whole if origin is None or self.fitted.maps else whole + origin
+
+    def decoded(self, rows: I64) -> F32:
+        """Some rows as the codec gives them back, as the Maps gave them."""
+        decoded = self.fitted.codec.decode(self.codes(rows))
+        origins = self.index.origins_at(self._own, self.index.places(rows))
+        return decoded if origins is None else decoded + origins
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one ``.nf`` file, whole or not at all."""
         from nearfield.search.file import save
 
         self.verify()
+        if self._held is not None:
+            self._held.settle()
         save(self, path)
+
+    # -- changing ----------------------------------------------------------------------------------
+
+    def add(
+        self,
+        x: Any = None,
+        *,
+        ids: Sequence[Any] | None = None,
+        texts: Sequence[str] | None = None,
+        on_zero: str = "raise",
+        encoder: Any = None,
+    ) -> I64:
+        """Add rows ``[r, d]`` under the fitted plan, without fitting or building anew; returns their numbers.
+
+        ``ids`` and ``texts`` are given where the rows that are there have them; without ``x``, ``texts`` are encoded.
+        Numbers go on from ``span``. Nothing has changed where it raises. Searches in other threads must wait meanwhile.
+        """
+        return self._changes().add(self._rows_to_add(x, texts, encoder), ids, texts, on_zero=on_zero)
+
+    def upsert(
+        self,
+        x: Any = None,
+        *,
+        ids: Sequence[Any],
+        texts: Sequence[str] | None = None,
+        on_zero: str = "raise",
+        encoder: Any = None,
+    ) -> I64:
+        """Add rows in place of those that have the same ids; returns their numbers, which are new."""
+        return self._changes().add(self._rows_to_add(x, texts, encoder), ids, texts, on_zero=on_zero, replace=True)
+
+    def delete(self, ids: Sequence[Any] | None = None, *, rows: Any = None) -> int:
+        """Delete rows by id or number; those that are not there are passed over. Returns how many went.
+
+        They are found no more, and keep their numbers until ``compact``.
+        """
+        return self._changes().delete(ids, rows)
+
+    def consolidate(self) -> None:
+        """Take deleted rows out of the index, and late ones in; done by itself when a fifth of the rows is gone."""
+        self._changes().consolidate()
+
+    def compact(self) -> I64:
+        """Give the space of deleted rows back; returns the numbers ``[n]`` that the rows had before."""
+        return self._changes().compact()
+
+    def _changes(self) -> Held:
+        if self._held is None:
+            from nearfield.search.changing import Held
+
+            self._held = Held(self)
+        return self._held
+
+    def _rows_to_add(self, x: Any, texts: Sequence[str] | None, encoder: Any) -> Any:
+        if x is not None:
+            return x
+        if texts is None:
+            raise BadInput("add: expected vectors, or texts for an encoder, got neither")
+        return encode_texts(self._text_encoder(encoder), texts)
 
     # -- damage ------------------------------------------------------------------------------------
 

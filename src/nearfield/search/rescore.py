@@ -48,16 +48,23 @@ class Rescore(Method):
 
 
 def rescore(
-    q: Prepared, scorer: Scorer, codes: Any, terms: F32 | None, rows: I64, k: int, first: F32 | None = None
+    q: Prepared,
+    scorer: Scorer,
+    codes: Any,
+    terms: F32 | None,
+    rows: I64,
+    k: int,
+    first: F32 | None = None,
+    places: I64 | None = None,
 ) -> tuple[I64, F32]:
     """Re-score the rows of each query, ``[m, c]`` with -1 for none, and keep the best ``k``; ties by row.
 
-    ``first`` ``[m, c]`` are scores to which those of residuals are added.
+    ``first`` ``[m, c]`` are scores to which those of residuals are added; ``places`` where rows lie, if not in order.
     """
     m, c = rows.shape
     scores = np.full((m, c), -np.inf, dtype=np.float32)
     for i in range(m):
-        wanted = rows[i][rows[i] >= 0]
+        wanted = (rows if places is None else places)[i][rows[i] >= 0]
         if wanted.size:
             scores[i, : wanted.size] = _one(q, i, scorer, codes, terms, wanted)
             if first is not None:

@@ -5,7 +5,6 @@ Checksums tell damage from what was written; they do not tell a file that was wr
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from nearfield.core.errors import Corrupt
 from nearfield.core.protocols import METRICS
-from nearfield.search.fit import Fitted, coded_columns, column_shapes
+from nearfield.search.fit import INDEX, Fitted, coded_columns, column_shapes, sized_index
 from nearfield.search.packed import Packed
 
 _WIDEST = 1 << 24  # far beyond any embedding; a query of it still fits in memory
@@ -60,12 +59,12 @@ def check_columns(fitted: Fitted, columns: dict[str, NDArray[Any]]) -> None:
             raise Corrupt(f"the column {name!r} should be {dtype} of shape {shape}, got {got.dtype.str} of {got.shape}")
 
 
-def check_zeros(zeros: NDArray[Any], n: int) -> None:
+def check_zeros(zeros: NDArray[Any], n: int, name: str = "zeros") -> None:
     """Raise ``Corrupt`` unless these are row numbers, ascending and each once."""
     if zeros.dtype.str != "<i8" or zeros.ndim != 1:
-        raise Corrupt(f"the column 'zeros' should be <i8 of one dimension, got {zeros.dtype.str} of {zeros.shape}")
+        raise Corrupt(f"the column {name!r} should be <i8 of one dimension, got {zeros.dtype.str} of {zeros.shape}")
     if zeros.size and not (zeros[0] >= 0 and zeros[-1] < n and (zeros[1:] > zeros[:-1]).all()):
-        raise Corrupt(f"the column 'zeros' should hold row numbers from 0 to {n - 1}, ascending")
+        raise Corrupt(f"the column {name!r} should hold row numbers from 0 to {n - 1}, ascending")
 
 
 def check_origin(origin: NDArray[Any], d: int) -> None:
@@ -76,8 +75,10 @@ def check_origin(origin: NDArray[Any], d: int) -> None:
 
 def rehearse(fitted: Fitted) -> None:
     """Search and decode two made-up rows: raises, in whatever way, where the parts of the plan do not fit together."""
-    few = dataclasses.replace(fitted, n=2, zero_rows=np.zeros(0, np.int64))
-    packed = Packed(few, {name: np.zeros(shape, dtype) for name, (dtype, shape) in column_shapes(few).items()})
+    few = fitted.of_rows(2)
+    columns = {name: np.zeros(shape, dtype) for name, (dtype, shape) in column_shapes(few).items()}
+    columns |= {INDEX + name: column for name, column in sized_index(few).blank(2).items()}
+    packed = Packed(few, columns)
     bits = fitted.metric == "hamming"
     query = np.full((1, fitted.d // 8), 255, np.uint8) if bits else np.ones((1, fitted.d), np.float32)
     with np.errstate(over="raise", divide="raise", invalid="raise"):

@@ -48,7 +48,7 @@ def as_bytes(memory: Memory) -> int:
 
 def choose(fitted: Fitted, columns: Mapping[str, NDArray[Any]], memory: int | None, path: str) -> list[str]:
     """The columns that are read from disk so that the others fit in memory: the largest of re-score steps first."""
-    chosen = [INDEX + name for name in fitted.plan.index.from_disk]
+    chosen = [INDEX + name for name in fitted.index.from_disk]
     if memory is None:
         return chosen
     kept, movable = sizes(fitted, columns)
@@ -67,7 +67,7 @@ def sizes(fitted: Fitted, columns: Mapping[str, NDArray[Any]]) -> tuple[int, dic
 
     Texts and names are only looked up where they are asked for, and count for neither.
     """
-    apart = (*(INDEX + name for name in fitted.plan.index.from_disk), "texts.", "ids.")
+    apart = (*(INDEX + name for name in fitted.index.from_disk), "texts.", "ids.")
     every = {name: column.nbytes for name, column in columns.items() if not name.startswith(apart)}
     movable = {name: every.pop(name) for name in (f"rescore{i}" for i in range(len(fitted.rescore_codecs)))}
     return sum(every.values()) + fitted.shared_bytes, movable

@@ -42,6 +42,7 @@ from nearfield.store.atomic import AtomicFile
 
 MAGIC = b"NEARFLD\0"
 VERSION = 1
+WITHOUT_SOME = 2  # the version of files of which some rows were deleted
 CHUNK = 1 << 20
 PAGE = 4096
 PAGES = ".pages"  # behind the name of a column: the checksums of its pages
@@ -89,6 +90,7 @@ class SegmentWriter:
     def __init__(self, path: str | os.PathLike[str], kind: str) -> None:
         self.path = Path(path)
         self.kind = kind
+        self.version = VERSION
         self._columns: dict[str, _Column] = {}
         self._end = _START
         self._whole = AtomicFile(path)
@@ -126,7 +128,7 @@ class SegmentWriter:
                 raise BadInput(f"{self.path}: column {name!r} has {column.written} of {column.nbytes} bytes")
         footer = json.dumps({"kind": self.kind, "meta": meta, "columns": self._described()}).encode()
         self._write(self._end, footer)
-        head = _PREAMBLE.pack(MAGIC, VERSION, 0, self._end, len(footer), zlib.crc32(footer))
+        head = _PREAMBLE.pack(MAGIC, self.version, 0, self._end, len(footer), zlib.crc32(footer))
         self._write(0, head + struct.pack("<I", zlib.crc32(head)))
         self._whole.publish()
 
@@ -193,8 +195,11 @@ class Segment:
         _, version, _, offset, length, crc = _PREAMBLE.unpack_from(head)
         if zlib.crc32(head[: _PREAMBLE.size]) != struct.unpack_from("<I", head, _PREAMBLE.size)[0]:
             raise Corrupt(f"{self.path}: damaged at offset 0: the preamble does not match its checksum")
-        if version != VERSION:
-            raise Corrupt(f"{self.path}: format version {version}; this nearfield reads version {VERSION}: upgrade it")
+        if version not in (VERSION, WITHOUT_SOME):
+            raise Corrupt(
+                f"{self.path}: format version {version}; this nearfield reads versions {VERSION} and "
+                f"{WITHOUT_SOME}: upgrade it"
+            )
         if offset + length != self.nbytes or length > _LONGEST_FOOTER:
             raise Corrupt(f"{self.path}: damaged: expected {offset + length} bytes, the file has {self.nbytes}")
         file.seek(offset)

@@ -1,0 +1,73 @@
+// Room for one walk after another over a graph: the arrays of a Walk, which the kernels move.
+#pragma once
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "kernels.h"
+
+namespace nearfield {
+
+class Walking {
+ public:
+  // Walks over graphs of n rows meet at most so many rows in one step.
+  Walking(const Kernels& isa, const uint32_t* links, int64_t degree, int64_t n, const uint8_t* codes, int64_t row_bytes,
+          int64_t most)
+      : isa_(isa), seen_(size_t(n + 63) / 64), touched_(size_t(std::min<int64_t>(n, kTouched))), met_(size_t(most)),
+        scores_(size_t(most) + kBlock) {
+    w_.links = links, w_.degree = degree, w_.n = n, w_.codes = codes, w_.row_bytes = row_bytes;
+    w_.seen = seen_.data(), w_.touched = touched_.data(), w_.most_touched = int64_t(touched_.size());
+    w_.met = met_.data();
+  }
+
+  // Nothing met, nothing in the frontier, which holds so many rows.
+  void begin(int64_t width) {
+    forget();
+    const size_t size = size_t(width + 2 * kKeyGuard + 1);
+    keys_.assign(size, kNoKey);
+    std::fill_n(keys_.begin(), kKeyGuard, INT64_MAX);
+    w_.keys = keys_.data() + kKeyGuard;
+    w_.width = width, w_.size = w_.next = w_.count = 0;
+    w_.floor = -std::numeric_limits<float>::infinity();
+  }
+
+  void meet(const uint32_t* rows, int64_t count) { isa_.walk_meet(&w_, rows, count); }
+  bool next() { return isa_.walk_next(&w_); }
+  void take() { isa_.walk_take(&w_, scores_.data()); }
+
+  // The rows just met, and where their scores go; there is room behind the last for kBlock more.
+  const uint32_t* met() const { return w_.met; }
+  int64_t count() const { return w_.count; }
+  float* scores() { return scores_.data(); }
+
+  // The frontier, best first.
+  int64_t size() const { return w_.size; }
+  int64_t row(int64_t i) const { return int64_t(~uint32_t(uint64_t(w_.keys[i]) >> 1) & 0x7fffffffu); }
+  float score(int64_t i) const {
+    const int32_t ordered = int32_t(w_.keys[i] >> 32);
+    return std::bit_cast<float>(ordered ^ ((ordered >> 31) & 0x7fffffff));
+  }
+  bool visited(int64_t i) const { return w_.keys[i] & 1; }
+
+ private:
+  static constexpr int64_t kTouched = 16384;  // walks that meet more have all bits cleared
+
+  void forget() {
+    if (w_.n_touched == w_.most_touched)
+      std::fill(seen_.begin(), seen_.end(), 0);
+    else
+      for (int64_t i = 0; i < w_.n_touched; i++) seen_[size_t(touched_[size_t(i)] >> 6)] = 0;
+    w_.n_touched = 0;
+  }
+
+  const Kernels& isa_;
+  Walk w_ = {};
+  std::vector<int64_t> keys_;
+  std::vector<uint64_t> seen_;
+  std::vector<uint32_t> touched_, met_;
+  std::vector<float> scores_;
+};
+
+}  // namespace nearfield

@@ -1,0 +1,91 @@
+"""HNSW: graphs of near rows in layers; thin ones lead to where the walk of the lowest begins.
+
+The index that most vector databases have. Its links keep Malkov's rule; ``vamana()``, one flat graph with a rule of its
+own, is about as good and begins its walks elsewhere. Take the one that measures better on your rows.
+
+paper: Malkov, Yashunin, 2018 (HNSW), arXiv 1603.09320; order of insertion: S080 (Elliott, Clark, 2024)
+needs: native
+status: experimental
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self
+
+import numpy as np
+
+from nearfield.core.indexes import Columns, Shapes
+from nearfield.core.params import Range
+from nearfield.core.protocols import Layout, Progress, RowFormat, Vectors
+from nearfield.numerics import graphs, layers, orders
+from nearfield.numerics.finding import Finding, check_finite
+
+
+@dataclass
+class HNSW(Finding):
+    """Descends greedily through the upper layers, then walks the lowest.
+
+    ``degree`` is the paper's M: the links of a row in each upper layer, twice as many in the lowest; ``width`` its
+    efConstruction: how many candidates a walk holds while the graph is built. A row is in layer ``l`` with probability
+    ``degree ** -l``. ``order`` is that of insertion: ``shuffled``, as ``given``, by local intrinsic dimension with the
+    greatest first (``lid``) or last (``lid-ascending``). ``budget`` is the effort of a search that names none: about
+    how many rows it scores.
+
+    >>> import numpy as np, nearfield as nf
+    >>> x = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)
+    >>> packed = nf.Plan("float16() | hnsw(degree=8)").fit(x)
+    >>> packed.search(x[:3], k=1).rows[:, 0].tolist()
+    [0, 1, 2]
+    """
+
+    layouts: ClassVar[frozenset[Layout]] = graphs.LAYOUTS
+    plans_filters: ClassVar[bool] = True
+
+    degree: Annotated[int, Range(2, 512)] = 16
+    width: Annotated[int, Range(2, 100_000)] = 200
+    order: Annotated[str, orders.ORDERS] = "shuffled"
+    budget: Annotated[int, Range(1)] = 1000
+
+    @classmethod
+    def examples(cls) -> list[Self]:
+        """One of few links, one by dimension, one of many links."""
+        return [cls(degree=4, width=32), cls(degree=8, width=50, order="lid"), cls()]
+
+    def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
+        """Link rows layer by layer, from distances of their bytes; any number of threads makes the same graph."""
+        rows = graphs.ByteRows.of(x.blocks(), x.n, x.metric)
+        tell = None if progress is None else lambda done, total: progress("link", done, total)
+        order = orders.insertion(rows, self.order, rng)
+        made = layers.build(rows, order, degree=self.degree, width=self.width, rng=rng, progress=tell)
+        return {"links": made.links, "members": made.entries, "upper": made.upper, "effort": made.effort}
+
+    def shapes(self, n: int) -> Shapes:
+        """Links of the lowest layer, the rows of the upper ones and their links, and what walks of some widths cost."""
+        counts = layers.layer_counts(n, self.degree)
+        return {
+            "links": ("<u4", (n, 2 * self.degree)),
+            "members": ("<u4", (counts[0],)),
+            "upper": ("<u4", (sum(counts), self.degree)),
+            "effort": ("<f4", (2, 4)),
+        }
+
+    def take(self, columns: Columns) -> None:
+        """Keep links and members; numbers are checked as they are followed."""
+        check_finite(self, columns, "effort")
+        self.graph = layers.Layered(columns["links"], columns["members"], columns["effort"], columns["upper"])
+
+    def make(self, fmt: RowFormat) -> Any:
+        """What descends and walks."""
+        rows = self.rows
+        return self.graph.finder(fmt, rows.codes, rows.scorer.metric, rows.terms)
+
+    def spend(self, k: int, budget: int, matches: int) -> int | None:
+        """The width of the frontier."""
+        return self.graph.spend(k, budget)
+
+    @property
+    def bytes_per_row(self) -> float:
+        """Four a link, and those of the share of rows that is in upper layers."""
+        share = 1 / (self.degree - 1)
+        return 8.0 * self.degree + share * (4.0 * self.degree + 4)

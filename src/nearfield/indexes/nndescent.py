@@ -1,0 +1,90 @@
+"""NN-descent: a graph of near rows, found by comparing neighbours of neighbours.
+
+The near rows of each row come first, without a search; then their links are pruned and led back, as those of the other
+graphs, and walked like them. Take it where it measures better than those on your rows.
+
+paper: Dong, Moses, Li, 2011, WWW; McInnes (PyNNDescent); the family: S051 (Bruch, 2024), S138 (Ma and others, 2023)
+needs: native
+status: experimental
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self
+
+import numpy as np
+
+from nearfield.core.indexes import Columns, Shapes
+from nearfield.core.params import Range
+from nearfield.core.protocols import Layout, Progress, RowFormat, Vectors
+from nearfield.numerics import graphs, neighbours
+from nearfield.numerics.finding import Finding, check_finite
+
+
+@dataclass
+class NNDescent(Finding):
+    """Walks a graph of the nearest rows, pruned, with links back.
+
+    ``near`` is how many near rows of each row are found, in at most ``rounds``, begun from so many ``trees``;
+    ``degree`` the number of links that a row keeps of them and of those back. A link is dropped where another one
+    leads ``alpha`` times nearer to its end. ``budget`` is the effort of a search that names none:
+    about how many rows it scores.
+
+    >>> import numpy as np, nearfield as nf
+    >>> x = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)
+    >>> packed = nf.Plan("float16() | nndescent(near=16)").fit(x)
+    >>> packed.search(x[:3], k=1).rows[:, 0].tolist()
+    [0, 1, 2]
+    """
+
+    layouts: ClassVar[frozenset[Layout]] = graphs.LAYOUTS
+    plans_filters: ClassVar[bool] = True
+
+    degree: Annotated[int, Range(2, 1024)] = 32
+    near: Annotated[int, Range(2, 1024)] = 40
+    rounds: Annotated[int, Range(0, 100)] = 12
+    trees: Annotated[int, Range(1, 256)] = 8
+    alpha: Annotated[float, Range(1.0, 4.0)] = 1.1
+    budget: Annotated[int, Range(1)] = 1000
+
+    @classmethod
+    def examples(cls) -> list[Self]:
+        """One of few links, and the usual."""
+        return [cls(degree=8, near=12, trees=2), cls()]
+
+    def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
+        """Find near rows, from distances of bytes, and link them; any number of threads makes the same graph."""
+        rows = graphs.ByteRows.of(x.blocks(), x.n, x.metric)
+        tell = None if progress is None else lambda done, total: progress("compare", done, total)
+        k = min(self.near, max(1, x.n - 1))
+        near, _ = neighbours.near_rows(rows, k, rng=rng, grown=self.trees, rounds=self.rounds, progress=tell)
+        made = graphs.link_near(rows, near, degree=self.degree, alpha=self.alpha, rng=rng)
+        return {"links": made.links, "entries": made.entries, "effort": made.effort}
+
+    def shapes(self, n: int) -> Shapes:
+        """Links, where walks begin, and what walks of some widths cost."""
+        return {
+            "links": ("<u4", (n, self.degree)),
+            "entries": ("<u4", (graphs.entry_count(n),)),
+            "effort": ("<f4", (2, 4)),
+        }
+
+    def take(self, columns: Columns) -> None:
+        """Keep the links; numbers are checked as they are followed."""
+        check_finite(self, columns, "effort")
+        self.graph = graphs.Graph(columns["links"], columns["entries"], columns["effort"])
+
+    def make(self, fmt: RowFormat) -> Any:
+        """What walks the graph."""
+        rows = self.rows
+        return self.graph.finder(fmt, rows.codes, rows.scorer.metric, rows.terms)
+
+    def spend(self, k: int, budget: int, matches: int) -> int | None:
+        """The width of the frontier."""
+        return self.graph.spend(k, budget)
+
+    @property
+    def bytes_per_row(self) -> float:
+        """Four a link."""
+        return 4.0 * self.degree

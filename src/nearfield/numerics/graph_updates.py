@@ -1,0 +1,206 @@
+"""Graphs whose rows come and go (FreshDiskANN): rows are linked in, dead ones walked over until they are mended away.
+
+A row comes in as when the graph was built: a walk to it, links that point in different directions, links back. A dead
+row keeps its links, so that walks still lead through it; consolidation links whoever led to dead rows to what lies
+beyond them. The result depends on what was asked in which order, and not on threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.core.errors import Corrupt
+from nearfield.core.indexes import Columns
+from nearfield.core.protocols import F32, I64, Metric, Vectors
+from nearfield.numerics import kernels
+from nearfield.numerics.graphs import (
+    NO_LINK,
+    U32,
+    ByteRows,
+    Graph,
+    batches,
+    effort_of,
+    entries_among,
+    entry_count,
+    room_for,
+)
+from nearfield.numerics.growing import Grown
+
+Dead = NDArray[np.bool_]
+_BATCH = 1024  # rows that are linked in together at the most
+_MENDED = 1 << 14  # rows looked at in one call
+_STALE = 0.1  # share of rows that came or went, from which where walks begin and what they cost are found anew
+
+
+@dataclass(frozen=True)
+class Linking:
+    """How rows are linked: links kept, width of the frontier, and how much nearer another link must lead."""
+
+    degree: int
+    width: int
+    alpha: float
+
+
+class GraphUpdater:
+    """A graph over bytes of its rows, with room to grow; ``dead`` marks rows that are not to be found any more."""
+
+    def __init__(self, columns: Columns, x: Vectors, how: Linking) -> None:
+        self.how = how
+        self.metric: Metric = x.metric
+        links, entries = columns["links"], np.array(columns["entries"], np.uint32)
+        n = len(links)
+        if ((links >= n) & (links != NO_LINK)).any() or not len(entries) or entries.max() >= n:
+            raise Corrupt("vamana: the columns 'links' and 'entries' should hold row numbers")
+        # Behind the last link of a row there is no other.
+        counts = np.where(links == NO_LINK, np.arange(links.shape[1], dtype=np.int32), links.shape[1]).min(axis=1)
+        wide = np.full((n, room_for(how.degree)), NO_LINK, np.uint32)
+        wide[:, : links.shape[1]] = np.where(np.arange(links.shape[1]) < counts[:, None], links, NO_LINK)
+        self._links, self._counts = Grown(wide), Grown(counts.astype(np.int32))
+        self.entries: U32 = entries
+        self.effort: F32 = np.array(columns["effort"], np.float32)
+        rows = ByteRows.of(x.blocks(), n, "l2")
+        self.dim = rows.dim
+        self._bytes, self._sides, self._squares = Grown(rows.values), Grown(rows.sides), Grown(rows.square.copy())
+        self._changed = 0
+        self._settled = True
+        self._lift()
+
+    @property
+    def n(self) -> int:
+        """How many rows, dead ones among them."""
+        return self._links.n
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes kept for changes alone."""
+        return sum(g.nbytes for g in (self._counts, self._bytes, self._sides, self._squares))
+
+    @property
+    def rows(self) -> ByteRows:
+        """The rows as bytes."""
+        return ByteRows(self._bytes.values, self._sides.values, self.dim)
+
+    def _lift(self) -> None:
+        """Under dot, rows are lifted to the length of the longest."""
+        squares, sides = self._squares.values, self._sides.values
+        if self.metric == "dot":
+            most = squares.max(initial=0)
+            sides[:, 1], sides[:, 2] = most, np.sqrt(np.maximum(most - squares, 0))
+        else:
+            sides[:, 1], sides[:, 2] = squares, 0
+
+    # -- changes -----------------------------------------------------------------------------------
+
+    def add(self, x: Vectors, dead: Dead, rng: np.random.Generator) -> None:
+        """Link rows in; they are numbered on from those that are there. ``dead`` is of those. All or none come in."""
+        n, total = self.n, self.n + x.n
+        made = ByteRows.of(x.blocks(), x.n, "l2")
+        grown = (self._links, self._counts, self._bytes, self._sides, self._squares)
+        for column in grown:
+            column.reserve(total)
+        steps = list(batches(x.n, _BATCH)) if x.n == 1 else [(0, 1), *batches(x.n, _BATCH)]
+        before = (self._links.values.copy(), self._counts.values.copy()) if len(steps) > 1 else None
+        try:
+            self._links.append(np.full((x.n, self._links.whole.shape[1]), NO_LINK, np.uint32))
+            self._counts.append(np.zeros(x.n, np.int32))
+            self._bytes.append(made.values)
+            self._sides.append(made.sides)
+            self._squares.append(made.square)
+            self._lift()
+            order = n + rng.permutation(x.n).astype(np.uint32)
+            marks = np.concatenate([dead, np.zeros(x.n, np.bool_)])
+            for at, some in steps:
+                self._native("grow", np.ascontiguousarray(order[at : at + some]), marks)
+        except BaseException:
+            for column in grown:
+                column.n = n
+            if before is not None:
+                self._links.values[:], self._counts.values[:] = before
+            self._lift()
+            raise
+        self._changed += x.n
+        self._settled = False
+
+    def consolidate(self, dead: Dead, rng: np.random.Generator) -> None:
+        """Take dead rows out of the graph: no link leads to them, and they lead nowhere."""
+        gone = np.flatnonzero(dead)
+        if len(gone) == self.n or not (self._met()[gone].any() or dead[self.entries].any()):
+            return
+        for at in range(0, self.n, _MENDED):
+            self._native("mend", np.arange(at, min(at + _MENDED, self.n), dtype=np.uint32), dead)
+        self._changed += int(np.count_nonzero(self._counts.values[gone]))
+        self._links.values[gone] = NO_LINK
+        self._counts.values[gone] = 0
+        if dead[self.entries].any():
+            self._begin_anew(dead, rng)
+        self._reach(dead)
+        self._settled = False
+
+    def _reach(self, dead: Dead) -> None:
+        """Link rows in again that no other row leads to any more, or that lead nowhere."""
+        met = self._met() & (self._counts.values > 0)
+        met[self.entries] = True
+        lost = np.flatnonzero(~met & ~dead).astype(np.uint32)
+        for at in range(0, len(lost), _BATCH):
+            self._native("grow", lost[at : at + _BATCH], dead)
+
+    def _met(self) -> Dead:
+        """The rows that some row links to."""
+        met = np.zeros(self.n + 1, np.bool_)
+        met[np.minimum(self._links.values, self.n)] = True
+        return met[: self.n]
+
+    def keep(self, rows: I64) -> None:
+        """Only these rows, in this order; none may be left out but dead ones, after consolidation."""
+        places = np.full(self.n + 1, NO_LINK, np.uint32)
+        places[rows] = np.arange(len(rows), dtype=np.uint32)
+        links = places[np.minimum(self._links.values[rows], self.n)]
+        there = links != NO_LINK
+        order = np.argsort(~there, axis=1, kind="stable")
+        self.entries = places[self.entries]
+        self.entries = self.entries[self.entries != NO_LINK]
+        if not len(self.entries):
+            self.entries = np.zeros(1, np.uint32)
+        self._links = Grown(np.ascontiguousarray(np.take_along_axis(links, order, axis=1)))
+        self._counts = Grown(there.sum(axis=1, dtype=np.int32))
+        self._bytes, self._sides, self._squares = (
+            Grown(g.values[rows]) for g in (self._bytes, self._sides, self._squares)
+        )
+        self._settled = False
+
+    def _native(self, what: str, rows: U32, dead: Dead, *, last: bool = False) -> None:
+        how, call = self.how, getattr(kernels.native(), what)
+        graph = (self._bytes.values, self._sides.values, self._links.values, self._counts.values)
+        begin = (self.entries,) if what == "grow" else ()
+        pruned = (how.degree, how.width, how.alpha)
+        call(kernels.which_isa(), *graph, *begin, rows, *pruned, last, kernels.thread_count(), dead=dead.view(np.uint8))
+
+    # -- what it is now ----------------------------------------------------------------------------
+
+    def walked(self) -> Columns:
+        """What walks read until the graph is settled: rows may hold more links than they will keep."""
+        return {"links": self._links.values, "entries": self.entries, "effort": self.effort}
+
+    def columns(self, dead: Dead, rng: np.random.Generator) -> Columns:
+        """The graph as if it had been built so: links within their number, entries and effort up to date."""
+        if not self._settled:
+            self._native("grow", np.zeros(0, np.uint32), dead, last=True)
+        if len(self.entries) != entry_count(self.n) or self._changed > _STALE * self.n:
+            self._begin_anew(dead, rng)
+        links = np.ascontiguousarray(self._links.values[:, : self.how.degree])
+        if self._changed > _STALE * self.n:
+            graph = Graph(links, self.entries, self.effort)
+            self.effort = effort_of(graph, self.rows, self._living(dead), rng)
+            self._changed = 0
+        self._settled = True
+        return {"links": links, "entries": self.entries, "effort": self.effort}
+
+    def _begin_anew(self, dead: Dead, rng: np.random.Generator) -> None:
+        self.entries = entries_among(self.rows, self._living(dead), entry_count(self.n), rng)
+
+    def _living(self, dead: Dead) -> I64:
+        living = np.flatnonzero(~dead)
+        return living if len(living) else np.arange(self.n)

@@ -1,0 +1,70 @@
+"""Trees over rows: each node parts its rows in halves by where they lie between two of them that are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfield.core.errors import Unsupported
+from nearfield.core.protocols import F32, I64
+from nearfield.numerics import kernels
+from nearfield.numerics.graphs import U32, ByteRows
+
+
+@dataclass
+class Trees:
+    """``rows`` ``[trees, n]``: of each leaf together; ``pairs`` and ``planes`` ``[trees, nodes, 2]`` of each node.
+
+    A pair are two row numbers, a plane the threshold of (squared distance from the second, less that from the first)
+    and one over twice the distance of the pair. All trees have ``2 ** levels`` leaves.
+    """
+
+    rows: U32
+    pairs: U32
+    planes: F32
+    levels: int
+
+
+def levels_of(n: int, leaf: int) -> int:
+    """How often halves are made until no leaf holds more than ``leaf`` rows."""
+    levels = 0
+    while -(-n >> levels) > leaf and (n >> (levels + 1)) >= 1:
+        levels += 1
+    return levels
+
+
+def node_count(levels: int) -> int:
+    """Nodes of a tree; room for one where it is a leaf alone."""
+    return max(1, (1 << levels) - 1)
+
+
+def grow(rows: ByteRows, trees: int, leaf: int, *, rng: np.random.Generator, threads: int | None = None) -> Trees:
+    """Part the rows in so many trees; any number of threads makes the same ones."""
+    native = kernels.native()
+    if native is None:
+        raise Unsupported("trees are grown by native code, which is not installed here; use the index flat()")
+    n = len(rows.values)
+    levels = levels_of(n, leaf)
+    nodes = node_count(levels)
+    made = Trees(
+        np.empty((trees, n), np.uint32),
+        np.zeros((trees, nodes, 2), np.uint32),
+        np.zeros((trees, nodes, 2), np.float32),
+        levels,
+    )
+    native.grow_trees(
+        kernels.which_isa(), rows.values, rows.sides, made.rows, made.pairs, made.planes, levels,
+        int(rng.integers(1 << 63)), kernels.thread_count(threads),
+    )  # fmt: skip
+    return made
+
+
+def leaf_begins(n: int, levels: int) -> I64:
+    """Where each leaf begins in the rows of a tree, and the end ``[2 ** levels + 1]``."""
+    begins: NDArray[np.int64] = np.array([0, n], np.int64)
+    for _ in range(levels):
+        middle = begins[:-1] + np.diff(begins) // 2
+        begins = np.append(np.stack([begins[:-1], middle], axis=1).ravel(), n)
+    return begins

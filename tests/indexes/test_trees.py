@@ -1,0 +1,96 @@
+"""Trees and near rows: leaves hold every row once, planes part them, and near rows are those of an exact search."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nearfield.numerics import kernels, neighbours, trees
+from nearfield.numerics.graphs import NO_LINK, ByteRows
+from nearfield.numerics.knn import nearest
+
+pytestmark = pytest.mark.skipif(kernels.native() is None, reason="trees need native code")
+
+
+def rows(n: int = 1000, d: int = 16, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
+
+
+def as_bytes(x: np.ndarray) -> ByteRows:
+    return ByteRows.of(iter([x]), len(x), "l2")
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 63, 64, 65, 1000])
+@pytest.mark.parametrize("leaf", [2, 7, 64])
+def test_leaves_hold_every_row_once(n: int, leaf: int) -> None:
+    made = trees.grow(as_bytes(rows(n)), 3, leaf, rng=np.random.default_rng(1))
+    begins = trees.leaf_begins(n, made.levels)
+    assert len(begins) == (1 << made.levels) + 1
+    sizes = np.diff(begins)
+    assert sizes.min() >= 1
+    assert sizes.max() <= leaf
+    for order in made.rows:
+        assert sorted(order) == list(range(n))
+    assert made.pairs.max(initial=0) < n
+
+
+def test_planes_part_the_rows() -> None:
+    x = rows()
+    made = trees.grow(as_bytes(x), 2, 100, rng=np.random.default_rng(1))
+    for t in range(2):
+        a, b = x[made.pairs[t, 0]]
+        gain = ((x - b) ** 2).sum(axis=1) - ((x - a) ** 2).sum(axis=1)
+        upper = gain[made.rows[t, 500:]] >= made.planes[t, 0, 0]
+        lower = gain[made.rows[t, :500]] <= made.planes[t, 0, 0]
+        assert upper.mean() > 0.98  # bytes are a little coarser than floats
+        assert lower.mean() > 0.98
+        assert made.planes[t, 0, 1] == pytest.approx(0.5 / np.linalg.norm(a - b), rel=0.02)
+
+
+def test_equal_rows_are_parted_by_number() -> None:
+    made = trees.grow(as_bytes(np.ones((50, 4), np.float32)), 1, 5, rng=np.random.default_rng(1))
+    assert made.rows[0].tolist() == list(range(50))
+    assert (made.planes[..., 1] == 0).all()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_near_rows_are_those_of_an_exact_search(threads: int) -> None:
+    x = rows(3000, 24)
+    ids, gaps = neighbours.near_rows(as_bytes(x), 15, rng=np.random.default_rng(1), threads=threads)
+    exact, distances = nearest(x, x, 15, others=True)
+    assert np.mean([np.isin(a, b).mean() for a, b in zip(ids, exact)]) > 0.93
+    assert (np.diff(gaps, axis=1) >= 0).all()
+    assert not (ids == np.arange(3000)[:, None]).any()
+    assert all(len(set(found)) == 15 for found in ids)
+    np.testing.assert_allclose(np.sqrt(gaps[:, 0]).mean(), distances[:, 0].mean(), rtol=0.02)
+    again, _ = neighbours.near_rows(as_bytes(x), 15, rng=np.random.default_rng(1), threads=2)
+    np.testing.assert_array_equal(ids, again)
+
+
+def test_near_rows_of_few() -> None:
+    ids, gaps = neighbours.near_rows(as_bytes(rows(4)), 3, rng=np.random.default_rng(1))
+    assert [sorted(found) for found in ids] == [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]
+    ids, gaps = neighbours.near_rows(as_bytes(rows(1)), 2, rng=np.random.default_rng(1))
+    assert (ids == NO_LINK).all()
+    assert np.isinf(gaps).all()
+
+
+def test_near_rows_of_real_ones(data: object) -> None:
+    x = np.load(f"{data}/retrieval/arxiv60k/doc_title_minilm_f16.npy")[:10_000].astype(np.float32)
+    made = ByteRows.of(iter([x / np.linalg.norm(x, axis=1, keepdims=True)]), len(x), "dot")
+    ids, _ = neighbours.near_rows(made, 15, rng=np.random.default_rng(1))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    exact, _ = nearest(x[:500], x, 16)
+    assert np.mean([np.isin(a, b[1:]).mean() for a, b in zip(ids, exact)]) > 0.9
+
+
+@pytest.mark.slow
+def test_near_rows_are_as_many_as_pynndescent_finds(data: object) -> None:
+    pynndescent = pytest.importorskip("pynndescent", reason="pynndescent is not installed")
+    x = np.load(f"{data}/retrieval/arxiv60k/doc_title_minilm_f16.npy")[:5000].astype(np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    theirs = pynndescent.NNDescent(x, metric="euclidean", n_neighbors=16, random_state=1, n_jobs=1).neighbor_graph[0]
+    ids, _ = neighbours.near_rows(ByteRows.of(iter([x]), len(x), "l2"), 15, rng=np.random.default_rng(1))
+    exact, _ = nearest(x, x, 15, others=True)
+    shares = [np.mean([np.isin(a, b).mean() for a, b in zip(exact, found)]) for found in (theirs[:, 1:], ids)]
+    assert shares[1] > shares[0] - 0.02
