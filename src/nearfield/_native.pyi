@@ -91,7 +91,13 @@ class DiskGraph:
         cached: int,
     ) -> None: ...
     def search(
-        self, coefficients: Coefficients, queries: F32, allow: NDArray[np.uint64] | None, k: int, width: int, threads: int
+        self,
+        coefficients: Coefficients,
+        queries: F32,
+        allow: NDArray[np.uint64] | None,
+        k: int,
+        width: int,
+        threads: int,
     ) -> tuple[I64, F32, I64]: ...
     def score(self, queries: F32, rows: I64, threads: int) -> F32: ...
 

@@ -12,8 +12,12 @@ import numpy as np
 import pytest
 
 import nearfield as nf
-from nearfield.core.errors import BadInput, Corrupt
+from nearfield.core.arrays import as_batch
+from nearfield.core.errors import BadInput, Corrupt, Unsupported
+from nearfield.core.protocols import Metric
 from nearfield.numerics import kernels
+from nearfield.search.apart import encode_apart, fit_apart, gather_codes, open_codes
+from nearfield.search.decoded import mapped_rows
 from nearfield.search.packed import Packed
 from nearfield.search.tiers import DiskColumn, as_bytes, choose, sizes
 from nearfield.store.segments import CHUNK, PAGE, Segment
@@ -25,6 +29,9 @@ PLANS = [
     "lvq(bits=4) | vamana(degree=12) | rescore(codec='lvq(bits=8)', depth=8) | rescore(codec='float16', depth=3)",
     "lvq(bits=4) | vamana(degree=12) | rescore(codec='lvq(bits=8)', depth=5, of='residual')",
     "pq(parts=12) | rescore(codec='rabitq(bits=4)', depth=5)",
+    "lvq(bits=4) | vamana(degree=12) | rescore(codec='pq(parts=24)', depth=5)",
+    "pq(parts=12) | ivf(lists=20) | rescore(codec='float16', depth=5)",
+    "int8() | hnsw(degree=12) | rescore(codec='float16', depth=3)",
 ]
 
 
@@ -109,6 +116,34 @@ def test_counters_are_true(saved: Path, queries: np.ndarray) -> None:
     packed.search(queries, K)
     again = packed.tier_stats()["rescore0"]
     assert again["bytes"] - before == (again["reads"] - told["reads"]) * 2 * D  # checked pages are not read again
+
+
+@pytest.mark.parametrize("way", ["hop", "post"])
+def test_rows_are_asked_for_early_under_a_filter(way: str, saved: Path, queries: np.ndarray) -> None:
+    packed = tiered(saved)
+    packed.index.prefer(way)
+    hits = packed.search(queries, K, allow=np.arange(N) % 2 > 0)
+    told = packed.tier_stats()["rescore0"]
+    assert told["wanted"] == hits.rescored.sum()
+    assert 0.5 * told["wanted"] < told["early"] <= told["wanted"]
+    assert told["unused"] < told["wanted"]
+
+
+def test_rows_on_disk_do_not_change(saved: Path, rows: np.ndarray, queries: np.ndarray, tmp_path: Path) -> None:
+    packed = tiered(saved)
+    with pytest.raises(Unsupported, match=r"rescore0.*memory="):
+        packed.add(rows[:2], ids=["new", "newer"])
+    assert len(packed) == N
+    packed.search(queries, K)
+    whole = nf.load(saved)
+    assert whole.delete(["r3", "r7"]) == 2
+    whole.save(tmp_path / "b.nf")
+    other = tiered(tmp_path / "b.nf")  # deleted rows are left out by a mask
+    np.testing.assert_array_equal(other.search(queries, K).rows, whole.search(queries, K).rows)
+    assert not np.isin(other.search(rows[[3, 7]], K).rows, (3, 7)).any()
+    graph = nf.Plan(DISKGRAPH).fit(rows[:500])
+    with pytest.raises(Unsupported, match="diskgraph"):
+        graph.delete(rows=[3])
 
 
 def test_the_budget_decides_what_is_on_disk(saved: Path) -> None:
@@ -293,6 +328,22 @@ def test_nodes_of_any_size_lie_in_blocks(d: int, tmp_path: Path) -> None:
     got = other.search(x[:50], 1, budget=250)
     assert (got.rows[:, 0] == np.arange(50)).mean() > 0.9
     np.testing.assert_array_equal(got.rows, packed.search(x[:50], 1, budget=250).rows)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_a_graph_of_joined_sets_keeps_the_vectors_themselves(metric: Metric, rows: np.ndarray, tmp_path: Path) -> None:
+    fitted = fit_apart(nf.Plan(DISKGRAPH), as_batch(rows[:900]), metric=metric, queries=None, rng=0, on_zero="raise")
+    parts = []
+    for i in range(2):
+        encode_apart(tmp_path / f"{i}.nf", fitted, as_batch(rows[500 * i : 500 * i + 500]), on_zero="raise")
+        parts.append(open_codes(tmp_path / f"{i}.nf", fitted, 500))
+    gather_codes(tmp_path / "all.nf", [(parts[0], np.arange(0, 500, 2)), (parts[1], np.arange(500))])
+    whole = open_codes(tmp_path / "all.nf", fitted, 750)
+    want = np.concatenate([rows[0:500:2], rows[500:1000]])
+    if metric == "cosine":
+        want = want / np.linalg.norm(want, axis=1, keepdims=True)
+    np.testing.assert_allclose(mapped_rows(whole, np.arange(750)), want, rtol=1e-3, atol=1e-6)
+    assert (whole.search(want[:50], 1, budget=600).rows[:, 0] == np.arange(50)).mean() > 0.9
 
 
 def test_a_damaged_node_is_found_when_it_is_read(rows: np.ndarray, queries: np.ndarray, tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ class Index(Method):
     interleaves: ClassVar[bool] = False  # whether table layouts lie in blocks of 32 rows, for scans
     orders: ClassVar[bool] = False  # whether it keeps rows in an order of its own
     decodes: ClassVar[bool] = False  # whether it searches codes without a layout
+    from_disk: ClassVar[frozenset[str]] = frozenset()  # columns that are read from a file a few rows at a time
 
     def fit(self, x: F32, n: int, *, metric: Metric, as_given: bool, rng: np.random.Generator) -> Self:
         """Learn from a sample what all sets of about ``n`` rows share; ``as_given``: codes are the rows themselves."""
@@ -71,8 +72,6 @@ class Index(Method):
         It also tries the index, as it is by default, over the smallest codes that keep enough.
         """
         return []
-
-    from_disk: ClassVar[frozenset[str]] = frozenset()  # columns that are read from a file a few rows at a time
 
     def sized(self, d: int) -> Self:
         """The same for rows of ``d`` dimensions, where its columns are shaped by that."""
@@ -100,6 +99,10 @@ class Index(Method):
 
     def origins_at(self, columns: Columns, places: I64) -> F32 | None:
         """The same of the rows that lie at these places."""
+        return None
+
+    def vectors(self, rows: I64) -> F32 | None:
+        """Some rows as they were given to ``build``, where an attached index keeps them."""
         return None
 
     def kept_with(self, rows: I64) -> NDArray[Any]:

@@ -129,6 +129,14 @@ class DiskGraph(Index):
         self.graph = graphs.Graph(np.zeros((0, self.degree), np.uint32), columns["entries"], columns["effort"])
         return self
 
+    def vectors(self, rows: I64) -> F32:
+        """Some rows by their values beside the links."""
+        at = rows // self._per
+        blocks: U8 = self._nodes[at] if isinstance(self._nodes, np.ndarray) else self._nodes.take(at)
+        kept = np.arange(self._dim * np.dtype(self.values).itemsize)
+        picked = np.take_along_axis(blocks, (rows % self._per * self._size)[:, None] + kept, axis=1)
+        return np.ascontiguousarray(picked).view(self.values).astype(np.float32)
+
     @property
     def bytes_per_row(self) -> float:
         """A node, with its share of what a block leaves unused."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.arrays import Moved, as_batch, check_on_zero, named_in_full
-from nearfield.core.errors import BadInput
+from nearfield.core.errors import BadInput, Unsupported
 from nearfield.core.indexes import Columns, Updater
 from nearfield.core.protocols import I64, Batch
 from nearfield.numerics import kernels
@@ -37,6 +37,13 @@ class Held:
     """What a Packed needs while it changes."""
 
     def __init__(self, packed: Packed) -> None:
+        if packed.fitted.index.from_disk:
+            raise Unsupported(
+                f"{packed.fitted.index.name()} keeps the rows beside its links, and takes no changes: fit anew"
+            )
+        if packed.on_disk:
+            names = ", ".join(packed.on_disk)
+            raise Unsupported(f"{names}: read from disk, and changes are made in memory: load the file without memory=")
         packed.verify()
         self.packed = packed
         f = packed.fitted

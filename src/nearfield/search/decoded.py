@@ -10,14 +10,19 @@ import numpy as np
 
 from nearfield.core.arrays import block_rows
 from nearfield.core.protocols import F32, I64, Metric
+from nearfield.search.fit import INDEX
 
 if TYPE_CHECKING:
     from nearfield.search.packed import Packed
 
 
 def mapped_rows(packed: Packed, at: I64) -> F32:
-    """Some rows as the Maps gave them, from the finest codes that there are."""
+    """Some rows as the Maps gave them, from what the index keeps of them or the finest codes that there are."""
     f = packed.fitted
+    packed.verify_column(*(INDEX + name for name in f.index.from_disk if INDEX + name not in packed.on_disk))
+    own = packed.index.vectors(at)
+    if own is not None:
+        return own
     codes = [f.codec, *f.rescore_codecs]
     ofs = ["mapped", *(step.of for step in f.plan.rescores)]
     both = [codes[0].bytes_per_row if of == "residual" else 0 for of in ofs]

@@ -516,9 +516,9 @@ class Packed:
                 self._segment.touch_rows(name, rows[rows >= 0], self.columns[name].shape[1])
             self._verify(f"{name}.terms")
 
-    def verify_column(self, name: str) -> None:
-        """Check the bytes of one column that have not been touched yet."""
-        self._verify(name, f"{name}.terms")
+    def verify_column(self, *names: str) -> None:
+        """Check the bytes of columns that have not been touched yet."""
+        self._verify(*names, *(f"{name}.terms" for name in names))
 
     def verify(self) -> None:
         """Check every byte of the file behind it; raises ``Corrupt`` naming the place."""
