@@ -141,9 +141,6 @@ def test_rows_on_disk_do_not_change(saved: Path, rows: np.ndarray, queries: np.n
     other = tiered(tmp_path / "b.nf")  # deleted rows are left out by a mask
     np.testing.assert_array_equal(other.search(queries, K).rows, whole.search(queries, K).rows)
     assert not np.isin(other.search(rows[[3, 7]], K).rows, (3, 7)).any()
-    graph = nf.Plan(DISKGRAPH).fit(rows[:500])
-    with pytest.raises(Unsupported, match="diskgraph"):
-        graph.delete(rows=[3])
 
 
 def test_the_budget_decides_what_is_on_disk(saved: Path) -> None:
@@ -328,6 +325,29 @@ def test_nodes_of_any_size_lie_in_blocks(d: int, tmp_path: Path) -> None:
     got = other.search(x[:50], 1, budget=250)
     assert (got.rows[:, 0] == np.arange(50)).mean() > 0.9
     np.testing.assert_array_equal(got.rows, packed.search(x[:50], 1, budget=250).rows)
+
+
+def test_a_graph_on_disk_that_changes_keeps_the_vectors_it_had(rows: np.ndarray, tmp_path: Path) -> None:
+    nf.Plan(DISKGRAPH).fit(rows[:500], metric="l2", out=tmp_path / "a.nf")
+    packed = nf.load(tmp_path / "a.nf")
+    assert packed.delete(rows=[3, 7]) == 2
+    assert packed.on_disk == {}
+    packed.add(rows[500:600])
+    kept = rows[:500].astype(np.float16).astype(np.float32)
+    for _ in range(2):  # late rows are scanned, then linked
+        got = mapped_rows(packed, np.arange(600))
+        np.testing.assert_array_equal(got[:500], kept)
+        late = packed.fitted.codec.decode(packed.codes(np.arange(500, 600)))
+        np.testing.assert_allclose(got[500:], late, rtol=1e-3, atol=1e-3)
+        found = packed.search(rows[:600], 1, budget=500).rows[:, 0]
+        assert (found == np.arange(600)).mean() > 0.9
+        assert not np.isin(found, (3, 7)).any()
+        packed.consolidate()
+    packed.compact()
+    packed.save(tmp_path / "b.nf")
+    other = nf.load(tmp_path / "b.nf")
+    assert set(other.on_disk) == {"index.nodes"}
+    np.testing.assert_array_equal(mapped_rows(other, np.array([3, 5])), kept[[4, 6]])
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
@@ -101,9 +102,9 @@ class Index(Method):
         """The same of the rows that lie at these places."""
         return None
 
-    def vectors(self, rows: I64) -> F32 | None:
-        """Some rows as they were given to ``build``, where an attached index keeps them."""
-        return None
+    def vectors(self, rows: I64, coded: Callable[[I64], F32]) -> F32:
+        """Some rows as they were given to ``build`` where an attached index keeps them, or else what codes tell."""
+        return coded(rows)
 
     def kept_with(self, rows: I64) -> NDArray[Any]:
         """What an index that orders rows needs to know of them so that they keep their origins among others."""

@@ -10,6 +10,7 @@ status: experimental
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
@@ -34,7 +35,8 @@ class DiskGraph(Index):
 
     ``degree``, ``width`` and ``alpha`` as in ``vamana``; ``values`` is the type of the vectors beside the links;
     ``cached`` nodes near the places where walks begin are kept in memory once they were read. ``budget`` is about how
-    many rows are scored by their codes; with as many as there are rows all are, and those scores count.
+    many rows are scored by their codes; with as many as there are rows all are, and those scores count. Rows that are
+    added later are known by their codes alone.
 
     >>> import numpy as np, nearfield as nf
     >>> x = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)
@@ -129,7 +131,7 @@ class DiskGraph(Index):
         self.graph = graphs.Graph(np.zeros((0, self.degree), np.uint32), columns["entries"], columns["effort"])
         return self
 
-    def vectors(self, rows: I64) -> F32:
+    def vectors(self, rows: I64, coded: Callable[[I64], F32]) -> F32:
         """Some rows by their values beside the links."""
         at = rows // self._per
         blocks: U8 = self._nodes[at] if isinstance(self._nodes, np.ndarray) else self._nodes.take(at)

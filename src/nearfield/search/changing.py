@@ -37,12 +37,9 @@ class Held:
     """What a Packed needs while it changes."""
 
     def __init__(self, packed: Packed) -> None:
-        if packed.fitted.index.from_disk:
-            raise Unsupported(
-                f"{packed.fitted.index.name()} keeps the rows beside its links, and takes no changes: fit anew"
-            )
-        if packed.on_disk:
-            names = ", ".join(packed.on_disk)
+        steps = [name for name in packed.on_disk if not name.startswith(INDEX)]
+        if steps:
+            names = ", ".join(steps)
             raise Unsupported(f"{names}: read from disk, and changes are made in memory: load the file without memory=")
         packed.verify()
         self.packed = packed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 
 def mapped_rows(packed: Packed, at: I64) -> F32:
     """Some rows as the Maps gave them, from what the index keeps of them or the finest codes that there are."""
+    kept = (INDEX + name for name in packed.fitted.index.from_disk)
+    packed.verify_column(*(name for name in kept if name not in packed.on_disk))
+    return packed.index.vectors(at, partial(_by_codes, packed))
+
+
+def _by_codes(packed: Packed, at: I64) -> F32:
     f = packed.fitted
-    packed.verify_column(*(INDEX + name for name in f.index.from_disk if INDEX + name not in packed.on_disk))
-    own = packed.index.vectors(at)
-    if own is not None:
-        return own
     codes = [f.codec, *f.rescore_codecs]
     ofs = ["mapped", *(step.of for step in f.plan.rescores)]
     both = [codes[0].bytes_per_row if of == "residual" else 0 for of in ofs]
