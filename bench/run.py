@@ -76,7 +76,7 @@ def _hold_threads(threads: int) -> None:
 
 def _run(name: str, suite: dict[str, Any], shared: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
     """Run a suite; returns the rows that it kept."""
-    from bench import advise, compression, dense, filtered, growth, judged, results, scan, store, streaming
+    from bench import advise, compression, dense, filtered, growth, judged, results, scan, store, streaming, tiers
 
     kinds = {"compression": compression.run, "judged": judged.run, "scan": scan.run, "advise": advise.run}
     kinds |= {
@@ -85,6 +85,7 @@ def _run(name: str, suite: dict[str, Any], shared: Path, given: argparse.Namespa
         "growth": growth.run,
         "filtered": filtered.run,
         "streaming": streaming.run,
+        "tiers": tiers.run,
     }
     if suite.get("kind") not in kinds:
         raise SystemExit(f"bench: {name}: kind must be one of {', '.join(kinds)}, got {suite.get('kind')!r}")

@@ -15,7 +15,7 @@ void check_rows(const Stored& s) { expect(s.n >= 1 && s.n < (int64_t(1) << 31), 
 
 BoundFinder layered_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint32_t, 1> members, In<uint32_t, 2> upper,
                            std::vector<int64_t> counts, In<float, 2> effort) {
-  const Stored& s = rows.stored;
+  const Stored& s = in_memory(rows);
   check_rows(s);
   expect(int64_t(links.shape(0)) == s.n && links.shape(1) >= 1 && upper.shape(1) >= 1, "links: expected [n, degree]");
   int64_t all = 0, most = int64_t(members.shape(0));
@@ -32,7 +32,7 @@ BoundFinder layered_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint
 
 BoundFinder trees_finder(const BoundRows& rows, In<uint32_t, 2> order, In<uint32_t, 3> pairs, In<float, 3> planes,
                          int64_t levels, In<float, 1> unfold, float length) {
-  const Stored& s = rows.stored;
+  const Stored& s = in_memory(rows);
   check_rows(s);
   expect(levels >= 0 && levels < 31, "trees: too many levels");
   const Trees trees = {order.data(), pairs.data(), planes.data(), s.n, int64_t(order.shape(0)), levels};
@@ -54,7 +54,7 @@ Slots slots(bool signs, int64_t tables, int64_t bits) {
 
 BoundFinder hash_finder(const BoundRows& rows, bool signs, int64_t bits, In<float, 2> directions, In<float, 1> offsets,
                         In<uint32_t, 2> keys, In<uint32_t, 2> order) {
-  const Stored& s = rows.stored;
+  const Stored& s = in_memory(rows);
   check_rows(s);
   const Slots made = slots(signs, int64_t(keys.shape(0)), bits);
   const int64_t all = made.tables * bits;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "bind_disk.h"
 #include "bind_finder.h"
 #include "bitmap.h"
 #include "graph.h"
@@ -51,8 +52,18 @@ Stored stored(int isa, const Format& f, In<uint8_t, 1> codes, int64_t n, int met
   return {w.isa, f, w.codes, n, metric, w.terms};
 }
 
+// Rows whose codes stay in a file, for steps that score some of them again.
+BoundRows rows_on_disk(int isa, nb::object format, nb::object disk, int metric, nb::object terms) {
+  const DiskRows& rows = *nb::cast<const BoundDisk&>(disk).rows;
+  const Format& f = nb::cast<const Format&>(format);
+  expect(f.width == rows.width(), "rows: expected a layout as wide as the rows on disk");
+  const Vector each = terms.is_none() ? Vector() : Vector(nb::cast<In<float, 1>>(terms, false));
+  const Work w = work(isa, f, nullptr, rows.n(), {}, metric, each, 1);
+  return {{w.isa, f, nullptr, rows.n(), metric, w.terms}, format, disk, terms, false, &rows};
+}
+
 BoundFinder graph_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint32_t, 1> entries, In<float, 2> effort) {
-  const Stored& s = rows.stored;
+  const Stored& s = in_memory(rows);
   expect(s.format.layout != kTables, "rows: expected a float or affine layout");
   expect(s.n < (int64_t(1) << 31) && int64_t(links.shape(0)) == s.n && links.shape(1) >= 1, "links: expected [n, degree]");
   expect(entries.shape(0) >= 1, "entries: expected at least one");
@@ -97,7 +108,7 @@ BoundFinder packed_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint3
 // Rows in the order of their lists, each list about a centroid.
 BoundFinder list_finder(const BoundRows& rows, In<uint32_t, 1> order, In<uint32_t, 1> starts, In<int8_t, 2> centroids,
                         In<float, 1> scales, In<float, 1> leans, bool centred) {
-  const Stored& s = rows.stored;
+  const Stored& s = in_memory(rows);
   const int64_t count = int64_t(centroids.shape(0)), dim = int64_t(centroids.shape(1));
   expect(rows.blocks == (s.format.layout == kTables), "rows: expected table layouts in blocks");
   expect(int64_t(order.shape(0)) == s.n && int64_t(starts.shape(0)) == count + 1 && count >= 1 && dim >= 1,
@@ -114,7 +125,7 @@ BoundFinder list_finder(const BoundRows& rows, In<uint32_t, 1> order, In<uint32_
 
 // All rows as one list.
 BoundFinder flat_finder(const BoundRows& rows) {
-  const Stored& s = rows.stored;
+  const Stored& s = in_memory(rows);
   expect(rows.blocks == (s.format.layout == kTables), "rows: expected table layouts in blocks");
   return {std::make_unique<ListFinder>(s), {rows.codes, rows.terms}, 0};
 }
@@ -218,7 +229,8 @@ void make_pipeline(BoundPipeline* self, nb::object finder, bool unit, nb::tuple 
     const auto t = nb::cast<nb::tuple>(step);
     const BoundRows& rows = nb::cast<const BoundRows&>(t[0]);
     Rescoring r = {rows.stored, folding(nb::cast<nb::tuple>(t[1]), rows.stored.format, self->kept), nb::cast<bool>(t[2]),
-                   nb::cast<bool>(t[3]), nb::cast<int64_t>(t[4])};
+                   nb::cast<bool>(t[3]), nb::cast<int64_t>(t[4]), rows.disk};
+    if (!rows.checks.is_none()) r.checks = nb::cast<const BoundChecks&>(rows.checks).checks.get();
     expect(r.stored.n == of.stored().n && r.depth >= 1, "pipeline: a step has other rows");
     expect(!rows.blocks, "pipeline: expected a step's codes row by row");
     expect(!r.residual || made.empty(), "pipeline: residuals come first");
@@ -266,13 +278,15 @@ void bind_pipeline(nb::module_& m) {
   nb::class_<BoundRows>(m, "Rows").def(
       "__init__",
       [](BoundRows* self, int isa, nb::object format, nb::object codes, int64_t n, int metric, nb::object terms,
-         bool blocks) {
+         bool blocks, nb::object checks) {
         const auto bytes = nb::cast<In<uint8_t, 1>>(codes, false);
         const Vector each = terms.is_none() ? Vector() : Vector(nb::cast<In<float, 1>>(terms, false));
         new (self) BoundRows{stored(isa, nb::cast<const Format&>(format), bytes, n, metric, each, blocks), format, codes, terms,
-                             blocks};
+                             blocks, nullptr, checks};
       },
-      "isa"_a, "format"_a, "codes"_a, "n"_a, "metric"_a, "terms"_a.none(), "blocks"_a = false);
+      "isa"_a, "format"_a, "codes"_a, "n"_a, "metric"_a, "terms"_a.none(), "blocks"_a = false,
+      "checks"_a.none() = nb::none());
+  m.def("rows_on_disk", rows_on_disk, "isa"_a, "format"_a, "disk"_a, "metric"_a, "terms"_a.none());
   nb::class_<BoundFinder>(m, "Finder").def("find", find, "m"_a, "coefficients"_a, "allow"_a.none(), "k"_a, "effort"_a,
                                            "threads"_a, "vectors"_a.none() = nb::none())
       .def("prefer", [](BoundFinder& self, int way) { self.finder->prefer(way); }, "way"_a);

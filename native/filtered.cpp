@@ -77,10 +77,10 @@ void Filtered::run(const Folded& one, int64_t k, int64_t width, const FilterCost
   found_.reset(wanted);
   bool enough = !wanted;
   if (plan.way == kPost) {
-    enough = post(wanted, plan, plain);
+    enough = post(wanted, plan, plain, out.watcher);
     if (!enough) plan = planned(kHop);
   }
-  if (!enough && plan.way == kHop) enough = walk(wanted, plan);
+  if (!enough && plan.way == kHop) enough = walk(wanted, plan, out.watcher);
   if (!enough) {
     if (plan.way != kScan) out.way = kGaveUp;
     found_.reset(wanted);
@@ -93,9 +93,10 @@ void Filtered::run(const Folded& one, int64_t k, int64_t width, const FilterCost
 bool Filtered::allowed(int64_t row) const { return has(allow_, row); }
 
 // A walk as without a filter, of which matches are kept.
-bool Filtered::post(int64_t k, const FilterPlan& plan, const Plain& plain) {
+bool Filtered::post(int64_t k, const FilterPlan& plan, const Plain& plain, Watcher* watcher) {
   ids_.resize(size_t(plan.width)), scores_.resize(size_t(plan.width));
   Found all = {ids_.data(), scores_.data(), 0};
+  all.watcher = watcher;
   plain(plan.width, plan.width, all);
   count_ += all.scored;
   for (int64_t r = 0; r < plan.width && all.ids[r] >= 0; r++)
@@ -105,7 +106,7 @@ bool Filtered::post(int64_t k, const FilterPlan& plan, const Plain& plain) {
 
 // Walks from match to match. The frontier begins at rows that stand for all, whether they match or not; then only
 // matches enter it. Gives up where a scan would be cheaper.
-bool Filtered::walk(int64_t k, const FilterPlan& plan) {
+bool Filtered::walk(int64_t k, const FilterPlan& plan, Watcher* watcher) {
   near_.reset(plan.width), seen_.reset(plan.width * kSeenShare), found_.reset(k);
   tile_.clear();
   for (int64_t e = 0; e < links_.n_entries; e++)
@@ -116,6 +117,7 @@ bool Filtered::walk(int64_t k, const FilterPlan& plan) {
     const int64_t before = count_;
     spent += kThrough * double(beyond(row));
     meet();
+    if (watcher) watcher->look(near_);
     spent += kWalked * double(count_ - before);
     if (spent > double(plan.most)) return false;
   }

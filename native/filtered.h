@@ -35,8 +35,8 @@ class Filtered {
            bool rough, const Plain& plain, Found& out);
 
  private:
-  bool walk(int64_t k, const FilterPlan& plan);
-  bool post(int64_t k, const FilterPlan& plan, const Plain& plain);
+  bool walk(int64_t k, const FilterPlan& plan, Watcher* watcher);
+  bool post(int64_t k, const FilterPlan& plan, const Plain& plain, Watcher* watcher);
   void scan(int64_t k, bool rough);
   int64_t beyond(int64_t row);
   int64_t among(int64_t row);

@@ -1,8 +1,10 @@
 // What finds rows for one query after another, natively: the part of an index that a pipeline calls.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 
+#include "bitmap.h"
 #include "scan.h"
 
 namespace nearfield {
@@ -27,6 +29,29 @@ class Scratch {
   virtual ~Scratch() = default;
 };
 
+// Is told, while a search goes on, which rows stand best so far.
+class Watcher {
+ public:
+  // Asks for the rows among the best `most` that a filter admits.
+  Watcher(int64_t most, const uint64_t* allow) : most_(most), allow_(allow) {}
+  virtual ~Watcher() = default;
+  // Now and then, those where the walk has been already, which seldom leave again. `Best` is a frontier of any kind.
+  template <class Best>
+  void look(const Best& best) {
+    if (++steps_ % kLook) return;
+    const int64_t count = std::min(best.size(), most_);
+    for (int64_t r = 0; r < count; r++)
+      if (best.visited(r) && (!allow_ || has(allow_, best.row(r)))) ask(best.row(r));
+  }
+
+ private:
+  static constexpr int64_t kLook = 8;  // steps of a walk between two looks at where it stands
+  virtual void ask(int64_t row) = 0;   // it will probably be among those found
+
+  int64_t most_, steps_ = 0;
+  const uint64_t* allow_;
+};
+
 // What comes back for one query: places for k rows, and how many were scored.
 struct Found {
   int64_t* ids;   // -1 where there are fewer
@@ -35,6 +60,7 @@ struct Found {
   bool sorted = true;  // whether they are wanted best first
   int64_t matches = -1;  // how many rows the filter lets through; -1 where it is not known
   int way = 0;           // which way was taken under a filter, where the finder has several
+  Watcher* watcher = nullptr;  // who wants to see it come
 };
 
 class Finder {

@@ -24,6 +24,7 @@ class Frontier {
   int64_t size() const { return int64_t(size_); }
   int64_t row(int64_t i) const { return row_of(keys_[size_t(i)]); }
   float score(int64_t i) const { return key_score(keys_[size_t(i)]); }
+  bool visited(int64_t i) const { return keys_[size_t(i)] & 1; }
 
   // Whether the row is the best of those where the walk has not been; NaN, a row that is too far, and one that is
   // there already change nothing.

@@ -30,6 +30,7 @@ class Walker : public Scratch {
     do {
       score();
       walk_.take();
+      if (out.watcher) out.watcher->look(walk_);
     } while (walk_.next());
     write_from(walk_, k, out);
     out.scored = count_;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "best.h"
 #include "pool.h"
@@ -72,16 +73,38 @@ struct Weights {
   }
 };
 
+// The bytes of rows: read from disk, or mapped and checked as they are touched.
+struct Bytes {
+  const Rescoring& step;
+  const Reading* reading;
+
+  const uint8_t* at(int64_t row) const {
+    if (reading) return reading->at(row);
+    const int64_t width = step.stored.format.width;
+    if (step.checks) step.checks->touch(step.stored.codes, row * width, width);
+    return step.stored.codes + row * width;
+  }
+  // Asks for bytes that are wanted soon.
+  void ask(int64_t row) const {
+    if (reading) return;
+    const int64_t width = step.stored.format.width;
+    const uint8_t* codes = step.stored.codes + row * width;
+    for (int64_t b = 0; b < width; b += 64) prefetch(codes + b);
+    prefetch(codes + width - 1);
+  }
+};
+
 // Scores of rows of a float or affine layout: offer(which of them, score).
 template <class Offer>
-void score_tiles(const Work& w, const int64_t* rows, int64_t count, DenseQueries& q, Tile& tile, const Offer& offer) {
+void score_tiles(const Work& w, const Bytes& bytes, const int64_t* rows, int64_t count, DenseQueries& q, Tile& tile,
+                 const Offer& offer) {
   dense_queries(w, 0, 1, false, q);
   for (int64_t at = 0; at < count;) {
     const int64_t from = at;
     tile.clear();
     for (; at < count && !tile.full(); at++) {
-      tile.add(rows[at]);
-      tile.ask(rows[at]);
+      tile.add(rows[at], bytes.at(rows[at]));
+      bytes.ask(rows[at]);
     }
     const float* got = tile.score(q, 0, 1, 0);
     for (int64_t r = 0; r < tile.count(); r++) offer(from + r, got[r]);
@@ -90,18 +113,15 @@ void score_tiles(const Work& w, const int64_t* rows, int64_t count, DenseQueries
 
 // The same of a table layout, whose codes lie row by row.
 template <class Offer>
-void score_coded(const Work& w, const int64_t* rows, int64_t count, TableQueries& q, const Offer& offer) {
+void score_coded(const Work& w, const Bytes& bytes, const int64_t* rows, int64_t count, TableQueries& q,
+                 const Offer& offer) {
   const Format& f = *w.format;
   table_queries(w, 0, 1, q);
   const Offsets o = offsets(w.folded, 0);
-  const auto ask = [&](int64_t at) {
-    const uint8_t* codes = w.codes + rows[at] * f.width;
-    for (int64_t b = 0; b < f.width; b += 64) prefetch(codes + b);
-  };
-  for (int64_t at = 0; at < std::min(kAskedAhead, count); at++) ask(at);
+  for (int64_t at = 0; at < std::min(kAskedAhead, count); at++) bytes.ask(rows[at]);
   for (int64_t at = 0; at < count; at++) {
-    if (at + kAskedAhead < count) ask(at + kAskedAhead);
-    const uint8_t* codes = w.codes + rows[at] * f.width;
+    if (at + kAskedAhead < count) bytes.ask(rows[at + kAskedAhead]);
+    const uint8_t* codes = bytes.at(rows[at]);
     float scale, shift, score;
     if (f.scale.kind) w.isa->constants(&f.scale, &codes, 1, &scale);
     if (f.shift.kind) w.isa->constants(&f.shift, &codes, 1, &shift);
@@ -112,6 +132,17 @@ void score_coded(const Work& w, const int64_t* rows, int64_t count, TableQueries
     offer(at, score);
   }
 }
+
+// Has rows read while the search goes on.
+class Ahead : public Watcher {
+ public:
+  Ahead(Reading& reading, int64_t most, const uint64_t* allow) : Watcher(most, allow), reading_(reading) {}
+
+ private:
+  void ask(int64_t row) override { reading_.ask(row); }
+
+  Reading& reading_;
+};
 
 }  // namespace
 
@@ -126,6 +157,7 @@ struct Pipeline::Desk {
     Weights weights;
     Work work;
     std::unique_ptr<Tile> tile;
+    std::unique_ptr<Reading> reading;
     DenseQueries dense;
     TableQueries table;
   };
@@ -152,6 +184,7 @@ std::unique_ptr<Pipeline::Desk> Pipeline::take() const {
   for (size_t s = 0; s < steps_.size(); s++) {
     desk->steps[s].work = steps_[s].stored.work({});
     desk->steps[s].tile = std::make_unique<Tile>(desk->steps[s].work, 1, 256);
+    if (steps_[s].disk) desk->steps[s].reading = std::make_unique<Reading>(*steps_[s].disk);
   }
   return desk;
 }
@@ -199,6 +232,12 @@ bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* al
   desk.ids.resize(size_t(wanted)), desk.scores.resize(size_t(wanted));
   Found found = {desk.ids.data(), desk.scores.data(), 0, steps_.empty()};
   found.matches = out.matches;
+  std::optional<Ahead> ahead;
+  for (size_t s = 0; s < steps_.size(); s++) {
+    if (!desk.steps[s].reading) continue;
+    desk.steps[s].reading->begin();
+    if (!ahead) found.watcher = &ahead.emplace(*desk.steps[s].reading, std::min(steps_[s].depth * k, wanted), allow);
+  }
   finder_.find(desk.weights.folded, 0, wanted, effort, allow, !steps_.empty() && !steps_[0].residual, *desk.scratch, found);
   int64_t count = wanted;
   while (count > 0 && desk.ids[size_t(count) - 1] < 0) count--;
@@ -237,10 +276,12 @@ int64_t Pipeline::rescore(size_t s, int64_t count, int64_t keep, Desk& desk) con
   const auto offer = [&](int64_t at, float score) {
     desk.best.push(step.residual ? desk.scores[size_t(at)] + score : score, desk.ids[size_t(at)]);
   };
+  const Bytes bytes = {step, mine.reading.get()};
+  if (mine.reading) mine.reading->need(desk.ids.data(), count);
   if (step.stored.format.layout == kTables)
-    score_coded(mine.work, desk.ids.data(), count, mine.table, offer);
+    score_coded(mine.work, bytes, desk.ids.data(), count, mine.table, offer);
   else
-    score_tiles(mine.work, desk.ids.data(), count, mine.dense, *mine.tile, offer);
+    score_tiles(mine.work, bytes, desk.ids.data(), count, mine.dense, *mine.tile, offer);
   desk.best.finish(s + 1 == steps_.size());
   for (int64_t r = 0; r < desk.best.size(); r++)
     desk.ids[size_t(r)] = desk.best.place(r), desk.scores[size_t(r)] = desk.best.score(r);

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <vector>
 
+#include "disk.h"
 #include "finder.h"
 
 namespace nearfield {
@@ -39,11 +40,13 @@ struct Folding {
 };
 
 struct Rescoring {
-  Stored stored;
+  Stored stored;  // without codes where they are on disk
   Folding folding;
   bool mapped;    // of the mapped query, else of the query as it came
   bool residual;  // adds to the first score, instead of taking its place
   int64_t depth;  // how many times k rows it is given
+  const DiskRows* disk = nullptr;
+  const Checks* checks = nullptr;  // of codes that are mapped, and checked as rows are touched
 };
 
 class Pipeline {

@@ -49,8 +49,10 @@ class Tile {
   bool full() const { return count_ >= capacity_; }
 
   void clear() { count_ = 0, read_ = false; }
-  void add(int64_t row) {
-    rows_[size_t(count_)] = w_.codes + row * f_.width;
+  void add(int64_t row) { add(row, w_.codes + row * f_.width); }
+  // A row whose bytes lie elsewhere.
+  void add(int64_t row, const uint8_t* bytes) {
+    rows_[size_t(count_)] = bytes;
     ids_[size_t(count_++)] = row;
   }
   // Asks for the bytes of a row that is scored soon.

@@ -51,6 +51,7 @@ class Walking {
     const int32_t ordered = int32_t(w_.keys[i] >> 32);
     return std::bit_cast<float>(ordered ^ ((ordered >> 31) & 0x7fffffff));
   }
+  bool visited(int64_t i) const { return w_.keys[i] & 1; }
 
  private:
   static constexpr int64_t kTouched = 16384;  // walks that meet more have all bits cleared

@@ -57,8 +57,51 @@ def hamming(isa: int, q: U8, codes: U8, threads: int) -> NDArray[np.int32]: ...
 
 class Rows:
     def __init__(
-        self, isa: int, format: Format, codes: U8, n: int, metric: int, terms: F32 | None, blocks: bool = False
+        self,
+        isa: int,
+        format: Format,
+        codes: U8,
+        n: int,
+        metric: int,
+        terms: F32 | None,
+        blocks: bool = False,
+        checks: Checks | None = None,
     ) -> None: ...
+
+class DiskFault(Exception): ...
+
+class Checks:
+    def __init__(self, offset: int, size: int, piece: int, sums: NDArray[np.uint32], name: str) -> None: ...
+
+class Disk:
+    def __init__(
+        self, file: int, offset: int, n: int, width: int, piece: int, sums: NDArray[np.uint32], name: str
+    ) -> None: ...
+    def take(self, rows: I64) -> U8: ...
+    def counts(self) -> dict[str, int]: ...
+
+class DiskGraph:
+    def __init__(
+        self,
+        rows: Rows,
+        nodes: U8 | Disk,
+        shape: tuple[int, int, int, int, int, int],
+        entries: NDArray[np.uint32],
+        beam: int,
+        cached: int,
+    ) -> None: ...
+    def search(
+        self,
+        coefficients: Coefficients,
+        queries: F32,
+        allow: NDArray[np.uint64] | None,
+        k: int,
+        width: int,
+        threads: int,
+    ) -> tuple[I64, F32, I64]: ...
+    def score(self, queries: F32, rows: I64, threads: int) -> F32: ...
+
+def rows_on_disk(isa: int, format: Format, disk: Disk, metric: int, terms: F32 | None) -> Rows: ...
 
 class Finder:
     def find(

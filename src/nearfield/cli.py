@@ -320,6 +320,8 @@ def info(file: str | None, as_json: bool) -> None:
             "shared_bytes": packed.shared_bytes,
             "nbytes": packed.nbytes,
             "disk_bytes": packed.disk_bytes,
+            "least_memory": packed.least_memory,
+            "on_disk": {name: column.nbytes for name, column in packed.on_disk.items()},
             "space": packed.space,
             "ids": packed.ids is not None,
             "texts": packed.texts is not None,

@@ -137,6 +137,19 @@ queries = "retrieval/arxiv60k/heldout_title_minilm_f16.npy"
 keywords = { k = 5, sample = 200, plans = ["int8()", "transform(bytes=8)"], verify = false }
 """
 
+TIERS = """
+kind = "tiers"
+[rows]
+rows = 500
+queries = 10
+cold = 3
+k = 5
+[[way]]
+plan = "int8() | rescore(codec='float16', depth=4)"
+budget = 500
+memory = "20kB"
+"""
+
 
 @pytest.fixture
 def tiny(tmp_path: Path, rng: np.random.Generator) -> Path:
@@ -206,6 +219,18 @@ def test_compression_judged_scan_and_tables(tiny: Path) -> None:
     assert ours
     assert all("numpy: float32 BLAS" in r["ratios"] for r in ours)
     _tables(tiny)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the cache of a file is not dropped here")
+def test_tiers(tiny: Path) -> None:
+    done = bench(tiny, tiers=TIERS)
+    assert done.returncode == 0, done.stderr
+    rows = [r for r in kept(tiny, "tiers") if r["part"] == "search"]
+    assert [(r["memory"], r["cold"]) for r in rows] == [(None, False), ("20kB", False), ("20kB", True)]
+    assert all(r["recall"] > 0.9 and r["resident"]["VmRSS"] > 0 for r in rows)
+    assert "disk" not in rows[0]
+    assert rows[2]["disk"]["rows"] == 20
+    assert str(tiny) not in json.dumps(rows)
 
 
 def test_dense(tiny: Path) -> None:

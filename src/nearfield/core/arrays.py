@@ -133,7 +133,7 @@ def as_batch(x: Any, name: str = "vectors") -> Batch:
         return x
     if isinstance(x, (str, bytes)) or x is None:
         raise BadInput(f"{name}: expected a 2-D array of numbers, got {type(x).__name__}")
-    if isinstance(x, np.ma.MaskedArray):
+    if type(x) is not np.ndarray and isinstance(x, np.ma.MaskedArray):  # to ask imports numpy.ma
         raise BadInput(f"{name}: expected a value in every place, got a masked array; fill it, or drop the masked rows")
     if not isinstance(x, np.ndarray) and hasattr(x, "__dlpack__"):
         x = from_dlpack(x, name)

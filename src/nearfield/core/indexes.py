@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
@@ -60,6 +61,7 @@ class Index(Method):
     learns: ClassVar[bool] = False  # whether it learns something in ``fit``
     orders: ClassVar[bool] = False  # whether it keeps rows in an order of its own
     decodes: ClassVar[bool] = False  # whether it searches codes without a layout
+    from_disk: ClassVar[frozenset[str]] = frozenset()  # columns that are read from a file a few rows at a time
 
     def fit(self, x: F32, n: int, *, metric: Metric, as_given: bool, rng: np.random.Generator) -> Self:
         """Learn from a sample what all sets of about ``n`` rows share; ``as_given``: codes are the rows themselves."""
@@ -72,6 +74,10 @@ class Index(Method):
         It also tries the index, as it is by default, over the smallest codes that keep enough.
         """
         return []
+
+    def sized(self, d: int) -> Self:
+        """The same for rows of ``d`` dimensions, where its columns are shaped by that."""
+        return self
 
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
         """Learn from the vectors; the columns that ``attach`` needs, each named and shaped as ``shapes`` says."""
@@ -96,6 +102,10 @@ class Index(Method):
     def origins_at(self, columns: Columns, places: I64) -> F32 | None:
         """The same of the rows that lie at these places."""
         return None
+
+    def vectors(self, rows: I64, coded: Callable[[I64], F32]) -> F32:
+        """Some rows as they were given to ``build`` where an attached index keeps them, or else what codes tell."""
+        return coded(rows)
 
     def kept_with(self, rows: I64) -> NDArray[Any]:
         """What an index that orders rows needs to know of them so that they keep their origins among others."""

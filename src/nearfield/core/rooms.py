@@ -98,6 +98,16 @@ def headers(folder: str) -> tuple[Info, ...]:
     return tuple(info for info in found if info.papers)
 
 
+def room_of(name: str, rooms: tuple[str, ...]) -> str | None:
+    """The room that has this method; headers are read only for a name that is no file of the package."""
+    own = (room for room in rooms if _is_own(room, name))
+    return next(own, None) or next((room for room in rooms if name in catalog(room)), None)
+
+
+def _is_own(room: str, name: str) -> bool:
+    return name.isidentifier() and not name.startswith("_") and (_PACKAGE / room / f"{name}.py").is_file()
+
+
 def find(name: str, rooms: tuple[str, ...] = ("maps", "codecs", "indexes")) -> Info:
     """The one method with this name; ``Unknown`` with the nearest names where there is none."""
     known: dict[str, Info] = {}
@@ -111,7 +121,8 @@ def find(name: str, rooms: tuple[str, ...] = ("maps", "codecs", "indexes")) -> I
 @cache
 def load(room: str, name: str) -> Any:
     """Import a method: the one public class that its file defines for the room; of a measure its function."""
-    module = importlib.import_module(find(name, (room,)).module)
+    own = room in ROOMS and _is_own(room, name)
+    module = importlib.import_module(f"nearfield.{room}.{name}" if own else find(name, (room,)).module)
     if room == "measures":
         function = getattr(module, name, None)
         if not callable(function):

@@ -75,8 +75,13 @@ def which_isa() -> int:
     return max(_isa(), 0)
 
 
-def native_rows(fmt: RowFormat, codes: U8, metric: Metric, terms: F32 | None, n: int | None = None) -> Any:
-    """Codes, checked and handed over once for many searches: ``[n, width]``, or blocks of 32 of ``n`` rows."""
+def native_rows(
+    fmt: RowFormat, codes: U8, metric: Metric, terms: F32 | None, n: int | None = None, checks: Any = None
+) -> Any:
+    """Codes, checked and handed over once for many searches: ``[n, width]``, or blocks of 32 of ``n`` rows.
+
+    ``checks`` are checksums of codes that are mapped from a file, compared as rows are scored again.
+    """
     codes = _codes(codes)
     blocks = n is not None and fmt.layout in TABLE_LAYOUTS
     if blocks:
@@ -86,7 +91,13 @@ def native_rows(fmt: RowFormat, codes: U8, metric: Metric, terms: F32 | None, n:
     n = n if blocks and n is not None else len(codes)
     terms = _metric(metric, terms, n)
     made: Any = _native_format(fmt)
-    return _native.Rows(which_isa(), made, codes.reshape(-1), n, _METRICS[metric], terms, blocks)
+    return _native.Rows(which_isa(), made, codes.reshape(-1), n, _METRICS[metric], terms, blocks, checks)
+
+
+def native_rows_on_disk(fmt: RowFormat, disk: Any, metric: Metric, terms: F32 | None, n: int) -> Any:
+    """Codes ``[n, width]`` that stay in a file, for many searches that score some of them."""
+    made: Any = _native_format(fmt)
+    return _native.rows_on_disk(which_isa(), made, disk, _METRICS[metric], _metric(metric, terms, n))
 
 
 def find(
@@ -136,6 +147,29 @@ def filters(allow: Allow) -> Filters:
     if allow.dtype != np.bool_ or allow.ndim not in (1, 2):
         raise BadInput(f"allow: expected bool [n] or [m, n], got {allow.dtype} {list(allow.shape)}")
     found: Filters = _native.bitmap(np.ascontiguousarray(allow))
+    return found
+
+
+def disk_graph(
+    rows: Any, nodes: Any, shape: tuple[int, int, str, int, int, int], entries: Any, beam: int, cached: int
+) -> Any:
+    """What walks a graph whose nodes lie in blocks, in an array or on disk.
+
+    ``shape``: nodes a block, bytes a node, type of the values, dimensions, bytes of the values, links.
+    """
+    per, size, values, dim, width, degree = shape
+    element = _ELEMENTS["f32" if values == "float32" else "f16"]
+    return _native.DiskGraph(rows, nodes, (per, size, element, dim, width, degree), entries, beam, cached)
+
+
+def find_on_disk(
+    graph: Any, fmt: RowFormat, folded: Folded, queries: F32, k: int, width: int, allow: Allow | None, n: int
+) -> tuple[I64, F32, I64]:
+    """The best ``k`` rows by the vectors of a graph on disk, and how many were scored by codes; see :func:`find`."""
+    q, m = _queries(fmt, folded)
+    bits = None if allow is None else _bitmap(allow, n)
+    workers = 1 if m == 1 else thread_count()
+    found: tuple[I64, F32, I64] = graph.search(_coefficients(q), queries, bits, min(k, n), min(width, n), workers)
     return found
 
 

@@ -25,6 +25,7 @@ from nearfield.search.fit import (
     encode_columns,
     fit_steps,
     interleaved,
+    read_by_rows,
 )
 from nearfield.search.ordered import gather_ordered
 from nearfield.search.packed import Packed
@@ -108,7 +109,7 @@ def gather_codes(path: str | os.PathLike[str], sources: Sequence[tuple[Packed, I
         for name, codec, first in coded_columns(fitted):
             dtype, shape = shapes[name]
             blocks = first and interleaved(fitted.codec, fitted.index)
-            out.begin(name, dtype, shape)
+            out.begin(name, dtype, shape, paged=read_by_rows(name, fitted.index))
             for rows in _joined(_rows_of(sources, name), 32 if blocks else 1):
                 out.append(name, kernels.pack(rows, codec.bytes_per_row) if blocks else rows)
             terms = f"{name}.terms"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.arrays import Moved, as_batch, check_on_zero, named_in_full
-from nearfield.core.errors import BadInput
+from nearfield.core.errors import BadInput, Unsupported
 from nearfield.core.indexes import Columns, Updater
 from nearfield.core.protocols import I64, Batch
 from nearfield.numerics import kernels
@@ -37,6 +37,10 @@ class Held:
     """What a Packed needs while it changes."""
 
     def __init__(self, packed: Packed) -> None:
+        steps = [name for name in packed.on_disk if not name.startswith(INDEX)]
+        if steps:
+            names = ", ".join(steps)
+            raise Unsupported(f"{names}: read from disk, and changes are made in memory: load the file without memory=")
         packed.verify()
         self.packed = packed
         f = packed.fitted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ from nearfield.core import arrays
 class Sink(Protocol):
     """Takes columns in pieces, several side by side."""
 
-    def begin(self, name: str, dtype: Any, shape: tuple[int, ...]) -> None: ...
+    def begin(self, name: str, dtype: Any, shape: tuple[int, ...], *, paged: bool = False) -> None: ...
     def append(self, name: str, rows: NDArray[Any]) -> None: ...
 
 
@@ -24,7 +25,7 @@ class MemorySink:
         self.columns: dict[str, NDArray[Any]] = {}
         self._at: dict[str, int] = {}
 
-    def begin(self, name: str, dtype: Any, shape: tuple[int, ...]) -> None:
+    def begin(self, name: str, dtype: Any, shape: tuple[int, ...], *, paged: bool = False) -> None:
         self.columns[name] = arrays.roomy(shape, dtype)
         self._at[name] = 0
 
@@ -43,11 +44,17 @@ def text_columns(name: str, values: list[str]) -> dict[str, NDArray[Any]]:
 
 
 class Texts:
-    """Strings kept as two columns and decoded one at a time."""
+    """Strings kept as two columns and decoded one at a time.
 
-    def __init__(self, data: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
+    ``touch`` is told of the bytes that are looked at, before they are.
+    """
+
+    def __init__(
+        self, data: NDArray[np.uint8], ends: NDArray[np.int64], touch: Callable[[int, int], None] | None = None
+    ) -> None:
         self.data = data
         self.ends = ends
+        self.touch = touch
 
     def __len__(self) -> int:
         return int(self.ends.size)
@@ -56,6 +63,8 @@ class Texts:
         if not 0 <= row < self.ends.size:
             raise IndexError(row)
         start = int(self.ends[row - 1]) if row else 0
+        if self.touch is not None:
+            self.touch(start, int(self.ends[row]))
         return self.data[start : int(self.ends[row])].tobytes().decode("utf-8", errors="replace")
 
     def in_order(self) -> bool:

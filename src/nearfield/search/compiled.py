@@ -18,6 +18,7 @@ from nearfield.core.protocols import F32, TABLE_LAYOUTS, Folded
 from nearfield.numerics import kernels
 from nearfield.search.pieces import Pieces, folded, taken_apart
 from nearfield.search.rescore import Rescore
+from nearfield.search.tiers import DiskColumn
 
 WIDEST = 4096  # asking by unit vectors takes the square of the width
 _PROBES = 8
@@ -26,7 +27,7 @@ _CONSTANTS = ("inside", "slope", "outside")
 
 Affine: TypeAlias = tuple[int, int, F32 | None, F32 | None, F32 | None]  # in, out, matrix, diagonal, offset
 Number: TypeAlias = tuple[F32 | None, float, bool]  # product with the query, constant, whether there is one
-Column: TypeAlias = tuple[CodecScorer, Any, F32 | None]  # how codes are scored, the codes, their terms
+Column: TypeAlias = tuple[CodecScorer, Any, F32 | None, Any]  # how codes are scored, the codes, their terms, checksums
 
 
 def compile_plan(
@@ -42,12 +43,15 @@ def compile_plan(
         return None
     fold = _fold(scorer, mapping[1])
     made = []
-    for step, (finer, codes, terms) in steps:
+    for step, (finer, codes, terms, checks) in steps:
         mapped = step.of != "input"
         own = _fold(finer, mapping[1] if mapped else d)
         if own is None or finer.format is None:
             return None
-        rows = kernels.native_rows(finer.format, codes, finer.metric, terms)
+        if isinstance(codes, DiskColumn):
+            rows = kernels.native_rows_on_disk(finer.format, codes.native, finer.metric, terms, codes.shape[0])
+        else:
+            rows = kernels.native_rows(finer.format, codes, finer.metric, terms, checks=checks)
         made.append((rows, own, mapped, step.of == "residual", step.depth))
     return None if fold is None else kernels.native().Pipeline(finder, unit, mapping, fold, bias, made)
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nearfield.core.arrays import block_rows
 from nearfield.core.protocols import F32, I64, Metric
+from nearfield.search.fit import INDEX
 
 if TYPE_CHECKING:
     from nearfield.search.packed import Packed
 
 
 def mapped_rows(packed: Packed, at: I64) -> F32:
-    """Some rows as the Maps gave them, from the finest codes that there are."""
+    """Some rows as the Maps gave them, from what the index keeps of them or the finest codes that there are."""
+    kept = (INDEX + name for name in packed.fitted.index.from_disk)
+    packed.verify_column(*(name for name in kept if name not in packed.on_disk))
+    return packed.index.vectors(at, partial(_by_codes, packed))
+
+
+def _by_codes(packed: Packed, at: I64) -> F32:
     f = packed.fitted
     codes = [f.codec, *f.rescore_codecs]
     ofs = ["mapped", *(step.of for step in f.plan.rescores)]

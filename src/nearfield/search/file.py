@@ -12,10 +12,11 @@ from nearfield.core.errors import BadInput, Corrupt, MissingExtra, NearfieldErro
 from nearfield.core.method import Method
 from nearfield.core.protocols import Batch, Progress
 from nearfield.numerics import kernels
-from nearfield.search.fit import Fitted, encode_columns, interleaved
+from nearfield.search.fit import Fitted, encode_columns, interleaved, read_by_rows
 from nearfield.search.packed import Packed
 from nearfield.search.plan import Plan
 from nearfield.search.sound import check_columns, check_meta, check_origin, check_zeros, rehearse
+from nearfield.search.tiers import DiskColumn, Memory, TooLittle, as_bytes, choose
 from nearfield.store.io_base import check_path, shown
 from nearfield.store.segments import WITHOUT_SOME, Segment, SegmentWriter
 
@@ -26,7 +27,7 @@ def save(packed: Packed, path: str | os.PathLike[str]) -> None:
     """Write a Packed to ``path``."""
     with _writer(path) as writer:
         for name, column in packed.columns.items():
-            writer.add(name, column)
+            writer.add(name, column, paged=read_by_rows(name, packed.fitted.index))
         writer.finish(add_state(writer, packed.fitted))
 
 
@@ -53,21 +54,23 @@ def save_streamed(
     with _writer(path) as writer:
         encode_columns(fitted, batch, writer, on_zero=on_zero, progress=progress)
         for name, column in extra.items():
-            writer.add(name, column)
+            writer.add(name, column, paged=read_by_rows(name, fitted.index))
         writer.finish(add_state(writer, fitted))
     return load(path)
 
 
-def load(path: str | os.PathLike[str]) -> Packed:
+def load(path: str | os.PathLike[str], *, memory: Memory | None = None) -> Packed:
     """Open a ``.nf`` file for searching; codes stay in the mapped file until they are touched.
 
-    Raises ``Corrupt`` naming the file and the place where it is damaged.
+    ``memory`` is how many bytes (or ``"200MB"``) may stay in memory: re-score columns beyond that are read from
+    disk, the rows of a short list at a time. Raises ``Corrupt`` naming the file and the place where it is damaged.
     """
+    most = None if memory is None else as_bytes(memory)
     segment = Segment(check_path(path), KIND)
     kernels.info()  # refuses settings of the environment that are wrong: below they would look like faults of the file
     try:
-        return _open(segment)
-    except MissingExtra:
+        return _open(segment, most)
+    except (MissingExtra, TooLittle):
         raise
     except MemoryError:
         raise BadInput(f"{path}: opening it needs more memory than there is; free some, or write it again") from None
@@ -79,17 +82,18 @@ def load(path: str | os.PathLike[str]) -> Packed:
         raise Corrupt(f"{path}: the checksums hold but the contents do not: {what}; write the file again") from None
 
 
-def _open(segment: Segment) -> Packed:
+def _open(segment: Segment, memory: int | None) -> Packed:
     fitted = restore_state(segment)
     names = [c for c in segment.names() if not c.startswith("state.") and c not in ("zeros", "gone")]
     columns = {name: segment.column(name, verify=False) for name in names}
     if (
-        interleaved(fitted.codec, fitted.plan.index) and columns["codes"].ndim == 2
+        interleaved(fitted.codec, fitted.index) and columns["codes"].ndim == 2
     ):  # so nibbles of levels were first written
         columns["codes"] = kernels.pack(segment.column("codes"), fitted.codec.bytes_per_row)
     check_columns(fitted, columns)
     rehearse(fitted)
-    return Packed(fitted, columns, segment)
+    chosen = choose(fitted, columns, memory, str(segment.path))
+    return Packed(fitted, columns, segment, {name: DiskColumn(segment, name, columns[name].shape) for name in chosen})
 
 
 def _methods(fitted: Fitted) -> list[tuple[str, Method]]:

@@ -62,6 +62,14 @@ class Fitted:
         return self.plan.index if self.learned is None else self.learned
 
     @property
+    def shared_bytes(self) -> int:
+        """Bytes of matrices, codebooks and levels, shared by all rows."""
+        codecs = sum(c.shared_bytes for c in (self.codec, *self.rescore_codecs))
+        origin = 0 if self.origin is None else self.origin.nbytes
+        index = 0 if self.learned is None else self.learned.state_bytes()
+        return codecs + origin + index + sum(m.state_bytes() for m in self.maps)
+
+    @property
     def as_given(self) -> bool:
         """Whether codes are of the rows in the type they came in: no float copy, no scaling."""
         return not self.maps and self.codec.keeps_input()
@@ -375,7 +383,20 @@ def column_shapes(fitted: Fitted) -> dict[str, tuple[str, tuple[int, ...]]]:
         out[name] = ("|u1", (-(-n // 32), width, 32) if blocks else (n, width))
         if scored.get(name) in ("l2", "cosine"):
             out[f"{name}.terms"] = ("<f4", (n,))
-    return out | {INDEX + name: kind for name, kind in fitted.index.shapes(fitted.n).items()}
+    return out | {INDEX + name: kind for name, kind in sized_index(fitted).shapes(fitted.n).items()}
+
+
+def sized_index(fitted: Fitted) -> Index:
+    """The index, told how wide the rows are that it searches."""
+    fmt = fitted.searched[1].row_format()
+    return fitted.index if fmt is None else fitted.index.sized(fmt.dim)
+
+
+def read_by_rows(name: str, index: Index) -> bool:
+    """Whether searches look at single rows of a column, so that it is kept with checksums for each page."""
+    if name.startswith(INDEX):
+        return name.removeprefix(INDEX) in index.from_disk
+    return (name.startswith("rescore") and not name.endswith(".terms")) or name in ("texts.bytes", "ids.bytes")
 
 
 def encode_columns(
@@ -396,7 +417,7 @@ def encode_codes(
     made = build_index(fitted, MappedRows(fitted, batch, on_zero), sink, progress=progress) if index.orders else {}
     for name, (dtype, shape) in column_shapes(fitted).items():
         if not name.startswith(INDEX):
-            sink.begin(name, dtype, shape)
+            sink.begin(name, dtype, shape, paged=read_by_rows(name, index))
     zeros: list[NDArray[np.int64]] = []
     start = 0
     for block in _in_order(batch, made.get("order"), arrays.block_rows(fitted.d)):
@@ -442,8 +463,9 @@ def build_index(
 
 def put_index(fitted: Fitted, made: Columns, sink: Sink) -> None:
     """Give the columns of the index to the sink."""
-    for name, (dtype, shape) in fitted.index.shapes(fitted.n).items():
-        sink.begin(INDEX + name, dtype, shape)
+    index = sized_index(fitted)
+    for name, (dtype, shape) in index.shapes(fitted.n).items():
+        sink.begin(INDEX + name, dtype, shape, paged=name in index.from_disk)
         sink.append(INDEX + name, made[name])
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nearfield.core.protocols import I64
 from nearfield.numerics import kernels
 from nearfield.search.columns import Sink
-from nearfield.search.fit import Fitted, coded_columns, column_shapes, interleaved, put_index
+from nearfield.search.fit import Fitted, coded_columns, column_shapes, interleaved, put_index, read_by_rows
 
 if TYPE_CHECKING:
     from nearfield.search.packed import Packed
@@ -34,7 +34,7 @@ def gather_ordered(fitted: Fitted, sources: Sequence[tuple[Packed, I64]], out: S
                 continue
             codes = first and column == name
             blocks = codes and interleaved(fitted.codec, fitted.index)
-            out.begin(column, *shapes[column])
+            out.begin(column, *shapes[column], paged=read_by_rows(column, fitted.index))
             for packed, _ in sources:
                 packed.verify_column(name)
             for start in range(0, fitted.n, _STEP):

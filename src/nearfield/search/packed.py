@@ -26,6 +26,7 @@ from nearfield.search.fit import INDEX, Fitted, coded_columns, first_scorer, int
 from nearfield.search.queries import as_queries
 from nearfield.search.rescore import rescore
 from nearfield.search.tailed import Tailed
+from nearfield.search.tiers import DiskColumn, faults, native_checks, sizes, told
 
 if TYPE_CHECKING:
     from nearfield.search.changing import Held
@@ -43,22 +44,30 @@ class Packed:
     matrices and codebooks beside them; ``nbytes`` what it takes in memory, ``disk_bytes`` in its file.
     """
 
-    def __init__(self, fitted: Fitted, columns: dict[str, NDArray[Any]], segment: Segment | None = None) -> None:
+    def __init__(
+        self,
+        fitted: Fitted,
+        columns: dict[str, NDArray[Any]],
+        segment: Segment | None = None,
+        on_disk: dict[str, DiskColumn] | None = None,
+    ) -> None:
         self._encoder: Any = None
         self._held: Held | None = None  # what changes need, from the first on
-        self.attach(fitted, columns, segment)
+        self.attach(fitted, columns, segment, on_disk)
 
     def attach(
         self,
         fitted: Fitted,
         columns: dict[str, NDArray[Any]],
         segment: Segment | None = None,
+        on_disk: dict[str, DiskColumn] | None = None,
         *,
         indexed: int | None = None,
     ) -> None:
         """Search these columns from now on; ``indexed`` tells that the index is of so many rows alone."""
         self.fitted = fitted
         self.columns = columns
+        self.on_disk = on_disk or {}
         self._segment = segment
         self._strings: dict[str, Texts] = {}
         self._pipeline: Any = _UNKNOWN
@@ -74,13 +83,14 @@ class Packed:
         rows = Rows(columns[name], scorer, codec.decode, fitted.n, columns.get(f"{name}.terms"), packed)
         self._scorer = scorer
         self._rescorers = [c.scorer(fitted.scoring_again(i)) for i, c in enumerate(fitted.rescore_codecs)]
-        own = {name.removeprefix(INDEX): c for name, c in columns.items() if name.startswith(INDEX)}
+        own = {name.removeprefix(INDEX): self._finer(name) for name in columns if name.startswith(INDEX)}
         self._own = own
         if indexed is None or indexed == fitted.n:
             self.index = index.attach(rows, own)
         else:
             self.index = Tailed().over(index, own, rows, indexed)
-        self._searched = (name, f"{name}.terms", *(INDEX + name for name in own))
+        inner = (INDEX + column for column in own if INDEX + column not in self.on_disk)
+        self._searched = (name, f"{name}.terms", *inner)
 
     # -- what it is --------------------------------------------------------------------------------
 
@@ -125,22 +135,31 @@ class Packed:
     @property
     def shared_bytes(self) -> int:
         """Bytes of matrices, codebooks and levels, shared by all rows."""
-        f = self.fitted
-        codecs = sum(c.shared_bytes for c in (f.codec, *f.rescore_codecs))
-        origin = 0 if f.origin is None else f.origin.nbytes
-        index = 0 if f.learned is None else f.learned.state_bytes()
-        return codecs + origin + index + sum(m.state_bytes() for m in f.maps)
+        return self.fitted.shared_bytes
 
     @property
     def nbytes(self) -> int:
-        """Bytes in memory when every column has been touched: all columns and everything shared."""
+        """Bytes in memory when every column has been touched: those not read from disk, and everything shared."""
         held = 0 if self._held is None else self._held.nbytes
-        return sum(c.nbytes for c in self.columns.values()) + self.shared_bytes + held
+        return sum(c.nbytes for name, c in self.columns.items() if name not in self.on_disk) + self.shared_bytes + held
 
     @property
     def disk_bytes(self) -> int | None:
         """Bytes of the file that it was loaded from; None while it was never saved."""
         return self._segment.nbytes if self._segment else None
+
+    @property
+    def least_memory(self) -> int:
+        """Bytes below which ``nearfield.load(path, memory=...)`` cannot go: what every search goes through."""
+        return sizes(self.fitted, self.columns)[0]
+
+    def tier_stats(self) -> dict[str, dict[str, float]]:
+        """For each column that is read from disk, what searches have asked of it so far.
+
+        ``wanted`` rows were needed; ``early`` of them were asked for while the search went on, ``ready`` were there
+        without waiting; ``unused`` were asked for in vain. ``hit_rate`` is ready over wanted.
+        """
+        return told(self.on_disk)
 
     @property
     def ids(self) -> Sequence[Any] | None:
@@ -164,7 +183,8 @@ class Packed:
         if f"{name}.bytes" not in self.columns:
             return None
         if name not in self._strings:
-            found = Texts(self._column(f"{name}.bytes"), self._column(f"{name}.ends"))
+            touch = partial(self._segment.touch_part, f"{name}.bytes") if self._segment else None
+            found = Texts(self.columns[f"{name}.bytes"], self._column(f"{name}.ends"), touch)
             if self._segment and not found.in_order():
                 raise Corrupt(f"{self._segment.path}: the column '{name}.ends' is not ascending within '{name}.bytes'")
             self._strings[name] = found
@@ -245,7 +265,8 @@ class Packed:
         effort = self.index.effort(k, budget, matches)
         if effort is None:
             return None
-        found = kernels.run(self._pipeline, q, k, effort, given)
+        with faults():
+            found = kernels.run(self._pipeline, q, k, effort, given)
         if found is None:
             return None
         rows, scores, scored, rescored, ways = found
@@ -260,11 +281,23 @@ class Packed:
         if self.index.finder() is None:
             return None
         names = [f"rescore{i}" for i in range(len(self._rescorers))]
-        if self._segment:  # what is reached natively is not verified as it is touched
-            self._verify(*self._searched, *names, *(f"{name}.terms" for name in names))
-        finer = [(s, self.columns[n], self.columns.get(f"{n}.terms")) for s, n in zip(self._rescorers, names)]
+        if self._segment:  # these are not verified as they are touched
+            self._verify(*self._searched, *(f"{name}.terms" for name in names))
+        finer = [
+            (s, self._finer(n), self.columns.get(f"{n}.terms"), self._checks(n)) for s, n in zip(self._rescorers, names)
+        ]
         steps = list(zip(self.plan.rescores, finer))
         return compile_plan(self.index, self._scorer, f.maps, steps, f.d, unit=f.metric == "cosine")
+
+    def _checks(self, name: str) -> Any:
+        """Checksums by which native code checks the rows of a mapped column that it touches."""
+        if self._segment is None or name in self.on_disk:
+            return None
+        return native_checks(self._segment, name)
+
+    def _finer(self, name: str) -> Any:
+        """The codes of a re-scoring step, wherever they are."""
+        return self.on_disk.get(name, self.columns[name])
 
     def _vectors(self, queries: Any, encoder: Any, expand: Any, allow: NDArray[np.bool_] | None) -> Any:
         if isinstance(queries, str):
@@ -312,7 +345,8 @@ class Packed:
         for step in reversed(self.plan.rescores):
             wanted = max(wanted, step.depth * k)
         wanted = min(wanted, self.fitted.n)
-        hits = self.index.search(self._scorer.prepare(mapped), wanted, budget=budget or 0, allow=allow)
+        with faults():
+            hits = self.index.search(self._scorer.prepare(mapped), wanted, budget=budget or 0, allow=allow)
         if not self.plan.rescores:
             if bias is not None:
                 hits.scores += bias[:, None]
@@ -331,7 +365,7 @@ class Packed:
             if first is not None and prepared.folded is not None:
                 prepared.folded.squares = None if prepared.metric != "l2" else np.zeros(len(q), np.float32)
             terms = self.columns.get(f"{name}.terms")
-            rows, scores = rescore(prepared, scorer, self.columns[name], terms, rows, keep, first, places)
+            rows, scores = rescore(prepared, scorer, self._finer(name), terms, rows, keep, first, places)
             if step.of != "input" and bias is not None:
                 scores += bias[:, None]
         return Hits(rows, scores, hits.scored, rescored=counted)
@@ -474,12 +508,13 @@ class Packed:
 
     def _verify_rows(self, name: str, rows: I64) -> None:
         if self._segment:
-            self._segment.touch_rows(name, rows[rows >= 0], self.columns[name].shape[1])
+            if name not in self.on_disk:
+                self._segment.touch_rows(name, rows[rows >= 0], self.columns[name].shape[1])
             self._verify(f"{name}.terms")
 
-    def verify_column(self, name: str) -> None:
-        """Check the bytes of one column that have not been touched yet."""
-        self._verify(name, f"{name}.terms")
+    def verify_column(self, *names: str) -> None:
+        """Check the bytes of columns that have not been touched yet."""
+        self._verify(*names, *(f"{name}.terms" for name in names))
 
     def verify(self) -> None:
         """Check every byte of the file behind it; raises ``Corrupt`` naming the place."""

@@ -149,7 +149,8 @@ def _required(field: Any) -> bool:
 
 
 def _load(name: str) -> Any:
-    known = {k: room for room in _PLAN_ROOMS for k in rooms.catalog(room)} | {"rescore": ""}
-    if name not in known:
-        raise Unknown(f"no method {name!r} for a plan; {did_you_mean(name, known)}")
-    return rooms.load(known[name], name)
+    room = rooms.room_of(name, _PLAN_ROOMS)
+    if room is not None:
+        return rooms.load(room, name)
+    known = [k for room in _PLAN_ROOMS for k in rooms.catalog(room)] + ["rescore"]
+    raise Unknown(f"no method {name!r} for a plan; {did_you_mean(name, known)}")

@@ -19,6 +19,7 @@ from nearfield.core.method import Method
 from nearfield.core.params import OneOf, Range
 from nearfield.core.protocols import F32, I64, Prepared, Scorer
 from nearfield.numerics import kernels
+from nearfield.search.tiers import DiskColumn
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Rescore(Method):
     def make_codec(self) -> Codec:
         """The codec that the step names, unfitted."""
         steps = plan.read(self.codec)
-        if len(steps) != 1 or steps[0].name not in rooms.catalog("codecs"):
+        if len(steps) != 1 or rooms.room_of(steps[0].name, ("codecs",)) is None:
             known = ", ".join(rooms.catalog("codecs"))
             raise BadPlan(f"rescore(codec=): expected one codec of {known}, got {self.codec!r}")
         made = rooms.load("codecs", steps[0].name)(**dict(steps[0].params))
@@ -73,6 +74,8 @@ def rescore(
 
 
 def _one(q: Prepared, i: int, scorer: Scorer, codes: Any, terms: F32 | None, rows: I64) -> F32:
+    if isinstance(codes, DiskColumn):
+        codes, terms, rows = codes.take(rows), None if terms is None else terms[rows], np.arange(len(rows))
     if scorer.format is not None and q.folded is not None:
         return np.asarray(
             kernels.score_rows(scorer.format, codes, q.folded.only(slice(i, i + 1)), q.metric, rows, terms)[0]

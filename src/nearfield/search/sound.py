@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nearfield.core.errors import Corrupt
 from nearfield.core.protocols import METRICS
-from nearfield.search.fit import INDEX, Fitted, coded_columns, column_shapes
+from nearfield.search.fit import INDEX, Fitted, coded_columns, column_shapes, sized_index
 from nearfield.search.packed import Packed
 
 _WIDEST = 1 << 24  # far beyond any embedding; a query of it still fits in memory
@@ -77,7 +77,7 @@ def rehearse(fitted: Fitted) -> None:
     """Search and decode two made-up rows: raises, in whatever way, where the parts of the plan do not fit together."""
     few = fitted.of_rows(2)
     columns = {name: np.zeros(shape, dtype) for name, (dtype, shape) in column_shapes(few).items()}
-    columns |= {INDEX + name: column for name, column in few.index.blank(2).items()}
+    columns |= {INDEX + name: column for name, column in sized_index(few).blank(2).items()}
     packed = Packed(few, columns)
     bits = fitted.metric == "hamming"
     query = np.full((1, fitted.d // 8), 255, np.uint8) if bits else np.ones((1, fitted.d), np.float32)

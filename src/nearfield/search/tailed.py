@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from nearfield.core import rooms
 from nearfield.core.hits import Hits
 from nearfield.core.indexes import Columns, Index, check_search
-from nearfield.core.protocols import Prepared, Rows
+from nearfield.core.protocols import F32, I64, Prepared, Rows
 from nearfield.numerics import kernels
 
 
@@ -36,6 +37,18 @@ class Tailed(Index):
     def bytes_per_row(self) -> float:
         """Those of the index."""
         return self.index.bytes_per_row
+
+    def vectors(self, rows: I64, coded: Callable[[I64], F32]) -> F32:
+        """Those that the index keeps, and of rows behind what codes tell."""
+        early = rows < self.indexed
+        if early.all():
+            return self.index.vectors(rows, coded)
+        late = coded(rows[~early])
+        out = np.empty((len(rows), late.shape[1]), np.float32)
+        out[~early] = late
+        if early.any():
+            out[early] = self.index.vectors(rows[early], coded)
+        return out
 
     def search(self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None) -> Hits:
         """The best ``k`` of both."""

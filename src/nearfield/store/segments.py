@@ -13,6 +13,8 @@ Layout of a file (all integers little-endian)::
     ..  footer: JSON {"kind", "meta", "columns": {name: {dtype, shape, offset, crc}}}
 
 ``crc`` lists one CRC-32 for each MiB of a column; they are checked when that part is first touched.
+A column of which single rows are read lies at a multiple of 4096, and a column ``<name>.pages`` beside it has one
+CRC-32 for each 4 KiB of it: then a row is checked without reading the MiB around it.
 A file is written beside its final name, synced and renamed: there is never half a file.
 """
 
@@ -24,7 +26,9 @@ import math
 import mmap
 import os
 import struct
+import weakref
 import zlib
+from array import array
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +44,8 @@ MAGIC = b"NEARFLD\0"
 VERSION = 1
 WITHOUT_SOME = 2  # the version of files of which some rows were deleted
 CHUNK = 1 << 20
+PAGE = 4096
+PAGES = ".pages"  # behind the name of a column: the checksums of its pages
 _PREAMBLE = struct.Struct("<8sIIQQI")
 _START = 64
 _LONGEST_FOOTER = 1 << 30
@@ -51,22 +57,31 @@ _DTYPES = {"|u1", "|i1", "<f4", "<f2", "<i8", "<i4", "<u8", "<f8", "|b1", "<u4",
 class _Column:
     """One column while it is written: where it lies, and its checksums so far."""
 
-    def __init__(self, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int) -> None:
+    def __init__(self, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int, *, paged: bool) -> None:
         self.dtype = dtype
         self.shape = shape
         self.offset = offset
         self.nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         self.written = 0
         self.crc: list[int] = []
+        self.pages: array[int] | None = array("I") if paged else None
 
     def digest(self, data: memoryview) -> None:
-        while data.nbytes:
-            room = CHUNK - self.written % CHUNK
-            if room == CHUNK:
-                self.crc.append(0)
-            part, data = data[:room], data[room:]
-            self.crc[-1] = zlib.crc32(part, self.crc[-1])
-            self.written += part.nbytes
+        if self.pages is not None:
+            _digest(self.pages, data, self.written, PAGE)
+        _digest(self.crc, data, self.written, CHUNK)
+        self.written += data.nbytes
+
+
+def _digest(sums: list[int] | array[int], data: memoryview, written: int, size: int) -> None:
+    """Carry on the checksums of pieces of so many bytes, of which so many have been written."""
+    while data.nbytes:
+        room = size - written % size
+        if room == size:
+            sums.append(0)
+        part, data = data[:room], data[room:]
+        sums[-1] = zlib.crc32(part, sums[-1])
+        written += part.nbytes
 
 
 class SegmentWriter:
@@ -80,10 +95,11 @@ class SegmentWriter:
         self._end = _START
         self._whole = AtomicFile(path)
 
-    def begin(self, name: str, dtype: Any, shape: tuple[int, ...]) -> None:
-        """Reserve room for a column."""
-        offset = -(-self._end // 64) * 64
-        column = _Column(np.dtype(dtype).newbyteorder("<"), shape, offset)
+    def begin(self, name: str, dtype: Any, shape: tuple[int, ...], *, paged: bool = False) -> None:
+        """Reserve room for a column; ``paged``: with checksums for each 4 KiB, so that single rows are read."""
+        unit = PAGE if paged else 64
+        offset = -(-self._end // unit) * unit
+        column = _Column(np.dtype(dtype).newbyteorder("<"), shape, offset, paged=paged)
         if column.dtype.str not in _DTYPES:
             raise BadInput(f"{self.path}: a column of dtype {column.dtype} cannot be stored")
         self._columns[name] = column
@@ -98,13 +114,15 @@ class SegmentWriter:
         self._write(column.offset + column.written, data)
         column.digest(data)
 
-    def add(self, name: str, array: NDArray[Any]) -> None:
+    def add(self, name: str, values: NDArray[Any], *, paged: bool = False) -> None:
         """Write a whole column."""
-        self.begin(name, array.dtype, array.shape)
-        self.append(name, array)
+        self.begin(name, values.dtype, values.shape, paged=paged)
+        self.append(name, values)
 
     def finish(self, meta: Mapping[str, Any]) -> None:
-        """Write the footer, sync, and give the file its name."""
+        """Write the checksums of pages and the footer, sync, and give the file its name."""
+        for name, sums in [(name, c.pages) for name, c in self._columns.items() if c.pages is not None]:
+            self.add(name + PAGES, np.array(sums, dtype="<u4"))
         for name, column in self._columns.items():
             if column.written != column.nbytes:
                 raise BadInput(f"{self.path}: column {name!r} has {column.written} of {column.nbytes} bytes")
@@ -142,12 +160,14 @@ class Segment:
 
     def __init__(self, path: str | os.PathLike[str], kind: str | None) -> None:
         self.path = Path(path)
+        self._descriptor: int | None = None
         try:
             self.nbytes = self.path.stat().st_size
             with open(self.path, "rb") as file:
                 footer = self._read_footer(file)
                 # The map keeps its own handle on the file.
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                self._file_id = _file_id(file.fileno())
         except FileNotFoundError:
             raise BadInput(f"{self.path}: no such file") from None
         except IsADirectoryError:
@@ -164,6 +184,7 @@ class Segment:
         self.meta: dict[str, Any] = footer["meta"]
         self._columns: dict[str, Any] = footer["columns"]
         self._verified: dict[str, NDArray[np.bool_]] = {}
+        self._seen_pages: dict[str, NDArray[np.bool_]] = {}
         self._places: dict[str, tuple[np.dtype[Any], tuple[int, ...], int, int]] = {}
 
     def _read_footer(self, file: BinaryIO) -> dict[str, Any]:
@@ -202,8 +223,37 @@ class Segment:
         return name in self._columns
 
     def names(self) -> list[str]:
-        """The names of all columns."""
-        return list(self._columns)
+        """The names of all columns, but for checksums of pages."""
+        return [name for name in self._columns if not (name.endswith(PAGES) and self.paged(name[: -len(PAGES)]))]
+
+    def paged(self, name: str) -> bool:
+        """Whether rows of a column can be checked without the MiB around them."""
+        return name in self._columns and name + PAGES in self._columns
+
+    def place(self, name: str) -> tuple[int, int]:
+        """Where a column begins in the file, and its bytes."""
+        _, _, offset, nbytes = self._place(name)
+        return offset, nbytes
+
+    def descriptor(self) -> int:
+        """The file, open for reading as long as this is held: for columns that are read, not mapped."""
+        if self._descriptor is None:
+            descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+            weakref.finalize(self, os.close, descriptor)
+            if _file_id(descriptor) != self._file_id:
+                raise Corrupt(f"{self.path}: the file was replaced while it was opened; open it again")
+            self._descriptor = descriptor
+        return self._descriptor
+
+    def checksums(self, name: str) -> tuple[int, NDArray[np.uint32]]:
+        """The CRC-32 of every piece of a column, and how many bytes a piece has: of its pages, or else of each MiB."""
+        nbytes = self._place(name)[3]
+        if not self.paged(name):
+            return CHUNK, np.array(self._columns[name]["crc"], dtype=np.uint32)
+        sums = self.column(name + PAGES)
+        if sums.dtype.str != "<u4" or sums.shape != (-(-nbytes // PAGE),):
+            raise Corrupt(f"{self.path}: column {name + PAGES!r}: expected one <u4 for each {PAGE} bytes of {name!r}")
+        return PAGE, sums
 
     def column(self, name: str, *, verify: bool = True) -> NDArray[Any]:
         """A column as a read-only array over the mapped file; ``verify=False`` leaves checks to ``touch``."""
@@ -248,15 +298,32 @@ class Segment:
                 done[chunk] = True
 
     def touch_rows(self, name: str, rows: NDArray[np.int64], width: int) -> None:
-        """Verify each MiB in which some rows of ``width`` bytes lie."""
+        """Verify each page, or MiB where pages have no checksums, in which some rows of ``width`` bytes lie."""
         done = self._verified[name]
         if done.all():
             return
-        wanted = np.full(len(done), len(rows) and width > CHUNK, dtype=np.bool_)  # such rows lie in more than two
-        wanted[rows * width // CHUNK] = True
-        wanted[((rows + 1) * width - 1) // CHUNK] = True
-        for chunk in np.flatnonzero(wanted & ~done).tolist():
+        if self.paged(name):
+            self._touch_pages(name, _pieces(rows, width, PAGE))
+            return
+        for chunk in _pieces(rows, width, CHUNK).tolist():
             self.touch(name, chunk * CHUNK, (chunk + 1) * CHUNK)
+
+    def touch_part(self, name: str, start: int, stop: int) -> None:
+        """Verify the pages, or where they have no checksums the MiB, in which the bytes ``start..stop`` lie."""
+        if self.paged(name) and not self._verified[name].all():
+            self._touch_pages(name, np.arange(start // PAGE, -(-stop // PAGE)))
+        else:
+            self.touch(name, start, stop)
+
+    def _touch_pages(self, name: str, pages: NDArray[np.int64]) -> None:
+        size, sums = self.checksums(name)
+        done = self._seen_pages.setdefault(name, np.zeros(len(sums), dtype=np.bool_))
+        _, _, offset, nbytes = self._places[name]
+        for page in pages[~done[pages]].tolist():
+            at = offset + page * size
+            if zlib.crc32(memoryview(self._map)[at : min(at + size, offset + nbytes)]) != sums[page]:
+                raise Corrupt(f"{self.path}: damaged at offset {at} (column {name!r}): checksum mismatch")
+            done[page] = True
 
     def verify(self) -> None:
         """Check every byte: those of columns by their checksums, those in between by being zero."""
@@ -273,6 +340,18 @@ class Segment:
         if gap.any():
             at = start + int(np.flatnonzero(gap)[0])
             raise Corrupt(f"{self.path}: damaged at offset {at}: expected zeros between columns, got {gap[at - start]}")
+
+
+def _pieces(rows: NDArray[np.int64], width: int, size: int) -> NDArray[np.int64]:
+    """The pieces of ``size`` bytes in which some rows lie."""
+    first, last = rows * width // size, ((rows + 1) * width - 1) // size
+    longest = int((last - first).max(initial=0))
+    return np.unique(np.minimum(first[:, None] + np.arange(longest + 1), last[:, None]))
+
+
+def _file_id(descriptor: int) -> tuple[int, int]:
+    told = os.fstat(descriptor)
+    return told.st_dev, told.st_ino
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:

@@ -1,0 +1,198 @@
+"""Diskgraph: a graph whose nodes stay on disk, each row beside its links; small codes in memory lead the way.
+
+For more rows than memory holds: only the codes of the plan stay there, 4 bits a dimension say. A search reads the
+blocks of the rows that it visits, several at once, and scores these by their own vectors: it needs no ``rescore`` step.
+
+paper: Subramanya, Devvrit, Kadekodi, Krishnaswamy, Simhadri, 2019 (DiskANN), NeurIPS
+needs: native
+status: experimental
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from nearfield.core.errors import Corrupt
+from nearfield.core.hits import Hits
+from nearfield.core.indexes import Columns, Index, Shapes, check_search
+from nearfield.core.params import OneOf, Range
+from nearfield.core.protocols import F32, I64, U8, Layout, Prepared, Progress, Rows, Vectors
+from nearfield.numerics import graphs, kernels
+
+BLOCK = 4096  # what a disk reads at once
+WALKED = 2.5  # a row met in a walk costs about so many rows of a scan
+
+
+@dataclass
+class DiskGraph(Index):
+    """Walks a graph whose nodes are read from disk, ``beam`` at a time.
+
+    ``degree``, ``width`` and ``alpha`` as in ``vamana``; ``values`` is the type of the vectors beside the links;
+    ``cached`` nodes near the places where walks begin are kept in memory once they were read. ``budget`` is about how
+    many rows are scored by their codes; with as many as there are rows all are, and those scores count. Rows that are
+    added later are known by their codes alone.
+
+    >>> import numpy as np, nearfield as nf
+    >>> x = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)
+    >>> packed = nf.Plan("lvq(bits=4) | diskgraph(degree=16)").fit(x)
+    >>> packed.search(x[:3], k=1).rows[:, 0].tolist()
+    [0, 1, 2]
+    """
+
+    layouts: ClassVar[frozenset[Layout]] = graphs.LAYOUTS
+    from_disk: ClassVar[frozenset[str]] = frozenset({"nodes"})
+
+    degree: Annotated[int, Range(2, 1024)] = 32
+    width: Annotated[int, Range(2, 100_000)] = 100
+    alpha: Annotated[float, Range(1.0, 4.0)] = 1.1
+    values: Annotated[str, OneOf("float16", "float32")] = "float16"
+    beam: Annotated[int, Range(1, 1024)] = 8
+    cached: Annotated[int, Range(0, 1 << 24)] = 1000
+    budget: Annotated[int, Range(1)] = 1000
+
+    @classmethod
+    def examples(cls) -> list[Self]:
+        """One of few links and whole vectors, one of many."""
+        return [cls(degree=8, width=32, values="float32", beam=1, cached=0), cls()]
+
+    def sized(self, d: int) -> Self:
+        """The same for rows of ``d`` dimensions."""
+        made = self.fresh()
+        made._dim = d
+        return made
+
+    @property
+    def _bytes_of_values(self) -> int:
+        return -(-self._dim * np.dtype(self.values).itemsize // 4) * 4
+
+    @property
+    def _size(self) -> int:
+        """Bytes of a node: values, the square of their length, links."""
+        return self._bytes_of_values + 4 + 4 * self.degree
+
+    @property
+    def _block(self) -> int:
+        return -(-self._size // BLOCK) * BLOCK
+
+    @property
+    def _per(self) -> int:
+        return self._block // self._size
+
+    def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
+        """Link rows as ``vamana`` does, and lay each beside its links."""
+        rows = graphs.ByteRows.of(x.blocks(), x.n, x.metric)
+        tell = None if progress is None else lambda done, total: progress("link", done, total)
+        graph = graphs.build(rows, degree=self.degree, width=self.width, alpha=self.alpha, rng=rng, progress=tell)
+        laid = self.sized(rows.dim)._lay(x, graph.links)
+        return {"nodes": laid, "entries": graph.entries, "effort": graph.effort}
+
+    def _lay(self, x: Vectors, links: graphs.U32) -> U8:
+        """Blocks of nodes."""
+        nodes = np.zeros((-(-x.n // self._per), self._block), np.uint8)
+        each = as_strided(nodes, (len(nodes), self._per, self._size), (self._block, self._size, 1))
+        at, kept, behind = 0, self._dim * np.dtype(self.values).itemsize, self._bytes_of_values
+        for block in x.blocks():
+            made = np.zeros((len(block), self._size), np.uint8)
+            values = np.ascontiguousarray(block, self.values)
+            squares = np.einsum("ij,ij->i", values, values, dtype=np.float32)
+            made[:, :kept] = values.view(np.uint8)
+            made[:, behind : behind + 4] = squares[:, None].view(np.uint8)
+            made[:, behind + 4 :] = np.ascontiguousarray(links[at : at + len(block)]).view(np.uint8)
+            row = np.arange(at, at + len(block))
+            each[row // self._per, row % self._per] = made
+            at += len(block)
+        return nodes
+
+    def shapes(self, n: int) -> Shapes:
+        """Nodes, where walks begin, and what walks of some widths cost."""
+        return {
+            "nodes": ("|u1", (-(-n // self._per), self._block)),
+            "entries": ("<u4", (graphs.entry_count(n),)),
+            "effort": ("<f4", (2, 4)),
+        }
+
+    def attach(self, rows: Rows, columns: Columns) -> Self:
+        """Take up codes and nodes; these are an array, or rows on disk."""
+        self.rows = rows
+        fmt = rows.scorer.format
+        if fmt is None:
+            raise TypeError("diskgraph: attached to rows without a layout")
+        self._dim = fmt.dim
+        self._native: Any = None
+        self._nodes: Any = columns["nodes"]
+        if not np.isfinite(columns["effort"]).all():
+            raise Corrupt("diskgraph: the column 'effort' should hold finite numbers")
+        self.graph = graphs.Graph(np.zeros((0, self.degree), np.uint32), columns["entries"], columns["effort"])
+        return self
+
+    def vectors(self, rows: I64, coded: Callable[[I64], F32]) -> F32:
+        """Some rows by their values beside the links."""
+        at = rows // self._per
+        blocks: U8 = self._nodes[at] if isinstance(self._nodes, np.ndarray) else self._nodes.take(at)
+        kept = np.arange(self._dim * np.dtype(self.values).itemsize)
+        picked = np.take_along_axis(blocks, (rows % self._per * self._size)[:, None] + kept, axis=1)
+        return np.ascontiguousarray(picked).view(self.values).astype(np.float32)
+
+    @property
+    def bytes_per_row(self) -> float:
+        """A node, with its share of what a block leaves unused."""
+        return self._block / self._per
+
+    def search(self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None) -> Hits:
+        """The best ``k`` visited; every row is scored by its codes where ``budget`` covers them all or few match."""
+        n = self.rows.n
+        k = check_search(k, n, allow)
+        matches = n if allow is None else int(np.count_nonzero(allow))
+        budget = budget or self.budget
+        if budget >= n or kernels.native() is None:
+            found, scores = self._scan(q, k, allow)
+            return Hits(found, scores, np.full(q.m, matches, np.int64))
+        width = max(k, self.graph.width(budget))
+        if matches < n and matches * matches <= WALKED * budget * n:
+            found, scores = self._chosen(q, k, width, allow)
+            return Hits(found, scores, np.full(q.m, matches, np.int64))
+        found, scores, scored = self._walk(q, k, int(width * n / matches), allow)
+        short = np.flatnonzero((found >= 0).sum(axis=1) < min(k, matches))
+        if short.size:  # their walks met too few rows
+            found[short], scores[short] = self._chosen(q.only(short), k, width, allow)
+            scored[short] += matches
+        return Hits(found, scores, scored)
+
+    def _scan(self, q: Prepared, k: int, allow: NDArray[np.bool_] | None) -> tuple[I64, F32]:
+        rows = self.rows
+        if rows.scorer.format is None or q.folded is None:
+            raise TypeError("diskgraph: attached to rows without a layout")
+        return kernels.scan(rows.scorer.format, rows.codes, q.folded, q.metric, k, terms=rows.terms, allow=allow)
+
+    def _chosen(self, q: Prepared, k: int, width: int, allow: NDArray[np.bool_] | None) -> tuple[I64, F32]:
+        """The best ``k`` by their vectors of those that are best by their codes."""
+        rows, _ = self._scan(q, min(max(k, width), self.rows.n), allow)
+        scores = self._disk().score(self._floats(q), rows, 1 if q.m == 1 else kernels.thread_count())
+        order = np.lexsort((rows, -scores), axis=1)[:, :k]
+        return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
+
+    def _walk(self, q: Prepared, k: int, width: int, allow: NDArray[np.bool_] | None) -> tuple[I64, F32, I64]:
+        fmt = self.rows.scorer.format
+        if fmt is None or q.folded is None:
+            raise TypeError("diskgraph: attached to rows without a layout")
+        return kernels.find_on_disk(self._disk(), fmt, q.folded, self._floats(q), k, width, allow, self.rows.n)
+
+    def _floats(self, q: Prepared) -> F32:
+        return np.ascontiguousarray(q.queries, np.float32)
+
+    def _disk(self) -> Any:
+        if self._native is None:
+            rows, fmt = self.rows, self.rows.scorer.format
+            if fmt is None:
+                raise TypeError("diskgraph: attached to rows without a layout")
+            coded = kernels.native_rows(fmt, rows.codes, rows.scorer.metric, rows.terms)
+            nodes = self._nodes if isinstance(self._nodes, np.ndarray) else self._nodes.native
+            laid = (self._per, self._size, self.values, self._dim, self._bytes_of_values, self.degree)
+            self._native = kernels.disk_graph(coded, nodes, laid, self.graph.entries, self.beam, self.cached)
+        return self._native
