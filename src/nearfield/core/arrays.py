@@ -22,7 +22,7 @@ from nearfield.core.protocols import F32, Batch, Metric
 
 _LARGE_PAGE = 2 << 20
 _LINE = 64
-BLOCK_BYTES = 16 << 20  # the working set of one block of float32 rows
+BLOCK_BYTES = 1 << 20  # the working set of one block of float32 rows
 _KINDS = "fiu"
 _MIDDLE_ROWS = 1000
 _FAR = 64  # squared length of the mean over the mean squared distance from it: below, six digits of distances are left
