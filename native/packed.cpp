@@ -52,6 +52,7 @@ class Walker : public Scratch {
       if (!allow && visited < best) ask_codes(walk_.visited());
       score();
       walk_.take();
+      if (out.watcher) out.watcher->look(walk_);
     }
     if (allow)
       refine(found_, best, k, out);

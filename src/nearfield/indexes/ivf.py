@@ -38,7 +38,7 @@ class Ivf(Index):
 
     >>> import numpy as np, nearfield as nf
     >>> x = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)
-    >>> packed = nf.Plan("int4() | ivf(lists=20) | rescore('float16')").fit(x)
+    >>> packed = nf.Plan("int4() | ivf(lists=20) | rescore(codec='float16')").fit(x)
     >>> packed.search(x[:3], k=1, budget=200).rows[:, 0].tolist()
     [0, 1, 2]
     """
