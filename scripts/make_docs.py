@@ -42,7 +42,12 @@ ROOM_WORDS = {
 }
 
 # where to read of what is no method of a room
-GUIDES = {"words": "how/words.md", "hyde": "how/texts.md", "collection": "how/collections.md"}
+GUIDES = {
+    "words": "how/words.md",
+    "hyde": "how/texts.md",
+    "collection": "how/collections.md",
+    "filtering": "how/search.md",
+}
 
 
 def prose(text: str) -> str:

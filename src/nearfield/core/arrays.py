@@ -34,7 +34,7 @@ def block_rows(d: int, budget: int = BLOCK_BYTES) -> int:
     """Rows of width ``d`` that fill one block: a multiple of 32, at least 32.
 
     >>> block_rows(384)
-    10912
+    672
     """
     return max(32, budget // max(1, 4 * d) // 32 * 32)
 

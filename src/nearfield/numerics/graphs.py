@@ -25,6 +25,7 @@ NO_LINK = np.uint32(0xFFFFFFFF)  # stands behind the last link of a row
 LAYOUTS = frozenset({Layout.F32, Layout.F16, Layout.AFFINE8, Layout.AFFINE4})
 _BATCH_SHARE, _BATCH = 0.02, 1024  # a batch is at most this share of the rows, or so many where they are few
 _PAD = 32
+_WIDEST = 1 << 30  # searches are held to the number of rows
 _PROBES = 256
 _ROWS_AN_ENTRY, _ENTRIES, _SAMPLE = 256, 64, 16_384
 
@@ -64,7 +65,7 @@ class Graph:
         at = min(max(bisect.bisect_left(scored, budget), 1), len(scored) - 1)
         slope = (widths[at] - widths[at - 1]) / max(scored[at] - scored[at - 1], 1.0)
         wanted = widths[at] + slope * (budget - scored[at])
-        return int(min(max(wanted, 1), len(self.links)))
+        return int(min(max(wanted, 1), _WIDEST))
 
 
 @dataclass
