@@ -47,6 +47,7 @@ GUIDES = {
     "hyde": "how/texts.md",
     "collection": "how/collections.md",
     "filtering": "how/search.md",
+    "tiers": "how/big-files.md",
 }
 
 
