@@ -57,8 +57,9 @@ def _files(folder: Path, root: Path) -> dict[Path, str]:
         _advise(advise),
         _store(store),
     ]
+    short = f"{_short(compression)}{_short_dense(dense[0])}{_short_store(store)}{_short_crash(crash)}"
     return {
-        readme: f"{before}{BEGIN}\n{_short(compression)}{_short_store(store)}{_short_crash(crash)}{END}{after}",
+        readme: f"{before}{BEGIN}\n{short}{END}{after}",
         root / "docs" / "results.md": "\n\n".join(p for p in parts if p) + "\n",
     }
 
@@ -280,6 +281,33 @@ def _dense(rows: list[Row]) -> str:
     ]
     columns = ["mode", "engine", "bytes", "build, CPU s", *targets, "p50 / p99, ms, near the last"]
     return "\n\n".join([said, table(head, lines), table(columns, every)])
+
+
+def _short_dense(rows: list[Row]) -> str:
+    """The README's table: a line for each class and recall that both sides reach, one call a query."""
+    verdicts = [v for v in _part(rows, "verdict") if v["mode"] == "single" and v["nearfield"] and v["peer"]]
+    if not verdicts:
+        return ""
+    settings = _part(rows, "settings")[0]
+    said = (
+        f"Queries a second over {settings['rows']:,} of these rows, one call a query, at recall@{settings['k']} "
+        f"against the best of its class among faiss, hnswlib, usearch, scann, scalable-vs and rabitqlib, each swept over "
+        f"its efforts in the same run. Bytes count links, constants and shared tables."
+    )
+    head = ["at most, bytes", "recall", "nearfield", "QPS", "best peer", "QPS", "ratio", "over hnswlib"]
+    lines = []
+    for v in verdicts:
+        most = f"{v['most_bytes']:,}" if v["most_bytes"] < 1_000_000 else "any"
+        mine, peer = (v[w]["label"].partition(": ") for w in ("nearfield", "peer"))
+        ratios = [f"{v[w]['median']:.2f}" if v[w] else "" for w in ("ratio", "over_hnswlib")]
+        sides = [
+            _code(mine[2]),
+            f"**{v['nearfield']['qps']:,.0f}**",
+            f"{peer[0]} {peer[2]}",
+            f"{v['peer']['qps']:,.0f}",
+        ]
+        lines.append([most, f"{v['target']:.2f}", *sides, *ratios])
+    return f"{said}\n\n{table(head, lines)}\n\n{_where(rows[0])}\n\n"
 
 
 def _speed_cells(r: Row, targets: list[str]) -> list[str]:
