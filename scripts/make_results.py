@@ -291,8 +291,8 @@ def _short_dense(rows: list[Row]) -> str:
     settings = _part(rows, "settings")[0]
     said = (
         f"Queries a second over {settings['rows']:,} of these rows, one call a query, at recall@{settings['k']} "
-        f"against the best of its class among faiss, hnswlib, usearch, scann, scalable-vs and rabitqlib, each swept over "
-        f"its efforts in the same run. Bytes count links, constants and shared tables."
+        f"against the best of its class among faiss, hnswlib, usearch, scann, scalable-vs and rabitqlib, each swept "
+        f"over its efforts in the same run. Bytes count links, constants and shared tables."
     )
     head = ["at most, bytes", "recall", "nearfield", "QPS", "best peer", "QPS", "ratio", "over hnswlib"]
     lines = []
