@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,9 @@ def test_damaged_columns_are_refused_or_harmless(index: Any, damage: str) -> Non
         broken = dict(columns) | {name: raw.view(column.dtype).reshape(column.shape)}
         source = attached.rows
         try:
-            again = index.fresh().attach(Rows(source.codes, source.scorer, source.decode, 700, source.terms), broken)
+            again = copy.copy(packed.fitted.index).attach(
+                Rows(source.codes, source.scorer, source.decode, 700, source.terms), broken
+            )
         except Corrupt:
             continue
         for admitted in (None, allow):

@@ -57,7 +57,8 @@ class HNSW(Finding):
         rows = graphs.ByteRows.of(x.blocks(), x.n, x.metric)
         tell = None if progress is None else lambda done, total: progress("link", done, total)
         order = orders.insertion(rows, self.order, rng)
-        made = layers.build(rows, order, degree=self.degree, width=self.width, rng=rng, progress=tell)
+        drawn = self.order == "shuffled"
+        made = layers.build(rows, order, degree=self.degree, width=self.width, drawn=drawn, rng=rng, progress=tell)
         return {"links": made.links, "members": made.entries, "upper": made.upper, "effort": made.effort}
 
     def shapes(self, n: int) -> Shapes:

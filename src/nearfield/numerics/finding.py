@@ -44,6 +44,8 @@ class Finding(Index):
         self.rows = rows
         self._finder: Any = None
         self._efforts: dict[tuple[int, int, int], int | None] = {}
+        if self.learns:
+            self.need_fit()
         self.take(columns)
         return self
 

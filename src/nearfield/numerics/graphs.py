@@ -23,6 +23,7 @@ from nearfield.numerics.kmeans import kmeans
 U32 = NDArray[np.uint32]
 NO_LINK = np.uint32(0xFFFFFFFF)  # stands behind the last link of a row
 LAYOUTS = frozenset({Layout.F32, Layout.F16, Layout.AFFINE8, Layout.AFFINE4})
+ORDERED = 32  # rows of a batch where like rows may come together: those of one batch are not linked to each other
 _BATCH_SHARE, _BATCH = 0.02, 1024  # a batch is at most this share of the rows, or so many where they are few
 _PAD = 32
 _WIDEST = 1 << 30  # searches are held to the number of rows
@@ -149,10 +150,11 @@ def build(
         raise Unsupported("graphs are built by native code, which is not installed here; use the index flat()")
     n = len(rows.values)
     entries = entries_among(rows, None, entry_count(n), rng)
+    most = None if order is None else ORDERED
     order = rng.permutation(n).astype(np.uint32) if order is None else order
     order = np.concatenate([entries, order[~np.isin(order, entries)]])
     links, counts = unlinked(n, degree)
-    for at, some in batches(n):
+    for at, some in batches(n, most):
         native.grow(
             kernels.which_isa(), rows.values, rows.sides, links, counts, entries,
             order[at : at + some], degree, width, alpha, at + some == n, kernels.thread_count(threads),

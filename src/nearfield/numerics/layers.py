@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nearfield.core.errors import Unsupported
 from nearfield.core.protocols import F32, U8, Metric, RowFormat
 from nearfield.numerics import kernels
-from nearfield.numerics.graphs import U32, ByteRows, Graph, batches, effort_of, settled, unlinked
+from nearfield.numerics.graphs import ORDERED, U32, ByteRows, Graph, batches, effort_of, settled, unlinked
 
 
 @dataclass
@@ -55,17 +55,18 @@ def build(
     degree: int,
     width: int,
     rng: np.random.Generator,
+    drawn: bool = True,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
 ) -> Layered:
     """Link rows in their order: to ``degree`` others in each of their layers, of which they keep as many, and twice
-    as many in the lowest. ``width`` is the frontier's while building.
+    as many in the lowest. ``width`` is the frontier's while building, ``drawn`` whether the order is of no account.
     """
     if kernels.native() is None:
         raise Unsupported("graphs are built by native code, which is not installed here; use the index flat()")
     n = len(rows.values)
     growing = _Growing(rows, order, degree, width, kernels.thread_count(threads), rng)
-    for at, some in batches(n):
+    for at, some in batches(n, None if drawn else ORDERED):
         growing.enter(at, some)
         if progress:
             progress(at + some, n)
