@@ -375,7 +375,9 @@ def test_case_12_interrupted(tmp_path: Path, doing: str) -> None:
             waited.append(float(said) - sent)
             worker.wait()
         with nf.open(folder) as c:
-            assert (len(c), c.plans, c.info()["segments"]) == before
+            found = len(c), c.plans, c.info()["segments"]
+            # What was committed just before the interrupt came stays: all rows, in one segment.
+            assert found == before or (doing == "compact" and found == (*before[:2], 1))
             assert c.check() == []
         if waited[-1] < 0.2:
             return
