@@ -150,5 +150,5 @@ def test_added_and_deleted_rows_match_a_rebuild(index: Any, metric: Any) -> None
             np.mean([np.isin(f, t).mean() for f, t in zip(rows, truth.rows)])
             for rows in (some.rows - first, rebuilt.search(q, k=10, budget=300).rows)
         ]
-        assert shares[0] > shares[1] - 0.1  # other lists, other links
+        assert shares[0] > shares[1] - (0.05 if packed.fitted.learned is None else 0.1)  # other links, or other lists
     assert len(packed) == 1000

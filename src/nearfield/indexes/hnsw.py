@@ -11,19 +11,19 @@ status: experimental
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 
 from nearfield.core.indexes import Columns, Shapes
 from nearfield.core.params import Range
-from nearfield.core.protocols import Layout, Progress, RowFormat, Vectors
+from nearfield.core.protocols import Layout, Progress, Vectors
 from nearfield.numerics import graphs, layers, orders
-from nearfield.numerics.finding import Finding, check_finite
+from nearfield.numerics.finding import Walking, check_finite
 
 
 @dataclass
-class HNSW(Finding):
+class HNSW(Walking):
     """Descends greedily through the upper layers, then walks the lowest.
 
     ``degree`` is the paper's M: the links of a row in each upper layer, twice as many in the lowest; ``width`` its
@@ -40,7 +40,6 @@ class HNSW(Finding):
     """
 
     layouts: ClassVar[frozenset[Layout]] = graphs.LAYOUTS
-    plans_filters: ClassVar[bool] = True
 
     degree: Annotated[int, Range(2, 512)] = 16
     width: Annotated[int, Range(2, 100_000)] = 200
@@ -75,15 +74,6 @@ class HNSW(Finding):
         """Keep links and members; numbers are checked as they are followed."""
         check_finite(self, columns, "effort")
         self.graph = layers.Layered(columns["links"], columns["members"], columns["effort"], columns["upper"])
-
-    def make(self, fmt: RowFormat) -> Any:
-        """What descends and walks."""
-        rows = self.rows
-        return self.graph.finder(fmt, rows.codes, rows.scorer.metric, rows.terms)
-
-    def spend(self, k: int, budget: int, matches: int) -> int | None:
-        """The width of the frontier."""
-        return self.graph.spend(k, budget)
 
     @property
     def bytes_per_row(self) -> float:

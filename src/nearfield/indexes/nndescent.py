@@ -11,19 +11,19 @@ status: experimental
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 
 from nearfield.core.indexes import Columns, Shapes
 from nearfield.core.params import Range
-from nearfield.core.protocols import Layout, Progress, RowFormat, Vectors
+from nearfield.core.protocols import Layout, Progress, Vectors
 from nearfield.numerics import graphs, neighbours
-from nearfield.numerics.finding import Finding, check_finite
+from nearfield.numerics.finding import Walking, check_finite
 
 
 @dataclass
-class NNDescent(Finding):
+class NNDescent(Walking):
     """Walks a graph of the nearest rows, pruned, with links back.
 
     ``near`` is how many near rows of each row are found, in at most ``rounds``, begun from so many ``trees``;
@@ -39,7 +39,6 @@ class NNDescent(Finding):
     """
 
     layouts: ClassVar[frozenset[Layout]] = graphs.LAYOUTS
-    plans_filters: ClassVar[bool] = True
 
     degree: Annotated[int, Range(2, 1024)] = 32
     near: Annotated[int, Range(2, 1024)] = 40
@@ -74,15 +73,6 @@ class NNDescent(Finding):
         """Keep the links; numbers are checked as they are followed."""
         check_finite(self, columns, "effort")
         self.graph = graphs.Graph(columns["links"], columns["entries"], columns["effort"])
-
-    def make(self, fmt: RowFormat) -> Any:
-        """What walks the graph."""
-        rows = self.rows
-        return self.graph.finder(fmt, rows.codes, rows.scorer.metric, rows.terms)
-
-    def spend(self, k: int, budget: int, matches: int) -> int | None:
-        """The width of the frontier."""
-        return self.graph.spend(k, budget)
 
     @property
     def bytes_per_row(self) -> float:

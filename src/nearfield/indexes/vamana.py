@@ -11,20 +11,20 @@ status: proven
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 
 from nearfield.core.indexes import Columns, Shapes, Updater
 from nearfield.core.params import Range
-from nearfield.core.protocols import Layout, Progress, RowFormat, Vectors
+from nearfield.core.protocols import Layout, Progress, Vectors
 from nearfield.numerics import graphs, kernels, orders
-from nearfield.numerics.finding import Finding, check_finite
+from nearfield.numerics.finding import Walking, check_finite
 from nearfield.numerics.graph_updates import GraphUpdater, Linking
 
 
 @dataclass
-class Vamana(Finding):
+class Vamana(Walking):
     """Walks a graph from row to nearer row, scoring the neighbours of each.
 
     ``degree`` is the number of links a row keeps (four bytes each); ``width`` how many candidates a walk holds while
@@ -41,7 +41,6 @@ class Vamana(Finding):
     """
 
     layouts: ClassVar[frozenset[Layout]] = graphs.LAYOUTS
-    plans_filters: ClassVar[bool] = True
 
     degree: Annotated[int, Range(2, 1024)] = 24
     width: Annotated[int, Range(2, 100_000)] = 100
@@ -81,15 +80,6 @@ class Vamana(Finding):
         """Keep the links; numbers are checked as they are followed."""
         check_finite(self, columns, "effort")
         self.graph = graphs.Graph(columns["links"], columns["entries"], columns["effort"])
-
-    def make(self, fmt: RowFormat) -> Any:
-        """What walks the graph."""
-        rows = self.rows
-        return self.graph.finder(fmt, rows.codes, rows.scorer.metric, rows.terms)
-
-    def spend(self, k: int, budget: int, matches: int) -> int | None:
-        """The width of the frontier."""
-        return self.graph.spend(k, budget)
 
     def updater(self, columns: Columns, x: Vectors) -> Updater | None:
         """Links rows in and mends dead ones away, by bytes of the rows."""

@@ -13,6 +13,7 @@ from nearfield.core.hits import WAYS, Hits
 from nearfield.core.indexes import Columns, Index, check_search
 from nearfield.core.protocols import F32, I64, Prepared, RowFormat, Rows
 from nearfield.numerics import kernels
+from nearfield.numerics.graphs import Graph
 
 _EFFORTS = 1000  # answers of ``effort`` that are kept
 
@@ -110,6 +111,22 @@ class Finding(Index):
         if short.size:
             found[short], scores[short] = self._scan(q.only(short), k, allow)
             scored[short] += matches
+
+
+class Walking(Finding):
+    """An index whose finder walks a graph; a derived class sets ``graph`` in ``take``."""
+
+    plans_filters: ClassVar[bool] = True
+    graph: Graph
+
+    def make(self, fmt: RowFormat) -> Any:
+        """What walks the graph."""
+        rows = self.rows
+        return self.graph.finder(fmt, rows.codes, rows.scorer.metric, rows.terms)
+
+    def spend(self, k: int, budget: int, matches: int) -> int | None:
+        """The width of the frontier."""
+        return self.graph.spend(k, budget)
 
 
 def _folded(q: Prepared) -> Any:
