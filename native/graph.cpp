@@ -24,7 +24,7 @@ class Walker : public Scratch {
   void run(const Folded& one, int64_t k, int64_t width, bool rough, Found& out) {
     w_.folded = one;
     query();
-    walk_.begin(width);
+    walk_.begin(width, std::max(width, k));
     count_ = 0;
     walk_.meet(links_.entries, links_.n_entries);
     do {

@@ -21,11 +21,14 @@ struct Axes {
   float of_less;  // of LineQuery
 };
 
-// The same as kernels read them: padded to multiples of 64 bytes and of four axes.
+// The same as kernels read them, with room for every array that LineAxes names.
 struct PaddedAxes {
   std::vector<int8_t> rows;
-  std::vector<int32_t> sums;
-  int64_t stride;
+  std::vector<int32_t> sums, sources;
+  std::vector<float> scales, offsets, steps, middles, powers;
+  LineAxes axes;
+
+  PaddedAxes(const Axes& a, int64_t width);
 };
 
 struct Lines {

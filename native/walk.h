@@ -22,14 +22,15 @@ class Walking {
     w_.met = met_.data();
   }
 
-  // Nothing met, nothing in the frontier, which holds so many rows.
-  void begin(int64_t width) {
+  // Nothing met, nothing in the frontier. The walk ends where it has been at the best `visits` rows; the frontier holds
+  // `width`, as many or more.
+  void begin(int64_t visits, int64_t width) {
     forget();
     const size_t size = size_t(width + 2 * kKeyGuard + 1);
     keys_.assign(size, kNoKey);
     std::fill_n(keys_.begin(), kKeyGuard, INT64_MAX);
     w_.keys = keys_.data() + kKeyGuard;
-    w_.width = width, w_.size = w_.next = w_.count = 0;
+    w_.width = width, w_.visits = visits, w_.size = w_.next = w_.count = 0;
     w_.floor = -std::numeric_limits<float>::infinity();
   }
 

@@ -1,6 +1,6 @@
 """Packed graph: a graph of near rows, each packed into one line of memory; the best met are scored by their codes.
 
-A fast choice from some ten thousand rows on, where memory allows for links and lines (192 bytes) beside codes that are
+A fast choice from some ten thousand rows on, where memory allows for links and lines (160 bytes) beside codes that are
 as fine as results should be: ``float16() | packed_graph()``, or ``lvq(bits=8) | packed_graph()`` at half the bytes.
 SymphonyQG packs one-bit codes of the neighbours beside each row, and reads 2,000 bytes a step; rows of one line each
 are read only where they were not met before, and more bits go where rows vary more.
@@ -22,7 +22,7 @@ from nearfield.core.errors import Corrupt, Unsupported
 from nearfield.core.indexes import Columns, Shapes
 from nearfield.core.params import OneOf, Range
 from nearfield.core.protocols import F32, Layout, Metric, Progress, RowFormat, Vectors
-from nearfield.numerics import graphs, kernels
+from nearfield.numerics import finders, graphs, kernels
 from nearfield.numerics.finding import Finding, check_finite
 from nearfield.numerics.lines import SAMPLE, Axes
 
@@ -48,7 +48,7 @@ class PackedGraph(Finding):
     learns: ClassVar[bool] = True
     looks: ClassVar[bool] = True
 
-    degree: Annotated[int, Range(2, 1024)] = 32
+    degree: Annotated[int, Range(2, 1024)] = 24
     line: Annotated[int, OneOf(64, 128, 192, 256)] = 64
     width: Annotated[int, Range(2, 100_000)] = 128
     alpha: Annotated[float, Range(1.0, 4.0)] = 1.2
@@ -94,7 +94,7 @@ class PackedGraph(Finding):
         rng: np.random.Generator,
     ) -> F32:
         """What walks of some widths cost, from walks to some of the rows."""
-        held = kernels.native_rows(rows.format, rows.values.view(np.uint8), "cosine", np.ascontiguousarray(rows.scale))
+        held = finders.native_rows(rows.format, rows.values.view(np.uint8), "cosine", np.ascontiguousarray(rows.scale))
         finder = _finder(held, graph, lines, self._axes, metric)
         return graphs.effort_of(graph, rows, None, rng, finder=finder)
 
@@ -124,7 +124,7 @@ class PackedGraph(Finding):
     def make(self, fmt: RowFormat) -> Any:
         """What walks over the lines."""
         rows = self.rows
-        held = kernels.native_rows(fmt, rows.codes, rows.scorer.metric, rows.terms)
+        held = finders.native_rows(fmt, rows.codes, rows.scorer.metric, rows.terms)
         metric: Metric = "l2" if self.metric_ == "l2" else "dot"
         return _finder(held, self.graph, self._lines, self._axes, metric)
 
