@@ -1,8 +1,8 @@
 """Search under filters: what each of nearfield's ways costs at each selectivity, and how peers fare at 10% and 1%.
 
-Filters let through a share of the arXiv papers: ``drawn`` ones at random, ``field`` ones papers of one field after
-another in order of date, so that what passes lies together. Queries of a ``field`` filter are held-out papers of the
-field that it begins with (``own``) or of others (``other``). Queries are asked one a call, on one pinned thread; ways
+Filters let through a share of the arXiv papers: ``drawn`` ones at random, ``date`` the newest, ``field`` papers of one
+field after another in order of date, so that what passes lies together. Queries of a ``field`` filter are held-out
+papers of the field that it begins with (``own``) or of others (``other``). Queries are asked one a call, on one pinned thread; ways
 and engines take turns.
 """
 
@@ -42,13 +42,14 @@ class Filter:
 
 @dataclass
 class Papers:
-    """Rows and queries with the field of each, and rows by field and date."""
+    """Rows and queries with the field of each, rows by field and date, and rows by date alone."""
 
     rows: F32
     queries: F32
     fields: np.ndarray
     query_fields: np.ndarray
     by_field: np.ndarray
+    by_date: np.ndarray
 
 
 def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> None:
@@ -74,8 +75,9 @@ def papers(shared: Path, n: int, m: int) -> Papers:
     real = data.neighbours(shared, rows=n, queries=m, k=1)
     told = [_told(at / name, count) for name, count in (("papers.jsonl.gz", n), ("heldout_papers.jsonl.gz", m))]
     fields, asked = (np.array([p["primary"] for p in each]) for each in told)
-    by_field = np.lexsort((np.array([p["created"] for p in told[0]]), fields))
-    return Papers(real.rows, real.queries["held-out"], fields, asked, by_field)
+    dates = np.array([p["created"] for p in told[0]])
+    by_field, by_date = np.lexsort((dates, fields)), np.argsort(dates, kind="stable")
+    return Papers(real.rows, real.queries["held-out"], fields, asked, by_field, by_date)
 
 
 def _told(path: Path, count: int) -> list[dict[str, Any]]:
@@ -84,7 +86,7 @@ def _told(path: Path, count: int) -> list[dict[str, Any]]:
 
 
 def filters(found: Papers, shares: list[float], seed: int = 5) -> list[Filter]:
-    """Drawn and field filters of every share."""
+    """Drawn, date and field filters of every share."""
     rng = np.random.default_rng(seed)
     n, everyone = len(found.rows), np.arange(len(found.queries))
     names, counts = np.unique(found.fields, return_counts=True)
@@ -97,6 +99,9 @@ def filters(found: Papers, shares: list[float], seed: int = 5) -> list[Filter]:
         flags = np.zeros(n, dtype=np.bool_)
         flags[rng.permutation(n)[:many]] = True
         out.append(Filter("drawn", share, flags, everyone))
+        flags = np.zeros(n, dtype=np.bool_)
+        flags[found.by_date[-many:]] = True
+        out.append(Filter("date", share, flags, everyone))
         flags = np.zeros(n, dtype=np.bool_)
         flags[np.roll(found.by_field, -first)[:many]] = True
         out += [
