@@ -41,6 +41,27 @@ struct Visit {
   }
 };
 
+struct Split {
+  int64_t some, others;
+};
+
+// Of the links of a row those that a filter lets through, and the rest where it is wanted. Without a branch that
+// depends on the filter, and with nothing in memory but the rows: this is where a walk from match to match is most of
+// its time.
+template <bool REST>
+Split split(const uint64_t* allow, uint32_t n, const uint32_t* links, int64_t count, uint32_t* some, uint32_t* others) {
+  uint32_t* in = some;
+  uint32_t* out = others;
+  for (const uint32_t* end = links + count; links < end; links++) {
+    const uint32_t row = *links;
+    if (row >= n) break;
+    const uint64_t match = allow[row >> 6] >> (row & 63) & 1;
+    *in = row, in += match;
+    if (REST) *out = row, out += 1 - match;
+  }
+  return {in - some, out - others};
+}
+
 }  // namespace
 
 FilterPlan plan_filtered(const FilterCosts& costs, int64_t n, int64_t degree, int64_t matches, int64_t k, int64_t width,
@@ -69,7 +90,6 @@ Filtered::Filtered(const Stored& stored, const Links& links)
       passed_(stored.n),
       matching_(size_t(most_)),
       other_(size_t(links.degree)),
-      beside_(size_t(links.degree)),
       rows_(size_t(2 * kScanned)),
       scores_(size_t(kScanned + kBlock)),
       where_(size_t(kScanned)) {}
@@ -145,28 +165,24 @@ int64_t Filtered::beyond(int64_t row) {
   const int64_t enough = int64_t(kReach * double(links_.degree));
   some_ = 0;
   int64_t looked = 0;
-  const int64_t others = split(row, other_.data());
+  const int64_t others = gather(row, other_.data());
   for (int64_t b = 0; b < std::min(kAhead, others); b++) ask(other_[size_t(b)]);
   for (int64_t b = 0; b < others && some_ < enough; b++) {
     if (b + kAhead < others) ask(other_[size_t(b + kAhead)]);
     if (!passed_.add(other_[size_t(b)])) continue;
-    split(other_[size_t(b)], beside_.data());
+    gather(other_[size_t(b)], nullptr);
     looked++;
   }
   return looked;
 }
 
-// Takes up the matches among the links of a row; returns how many others there are.
-int64_t Filtered::split(int64_t row, uint32_t* others) {
-  const uint32_t* to = links_.to + row * links_.degree;
-  int64_t some = some_, rest = 0;
-  for (int64_t l = 0; l < links_.degree && to[l] < n_; l++) {
-    const int64_t match = has(allow_, to[l]);
-    matching_[size_t(some)] = others[rest] = to[l];
-    some += match, rest += 1 - match;
-  }
-  some_ = some;
-  return rest;
+// Gathers the matches among the links of a row; returns how many others there are.
+int64_t Filtered::gather(int64_t row, uint32_t* others) {
+  const uint32_t* links = links_.to + row * links_.degree;
+  const Split got = others ? split<true>(allow_, uint32_t(n_), links, links_.degree, matching_.data() + some_, others)
+                           : split<false>(allow_, uint32_t(n_), links, links_.degree, matching_.data() + some_, others);
+  some_ += got.some;
+  return got.others;
 }
 
 // Asks for the links of a row.

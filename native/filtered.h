@@ -55,7 +55,7 @@ class Filtered {
   void begin(int64_t width);
   void scan(int64_t k, Found& out);
   int64_t beyond(int64_t row);
-  int64_t split(int64_t row, uint32_t* others);
+  int64_t gather(int64_t row, uint32_t* others);
   void ask(int64_t row) const;
   void meet();
 
@@ -68,7 +68,7 @@ class Filtered {
   Best best_;
   const uint64_t* allow_ = nullptr;
   int64_t count_ = 0, some_ = 0;
-  std::vector<uint32_t> matching_, other_, beside_, rows_;
+  std::vector<uint32_t> matching_, other_, rows_;
   std::vector<float> scores_, first_;
   std::vector<int32_t> where_;
 };
