@@ -1,6 +1,7 @@
 #include "filtered.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "bitmap.h"
@@ -12,14 +13,18 @@ constexpr int64_t kScanned = 64;  // rows scored together in a scan, whose next 
 constexpr int64_t kAhead = 4;     // rows whose links are asked for before they are read
 constexpr int64_t kFirst = 8;     // so many entries are walked from
 
-// Costs in rows of a scan, as measured on rows of 196 bytes.
-constexpr double kPlain = 1.6;    // a row scored in a walk as without a filter: it lies anywhere, and is held against the frontier
-constexpr double kWalked = 2.3;   // the same in a walk from match to match
-constexpr double kThrough = 2.0;  // reading the links of a row that does not match
-constexpr double kReach = 2.5;    // a walk from match to match looks for so many times as many as a row has links
+// Costs in rows of a scan, as measured with AVX2 and AVX-512 on rows of 196 bytes.
+constexpr double kPlain = 1.7;      // a row scored in a walk as without a filter: it lies anywhere, and is held against the frontier
+constexpr double kWide = 1200;      // a frontier of so many rows doubles that
+constexpr double kWalked = 1.2;     // a row scored in a walk from match to match
+constexpr double kThrough = 2.0;    // reading the links of a row that does not match
+constexpr double kBegin = 700;      // until such a walk is among the near rows
+constexpr double kMeasured = 196;   // reading links costs as much whatever the rows; scoring them does not
 
-constexpr double kPatience = 2.0;  // a walk that costs more than so many times a scan of the matches gives up
-constexpr double kSpare = 1.5;     // places of the frontier for each row that a filter will take out of the best
+constexpr double kReach = 2.5;      // a walk from match to match looks for so many times as many as a row has links
+constexpr double kPatience = 2.0;   // one that costs more than so many times a scan of the matches gives up
+constexpr double kSpare = 1.5;      // places of the frontier for each row that a filter will take out of the best
+constexpr double kDeviations = 2.0; // a filter that takes out so many standard deviations more than expected is provided for
 
 // What a walk of this width scores, by what was measured.
 double scored_by(const FilterCosts& c, double width) {
@@ -31,15 +36,17 @@ double scored_by(const FilterCosts& c, double width) {
 
 // What a visit of a walk from match to match meets, where a row matches with chance p.
 struct Visit {
-  double met, through, scored;
+  double met, through;
 
   Visit(double degree, double p) {
     const double near = degree * p, each = degree * p, most = degree * (1 - p);
     through = std::min(most, std::max(0.0, kReach * degree - near) / each);
     met = near + through * each;
-    scored = met * (0.35 + 0.4 * p);
   }
 };
+
+// What reading the links of a row costs, in rows of a scan.
+double through_cost(const Format& f) { return kThrough * kMeasured / double(std::max<int64_t>(f.width, 64)); }
 
 struct Split {
   int64_t some, others;
@@ -64,24 +71,26 @@ Split split(const uint64_t* allow, uint32_t n, const uint32_t* links, int64_t co
 
 }  // namespace
 
-FilterPlan plan_filtered(const FilterCosts& costs, int64_t n, int64_t degree, int64_t matches, int64_t k, int64_t width,
-                         Way way) {
+FilterPlan plan_filtered(const FilterCosts& costs, const Format& format, int64_t n, int64_t degree, int64_t matches,
+                         int64_t k, int64_t width, Way way) {
   const double p = double(matches) / double(n), scan = double(matches);
-  const double walked = scored_by(costs, double(width));
+  const double walked = scored_by(costs, double(width)), through = through_cost(format);
   // As many rows met as without a filter, by fewer visits, for each of them meets more.
   const Visit visit(double(degree), p);
   const double fresh = walked / double(width + 1);
-  const double hops = double(k) + double(width - k) * std::min(4.0, (0.5 + 0.9 * p) * fresh / visit.scored);
-  const double begin = kWalked * scored_by(costs, 1);  // until a walk is among the near rows
-  const double hop = begin + hops * (kWalked * visit.scored + kThrough * visit.through);
-  const double wider = double(width) + kSpare * double(k) * (1 / p - 1);
-  const double post = kPlain * scored_by(costs, wider);
+  const double hops = double(k) + double(width - k) * std::min(4.0, (0.5 + 0.9 * p) * fresh / (visit.met * (0.35 + 0.4 * p)));
+  const double scored = visit.met * (0.3 + 0.95 * p - 0.7 * p * p);  // the others were met before
+  const double hop = kBegin + hops * (kWalked * scored + through * visit.through);
+  const double surely = (double(k) + kDeviations * std::sqrt(double(k) * (1 - p))) / p;
+  const double wider = std::max(double(width) + kSpare * double(k) * (1 / p - 1), surely);
+  const double post = kPlain * (1 + wider / kWide) * scored_by(costs, wider);
   if (way == kPlanned) way = scan <= std::min(hop, post) ? kScan : hop < post ? kHop : kPost;
   return {way, std::min(n, int64_t(way == kHop ? hops : way == kPost ? wider : double(k))), int64_t(kPatience * scan)};
 }
 
 Filtered::Filtered(const Stored& stored, const Links& links)
     : isa_(*stored.isa),
+      format_(stored.format),
       n_(stored.n),
       most_(std::max(links.n_entries, 2 * links.degree + int64_t(kReach * double(links.degree)))),
       links_(links),
@@ -100,7 +109,7 @@ void Filtered::run(const Folded& one, int64_t k, int64_t width, const FilterCost
   const int64_t matches = out.matches >= 0 ? out.matches : count_bits(allow, n_);
   const int64_t wanted = std::min(k, matches);
   const auto planned = [&](Way way) {
-    return plan_filtered(costs, n_, links_.degree, matches, wanted, std::max(width, wanted), way);
+    return plan_filtered(costs, format_, n_, links_.degree, matches, wanted, std::max(width, wanted), way);
   };
   FilterPlan plan = width >= n_ || !wanted ? FilterPlan{kScan, wanted, 0} : planned(forced);
   out.way = plan.way;
@@ -127,9 +136,10 @@ void Filtered::run(const Folded& one, int64_t k, int64_t width, const FilterCost
 // would be cheaper.
 bool Filtered::walk(int64_t k, const FilterPlan& plan, Watcher* watcher) {
   begin(plan.width);
+  const double through = through_cost(format_);
   double spent = kWalked * double(walk_.count());
   for (int64_t row = walk_.go(); row >= 0; row = walk_.go()) {
-    spent += kThrough * double(beyond(row));
+    spent += through * double(beyond(row));
     meet();
     if (watcher) watcher->look(walk_);
     spent += kWalked * double(walk_.count());

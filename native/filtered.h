@@ -19,8 +19,8 @@ struct FilterPlan {
 };
 
 // The way that costs least, or this one: for the best k rows, where a frontier of `width` serves without a filter.
-FilterPlan plan_filtered(const FilterCosts& costs, int64_t n, int64_t degree, int64_t matches, int64_t k, int64_t width,
-                         Way way);
+FilterPlan plan_filtered(const FilterCosts& costs, const Format& format, int64_t n, int64_t degree, int64_t matches,
+                         int64_t k, int64_t width, Way way);
 
 // The best k rows of a frontier that a filter admits; null: all.
 template <class Frontier>
@@ -60,6 +60,7 @@ class Filtered {
   void meet();
 
   const Kernels& isa_;
+  const Format format_;
   const int64_t n_, most_;
   const Links links_;
   RowScorer scorer_;
