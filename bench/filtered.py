@@ -2,8 +2,8 @@
 
 Filters let through a share of the arXiv papers: ``drawn`` ones at random, ``date`` the newest, ``field`` papers of one
 field after another in order of date, so that what passes lies together. Queries of a ``field`` filter are held-out
-papers of the field that it begins with (``own``) or of others (``other``). Queries are asked one a call, on one pinned thread; ways
-and engines take turns.
+papers of the field that it begins with (``own``) or of others (``other``). Queries are asked one a call, on one pinned
+thread; ways and engines take turns.
 """
 
 from __future__ import annotations

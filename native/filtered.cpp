@@ -14,12 +14,10 @@ constexpr int64_t kAhead = 4;     // rows whose links are asked for before they 
 constexpr int64_t kFirst = 8;     // so many entries are walked from
 
 // Costs in rows of a scan, as measured with AVX2 and AVX-512 on rows of 196 bytes.
-constexpr double kPlain = 1.7;      // a row scored in a walk as without a filter: it lies anywhere, and is held against the frontier
-constexpr double kWide = 1200;      // a frontier of so many rows doubles that
+constexpr double kWide = 1200;      // a frontier of so many rows doubles what a row of a walk costs
 constexpr double kWalked = 1.2;     // a row scored in a walk from match to match
 constexpr double kThrough = 2.0;    // reading the links of a row that does not match
 constexpr double kBegin = 700;      // until such a walk is among the near rows
-constexpr double kMeasured = 196;   // reading links costs as much whatever the rows; scoring them does not
 
 constexpr double kReach = 2.5;      // a walk from match to match looks for so many times as many as a row has links
 constexpr double kPatience = 2.0;   // one that costs more than so many times a scan of the matches gives up
@@ -46,7 +44,7 @@ struct Visit {
 };
 
 // What reading the links of a row costs, in rows of a scan.
-double through_cost(const Format& f) { return kThrough * kMeasured / double(std::max<int64_t>(f.width, 64)); }
+double through_cost(const Format& f) { return kThrough * scan_rows(f); }
 
 struct Split {
   int64_t some, others;
@@ -83,7 +81,7 @@ FilterPlan plan_filtered(const FilterCosts& costs, const Format& format, int64_t
   const double hop = kBegin + hops * (kWalked * scored + through * visit.through);
   const double surely = (double(k) + kDeviations * std::sqrt(double(k) * (1 - p))) / p;
   const double wider = std::max(double(width) + kSpare * double(k) * (1 / p - 1), surely);
-  const double post = kPlain * (1 + wider / kWide) * scored_by(costs, wider);
+  const double post = costs.plain * (1 + wider / kWide) * scored_by(costs, wider) + costs.after;
   if (way == kPlanned) way = scan <= std::min(hop, post) ? kScan : hop < post ? kHop : kPost;
   return {way, std::min(n, int64_t(way == kHop ? hops : way == kPost ? wider : double(k))), int64_t(kPatience * scan)};
 }
