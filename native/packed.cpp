@@ -4,6 +4,7 @@
 #include <limits>
 #include <numeric>
 
+#include "filtered.h"
 #include "frontier.h"
 #include "tile.h"
 #include "walk.h"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr int64_t kBest = 4, kBestLeast = 100;  // so many rows for each that is wanted are scored by their codes
 constexpr int64_t kFirst = 8;                   // so many entries are walked from
+constexpr double kLineCost = 1.6;               // of a line in a walk, in rows of 196 bytes in a scan
 
 // What one thread needs for one walk after another.
 class Walker : public Scratch {
@@ -43,10 +45,12 @@ class Walker : public Scratch {
       walk_.take();
       if (out.watcher) out.watcher->look(walk_);
     }
-    if (allow)
-      refine(found_, best, k, out);
-    else
-      refine(walk_, best, k, out);
+    if (!allow) return refine(walk_, best, k, out);
+    // Where too few of the frontier match, those that were met on the way are not the best.
+    int64_t near = 0;
+    for (int64_t r = 0; r < walk_.size() && near < k; r++) near += has(allow, walk_.row(r));
+    if (near < k) found_.reset(1);
+    refine(found_, best, k, out);
   }
 
  private:
@@ -58,7 +62,7 @@ class Walker : public Scratch {
     if (!w_.allow) return;
     for (int64_t r = 0; r < n; r++) {
       const uint32_t row = walk_.met()[r];
-      if (w_.allow[row >> 6] >> (row & 63) & 1) found_.insert(walk_.scores()[r], row);
+      if (has(w_.allow, row)) found_.insert(walk_.scores()[r], row);
     }
   }
 
@@ -116,6 +120,9 @@ class Walker : public Scratch {
   std::vector<int32_t> products_;
   std::vector<int8_t> weights_;
   int64_t count_ = 0;
+
+ public:
+  std::unique_ptr<Filtered> filtered;  // where a filter was given
 };
 
 }  // namespace
@@ -140,18 +147,24 @@ PaddedAxes::PaddedAxes(const Axes& a, int64_t width) {
           sources.data(), powers.data(), a.of_less};
 }
 
-PackedFinder::PackedFinder(const Stored& stored, const Links& links, const Lines& lines)
-    : Finder(stored), links_(links), lines_(lines), axes_(lines.axes, lines.width) {}
+PackedFinder::PackedFinder(const Stored& stored, const Links& links, const Lines& lines, const FilterCosts& costs)
+    : Finder(stored), links_(links), lines_(lines), axes_(lines.axes, lines.width), costs_(costs) {
+  costs_.plain = kLineCost * scan_rows(stored.format), costs_.after = double(kBestLeast);
+}
 
 std::unique_ptr<Scratch> PackedFinder::scratch() const {
   return std::make_unique<Walker>(stored_, links_, lines_, axes_);
 }
 
-void PackedFinder::find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool,
+void PackedFinder::find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
                         Scratch& scratch, Found& out) const {
+  Walker& walker = static_cast<Walker&>(scratch);
   Folded one = one_of(q, stored_.format, i);
   one.vectors = q.vectors + i * lines_.axes.dim;
-  static_cast<Walker&>(scratch).run(one, k, effort, allow, out);
+  if (!allow) return walker.run(one, k, effort, nullptr, out);
+  if (!walker.filtered) walker.filtered = std::make_unique<Filtered>(stored_, links_);
+  const auto plain = [&](int64_t width, Found& found) { walker.run(one, k, width, allow, found); };
+  walker.filtered->run(one, k, effort, costs_, preferred_, allow, rough, plain, out);
 }
 
 }  // namespace nearfield

@@ -36,6 +36,13 @@ class Walking {
 
   void meet(const uint32_t* rows, int64_t count) { isa_.walk_meet(&w_, rows, count); }
   bool next() { return isa_.walk_next(&w_); }
+  // Goes to the best row where it has not been, and meets nobody; -1 where there is none.
+  int64_t go() {
+    while (w_.next < w_.size && (w_.keys[w_.next] & 1)) w_.next++;
+    if (w_.next == w_.size) return -1;
+    w_.keys[w_.next++] |= 1;
+    return visited();
+  }
   // Where it is, right after it went there.
   int64_t visited() const { return row(w_.next - 1); }
   void take() { isa_.walk_take(&w_, scores_.data()); }

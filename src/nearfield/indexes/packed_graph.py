@@ -23,14 +23,12 @@ from nearfield.core.indexes import Columns, Shapes
 from nearfield.core.params import OneOf, Range
 from nearfield.core.protocols import F32, Layout, Metric, Progress, RowFormat, Vectors
 from nearfield.numerics import finders, graphs, kernels
-from nearfield.numerics.finding import Finding, check_finite
+from nearfield.numerics.finding import Walking, check_finite
 from nearfield.numerics.lines import SAMPLE, Axes
-
-WALKED = 4.0  # rows of a scan that take as long as one that matches the filter, met in a walk
 
 
 @dataclass
-class PackedGraph(Finding):
+class PackedGraph(Walking):
     """Walks a graph over rows of ``line`` bytes, and scores the best of its frontier by the codes.
 
     ``degree`` is the number of links a row keeps (four bytes each); ``width`` how many candidates a walk holds while
@@ -127,14 +125,6 @@ class PackedGraph(Finding):
         held = finders.native_rows(fmt, rows.codes, rows.scorer.metric, rows.terms)
         metric: Metric = "l2" if self.metric_ == "l2" else "dot"
         return _finder(held, self.graph, self._lines, self._axes, metric)
-
-    def spend(self, k: int, budget: int, matches: int) -> int | None:
-        """The width of the frontier, or None where it costs less to score every row that matches."""
-        n = self.rows.n
-        if matches < n and matches * matches <= WALKED * budget * n:
-            return None
-        width = max(k, self.graph.width(budget))
-        return int(width * n / matches)  # as many candidates that match as there would be without a filter
 
 
 def _finder(rows: Any, graph: graphs.Graph, lines: NDArray[np.uint8], axes: Axes, metric: Metric) -> Any:
