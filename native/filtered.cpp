@@ -130,13 +130,15 @@ int64_t Filtered::beyond(int64_t row) {
   const uint32_t* to = links_.to + row * links_.degree;
   int64_t met = 0, looked = 0;
   through_.clear();
-  for (int64_t l = 0; l < links_.degree && to[l] < w_.n; l++) {
-    if (!allowed(to[l])) {
-      through_.push_back(to[l]);
+  for (int64_t l = 0; l < links_.degree; l++) {
+    const uint32_t link = link_at(to + l);
+    if (link >= w_.n) break;
+    if (!allowed(link)) {
+      through_.push_back(link);
       continue;
     }
     met++;
-    if (seen_.add(to[l])) take(to[l]);
+    if (seen_.add(link)) take(link);
   }
   const int64_t count = int64_t(through_.size()), enough = int64_t(kReach * double(links_.degree));
   for (int64_t b = 0; b < std::min(kAhead, count); b++) ask(through_[size_t(b)]);
@@ -153,9 +155,11 @@ int64_t Filtered::beyond(int64_t row) {
 int64_t Filtered::among(int64_t row) {
   const uint32_t* to = links_.to + row * links_.degree;
   int64_t count = 0;
-  for (int64_t l = 0; l < links_.degree && to[l] < w_.n; l++) {
-    chosen_[size_t(count)] = to[l];
-    count += allowed(to[l]);
+  for (int64_t l = 0; l < links_.degree; l++) {
+    const uint32_t link = link_at(to + l);
+    if (link >= w_.n) break;
+    chosen_[size_t(count)] = link;
+    count += allowed(link);
   }
   for (int64_t c = 0; c < count; c++)
     if (seen_.add(chosen_[size_t(c)])) take(chosen_[size_t(c)]);

@@ -30,8 +30,17 @@ class Updater(Protocol):
     def add(self, x: Vectors, dead: NDArray[np.bool_], rng: np.random.Generator) -> None:
         """Take in rows, numbered on from those that are there; all of them or none."""
 
-    def consolidate(self, dead: NDArray[np.bool_], rng: np.random.Generator) -> None:
-        """Take dead rows out, so that searches do not pass over them any more."""
+    def consolidate(
+        self, dead: NDArray[np.bool_], rng: np.random.Generator, *, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Take dead rows out, so that searches do not pass over them any more; what ``progress`` raises ends it."""
+
+    def fork(self) -> Self:
+        """The same as it is now, to be consolidated in another thread while this one changes."""
+        ...
+
+    def join(self, fork: Self, dead: NDArray[np.bool_], rng: np.random.Generator) -> None:
+        """Take over what a fork that was rid of these rows has become, and mend what changed meanwhile."""
 
     def keep(self, rows: I64) -> None:
         """Only these rows, in this order; those left out are dead and were taken out."""

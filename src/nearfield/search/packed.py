@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,15 @@ class Packed:
 
     ``bytes_per_row`` counts codes, per-row constants and re-score columns; ``shared_bytes`` the
     matrices and codebooks beside them; ``nbytes`` what it takes in memory, ``disk_bytes`` in its file.
+
+    Any number of threads may search it while others change it. A search sees the rows as they were before a change or
+    as they are after it, never half of it; what ``add`` or ``delete`` did when they returned, every search that begins
+    later sees. Changes wait for each other. Where ``background`` is true, deleted rows are taken out of the index by a
+    thread of its own while searches and changes go on; else by the call that makes it due, and then what is found
+    depends on the calls and their order alone.
     """
+
+    background = True
 
     def __init__(
         self,
@@ -43,6 +52,7 @@ class Packed:
     ) -> None:
         self._encoder: Any = None
         self._held: Held | None = None  # what changes need, from the first on
+        self.changing = threading.Condition(threading.RLock())  # held by whoever changes it
         self.attach(fitted, columns, segment, on_disk)
 
     def attach(
@@ -252,9 +262,10 @@ class Packed:
         from nearfield.search.file import save
 
         self.verify()
-        if self._held is not None:
-            self._held.settle()
-        save(self, path)
+        with self.changing:
+            if self._held is not None:
+                self._held.settle()
+            save(self, path)
 
     # -- changing ----------------------------------------------------------------------------------
 
@@ -270,9 +281,11 @@ class Packed:
         """Add rows ``[r, d]`` under the fitted plan, without fitting or building anew; returns their numbers.
 
         ``ids`` and ``texts`` are given where the rows that are there have them; without ``x``, ``texts`` are encoded.
-        Numbers go on from ``span``. Nothing has changed where it raises. Searches in other threads must wait meanwhile.
+        Numbers go on from ``span``. Nothing has changed where it raises.
         """
-        return self._changes().add(self._rows_to_add(x, texts, encoder), ids, texts, on_zero=on_zero)
+        rows = self._rows_to_add(x, texts, encoder)
+        with self.changing:
+            return self._changes().add(rows, ids, texts, on_zero=on_zero)
 
     def upsert(
         self,
@@ -284,22 +297,34 @@ class Packed:
         encoder: Any = None,
     ) -> I64:
         """Add rows in place of those that have the same ids; returns their numbers, which are new."""
-        return self._changes().add(self._rows_to_add(x, texts, encoder), ids, texts, on_zero=on_zero, replace=True)
+        rows = self._rows_to_add(x, texts, encoder)
+        with self.changing:
+            return self._changes().add(rows, ids, texts, on_zero=on_zero, replace=True)
 
     def delete(self, ids: Sequence[Any] | None = None, *, rows: Any = None) -> int:
         """Delete rows by id or number; those that are not there are passed over. Returns how many went.
 
         They are found no more, and keep their numbers until ``compact``.
         """
-        return self._changes().delete(ids, rows)
+        with self.changing:
+            return self._changes().delete(ids, rows)
 
-    def consolidate(self) -> None:
-        """Take deleted rows out of the index, and late ones in; done by itself when a tenth of the rows is gone."""
-        self._changes().consolidate()
+    def consolidate(self, *, wait: bool = True) -> None:
+        """Take deleted rows out of the index, and late ones in; begun by itself when a tenth of the rows is gone.
+
+        With ``wait=False`` it goes on in the background.
+        """
+        with self.changing:
+            held = self._changes()
+            if wait:
+                held.consolidate()
+            else:
+                held.begin()
 
     def compact(self) -> I64:
         """Give the space of deleted rows back; returns the numbers ``[n]`` that the rows had before."""
-        return self._changes().compact()
+        with self.changing:
+            return self._changes().compact()
 
     def _changes(self) -> Held:
         if self._held is None:
