@@ -12,7 +12,6 @@ out of a copy.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.errors import Corrupt
-from nearfield.core.indexes import Columns
+from nearfield.core.indexes import Columns, Step
 from nearfield.core.protocols import F32, I64, Metric, Vectors
 from nearfield.numerics import kernels
 from nearfield.numerics.graphs import (
@@ -104,7 +103,7 @@ class GraphUpdater:
 
     # -- changes -----------------------------------------------------------------------------------
 
-    def add(self, x: Vectors, dead: Dead, rng: np.random.Generator) -> None:
+    def add(self, x: Vectors, dead: Dead, rng: np.random.Generator, *, step: Step | None = None) -> None:
         """Link rows in; they are numbered on from those that are there. ``dead`` is of those. All or none come in."""
         n, total = self.n, self.n + x.n
         made = ByteRows.of(x.blocks(), x.n, "l2")
@@ -125,6 +124,8 @@ class GraphUpdater:
             marks = np.concatenate([dead, np.zeros(x.n, np.bool_)])
             for at, some in steps:
                 self._native("grow", np.ascontiguousarray(order[at : at + some]), marks)
+                if step:
+                    step(at + some, x.n)
         except BaseException:
             for column in grown:
                 column.n = n
@@ -135,27 +136,22 @@ class GraphUpdater:
         self._changed += x.n
         self._settled = False
 
-    def consolidate(
-        self, dead: Dead, rng: np.random.Generator, *, progress: Callable[[int, int], None] | None = None
-    ) -> None:
-        """Take dead rows out of the graph: no link leads to them, and they lead nowhere.
-
-        ``progress`` is called with rows looked at and rows in all; what it raises ends it, and leaves a graph to walk.
-        """
+    def consolidate(self, dead: Dead, rng: np.random.Generator, *, step: Step | None = None) -> None:
+        """Take dead rows out of the graph: no link leads to them, and they lead nowhere."""
         gone = np.flatnonzero(dead)
         if len(gone) == self.n or not (self._met()[gone].any() or dead[self.entries].any()):
             return
         self._lent = True  # whoever walks the graph goes on with the links that were
         self._own()
-        self._mend(dead, rng, progress)
+        self._mend(dead, rng, step)
 
-    def _mend(self, dead: Dead, rng: np.random.Generator, progress: Callable[[int, int], None] | None = None) -> None:
+    def _mend(self, dead: Dead, rng: np.random.Generator, step: Step | None = None) -> None:
         gone = np.flatnonzero(dead)
         for at in range(0, self.n, _MENDED):
             stop = min(at + _MENDED, self.n)
             self._native("mend", np.arange(at, stop, dtype=np.uint32), dead)
-            if progress:
-                progress(stop, self.n)
+            if step:
+                step(stop, self.n)
         self._changed += int(np.count_nonzero(self._counts.values[gone]))
         self._links.values[gone] = NO_LINK
         self._counts.values[gone] = 0

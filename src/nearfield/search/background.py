@@ -1,7 +1,7 @@
-"""Work on the index of a Packed that goes on in a thread of its own while rows come and go.
+"""Work on indexes that goes on in a thread of its own while rows come and go.
 
-It begins with what is there, works on a copy without holding anybody up, and swaps it in at the end: what changed
-meanwhile is then made good. It stops between two steps when the interpreter ends.
+It begins with what is there, works on a copy without holding anybody up, and swaps it in at the end. It stops between
+two steps when that is asked for, or when the interpreter ends.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import atexit
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TypeAlias
 
-Step: TypeAlias = Callable[[int, int], None]
+from nearfield.core.indexes import Step
+
 _RUNNING: weakref.WeakSet[Job] = weakref.WeakSet()
 
 
 class Stopped(Exception):
-    """The interpreter ends."""
+    """Somebody asked for an end."""
 
 
 class Job:
@@ -47,6 +47,10 @@ class Job:
     def _step(self, done: int, total: int) -> None:
         if self._stop.is_set():
             raise Stopped
+
+    def wait(self) -> None:
+        """Let it come to its end."""
+        self._thread.join()
 
     def stop(self) -> None:
         """End it between two steps."""

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from nearfield.core.arrays import Moved, as_batch, check_on_zero, named_in_full
 from nearfield.core.errors import BadInput, Unsupported
-from nearfield.core.indexes import Columns, Updater
+from nearfield.core.indexes import Columns, Step, Updater
 from nearfield.core.protocols import I64, Batch
 from nearfield.numerics import kernels
 from nearfield.numerics.growing import Grown
 from nearfield.numerics.runs import within
-from nearfield.search.background import Job, Step
+from nearfield.search.background import Job
 from nearfield.search.columns import MemorySink
 from nearfield.search.decoded import Decoded
 from nearfield.search.fit import INDEX, Fitted, MappedRows, encode_codes, interleaved, row_columns
@@ -277,7 +277,7 @@ class Held:
             dead, fork, rng = self.dead.values.copy(), updater.fork(), self._rng()
         if dead.all():
             return
-        fork.consolidate(dead, rng, progress=step)
+        fork.consolidate(dead, rng, step=step)
         fork.columns(dead, rng)
         with self.packed.changing:
             updater.join(fork, dead, rng)
