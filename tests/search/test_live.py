@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import signal
 import subprocess
 import sys
@@ -301,3 +302,16 @@ def test_the_interpreter_ends_while_the_background_works(how: str) -> None:
     assert child.returncode in ((0,) if how == "exit" else (1, 130, -signal.SIGINT)), errors
     assert "Fatal" not in errors
     assert "terminate" not in errors
+
+
+@pytest.mark.parametrize("plan", [GRAPH, "float16() | packed_graph(degree=16, width=32)"])
+def test_a_copy_in_another_process_goes_its_own_way(plan: str, rng: np.random.Generator) -> None:
+    x = rows(500, rng)
+    packed = nf.Plan(plan).fit(x[:400], ids=list(range(400)))
+    packed.add(x[400:], ids=list(range(400, 500)))
+    packed.delete(list(range(100)))
+    packed.search(x[:2], k=1)
+    copied = pickle.loads(pickle.dumps(packed))
+    assert copied.search(x, k=1, budget=200).ids.tolist() == packed.search(x, k=1, budget=200).ids.tolist()
+    copied.delete([200])
+    assert len(copied) == len(packed) - 1 == 399

@@ -38,6 +38,7 @@ from nearfield.numerics.growing import Grown
 Dead = NDArray[np.bool_]
 _BATCH = 1024  # rows that are linked in together at the most
 _MENDED = 1 << 12  # rows looked at in one call
+_LOOKED = 1 << 15  # rows whose links are read at once
 _STALE = 0.1  # share of rows that came or went, from which where walks begin and what they cost are found anew
 
 
@@ -217,7 +218,8 @@ class GraphUpdater:
     def _met(self) -> Dead:
         """The rows that some row links to."""
         met = np.zeros(self.n + 1, np.bool_)
-        met[np.minimum(self._links.values, self.n)] = True
+        for at in range(0, self.n, _LOOKED):  # other threads have their turns between
+            met[np.minimum(self._links.values[at : at + _LOOKED], self.n)] = True
         return met[: self.n]
 
     def keep(self, rows: I64) -> None:

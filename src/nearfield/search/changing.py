@@ -258,19 +258,25 @@ class Held:
 
     def _aside(self, step: Step) -> None:
         """As ``consolidate``, with a copy of what there is; changes wait while it is made, and while it takes over."""
-        try:
-            while True:
+        again = True
+        while again:
+            try:
                 if self.updater is not None:
                     self._mend_aside(self.updater, step)
                 else:
                     self._build_aside(step)
-                with self.packed.changing:
-                    if not self._due():
-                        return
-        finally:
-            with self.packed.changing:
-                self.job = None
-                self.packed.changing.notify_all()
+            except BaseException:
+                self._ended()
+                raise
+            with self.packed.changing:  # a change that comes behind this finds either the job or none
+                again = self._due()
+                if not again:
+                    self._ended()
+
+    def _ended(self) -> None:
+        with self.packed.changing:
+            self.job = None
+            self.packed.changing.notify_all()
 
     def _mend_aside(self, updater: Updater, step: Step) -> None:
         with self.packed.changing:

@@ -67,6 +67,18 @@ class Packed:
         """Search these columns from now on; ``indexed`` tells that the index is of so many rows alone."""
         self.now = Searched(fitted, columns, segment, on_disk, indexed=indexed)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy in another process is made of; locks, threads and files stay here."""
+        self.verify()
+        with self.changing:
+            if self._held is not None:
+                self._held.settle()
+            return {"fitted": self.fitted, "columns": self.columns, "background": self.background}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["fitted"], state["columns"])  # type: ignore[misc]
+        self.background = state["background"]
+
     # -- what it is --------------------------------------------------------------------------------
 
     @property
