@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -197,11 +196,9 @@ class Packed:
         ``expand`` makes the vectors of texts from more than the texts: ``nearfield.HyDE(...)``.
         Raises ``BadInput`` for queries of another width, not finite, or zero under cosine.
         """
-        now = self.now
-        vectors = partial(self._vectors, now, encoder, expand)
-        return now.search(queries, k, budget=budget, allow=allow, on_zero=on_zero, vectors=vectors)
+        return self.now.search(queries, k, budget, allow, on_zero, self._vectors, encoder, expand)
 
-    def _vectors(self, now: Searched, encoder: Any, expand: Any, queries: Any, allow: NDArray[np.bool_] | None) -> Any:
+    def _vectors(self, now: Searched, queries: Any, encoder: Any, expand: Any, allow: NDArray[np.bool_] | None) -> Any:
         if isinstance(queries, str):
             queries = [queries]
         if isinstance(queries, (list, tuple)) and queries and all(isinstance(q, str) for q in queries):
@@ -209,8 +206,7 @@ class Packed:
                 made = self._text_encoder(encoder)
 
                 def nearest(vector: F32, n: int) -> F32:
-                    plain = partial(self._vectors, now, None, None)
-                    rows = now.search(vector, min(n, len(now)), allow=allow, vectors=plain).rows[0]
+                    rows = now.search(vector, min(n, len(now)), allow=allow).rows[0]
                     return _decode(now, rows[rows >= 0])
 
                 return np.stack([expand.vector(text, made, nearest) for text in queries])

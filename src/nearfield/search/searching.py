@@ -36,13 +36,14 @@ class Searched(State):
         self,
         queries: Any,
         k: int = 10,
-        *,
         budget: int | None = None,
         allow: NDArray[np.bool_] | Bitmap | None = None,
         on_zero: str = "raise",
-        vectors: Callable[[Any, NDArray[np.bool_] | None], Any],
+        vectors: Callable[..., Any] | None = None,
+        encoder: Any = None,
+        expand: Any = None,
     ) -> Hits:
-        """The ``k`` best rows for each query; ``vectors`` makes vectors of what is none, say of texts."""
+        """The ``k`` best rows for each query; ``vectors`` makes them of texts by ``encoder`` and ``expand``."""
         n = self.fitted.n
         check_on_zero(on_zero)
         if type(k) is not int or allow is not None or not 0 < k <= n:  # the usual is plainly sound
@@ -60,9 +61,10 @@ class Searched(State):
             allow = allow.flags
         if budget is not None and (isinstance(budget, bool) or not isinstance(budget, (int, np.integer)) or budget < 1):
             raise BadInput(f"budget: expected a whole number of rows, at least 1, got {budget!r}")
-        x = vectors(queries, None if several(allow) else allow)
+        asked = None if several(allow) else allow
+        x = np.atleast_2d(queries) if vectors is None else vectors(self, queries, encoder, expand, asked)
         if several(allow):
-            return each_filter(partial(self.search, k=k, budget=budget, on_zero=on_zero, vectors=vectors), x, allow)
+            return each_filter(partial(self.search, k=k, budget=budget, on_zero=on_zero), x, allow)
         f = self.fitted
         q = as_queries(x, f.metric, f.d, on_zero)
         if f.origin is not None:
