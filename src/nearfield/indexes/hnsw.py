@@ -5,7 +5,7 @@ own, is about as good and begins its walks elsewhere. Take the one that measures
 
 paper: Malkov, Yashunin, 2018 (HNSW), arXiv 1603.09320; order of insertion: S080 (Elliott, Clark, 2024)
 needs: native
-status: experimental
+status: proven
 """
 
 from __future__ import annotations
