@@ -7,7 +7,7 @@ are read only where they were not met before, and more bits go where rows vary m
 
 paper: Gou, Gao, Xu, Long, 2025 (SymphonyQG), arXiv:2411.12229
 needs: native
-status: experimental
+status: proven
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -52,9 +53,7 @@ def test_as_good_as_the_faiss_one(minilm60k: Any, minilm_queries: Any, recall: A
     assert min(gaps) > -0.01, text
 
 
-def test_cost_grows_like_the_logarithm(
-    minilm60k: Any, minilm_queries: Any, recall: Any, record_claim: Record
-) -> None:
+def test_cost_grows_like_the_logarithm(minilm60k: Any, minilm_queries: Any, recall: Any, record_claim: Record) -> None:
     """Each doubling of the rows adds about as many distances at recall@10 of 0.95, where it doubles those of a scan."""
     queries, costs = minilm_queries[:400], []
     sizes = [len(minilm60k) // step for step in (32, 16, 8, 4)]
@@ -75,7 +74,7 @@ def test_layers_thin_out_and_lead_near(minilm60k: Any, minilm_queries: Any, reco
     packed: Any = Plan("float16() | hnsw(degree=16)").fit(rows)
     counts = [len(rows), *layers.layer_counts(len(rows), 16)]
     assert len(packed.index.graph.upper) == sum(counts[1:])
-    shares = [below / above for below, above in zip(counts, counts[1:])]
+    shares = [below / above for below, above in pairwise(counts)]
     assert all(abs(share - 16) < 1 for share in shares[:2])
     fmt, folded = packed._scorer.format, packed._scorer.prepare(queries).folded
     graph = packed.index.graph
