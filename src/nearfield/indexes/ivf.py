@@ -56,6 +56,15 @@ class Ivf(Index):
         """As many lists as it takes, few lists, and codes of whole rows."""
         return [cls(), cls(lists=3), cls(lists=20, residual=False)]
 
+    @classmethod
+    def sweep(cls, n: int, d: int) -> list[str]:
+        """A bit a dimension, or half as many again, is scanned; what that left of the rows is added to the best."""
+        few, some = max(1, round(0.11 * d)), max(1, round(d / 6))
+        return [
+            f"transform(bytes={few}) | ivf() | rescore(codec='lvq(bits=4)', depth=10, of='residual')",
+            f"transform(bytes={some}) | ivf() | rescore(codec='lvq(bits=8)', depth=3, of='residual')",
+        ]
+
     def fit(self, x: F32, n: int, *, metric: Metric, as_given: bool, rng: np.random.Generator) -> Self:
         """Place the centroids; they are kept in bytes, since codes are of what those leave."""
         count = min(self.lists or max(1, round(n**0.5)), len(x))

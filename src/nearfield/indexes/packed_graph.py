@@ -57,6 +57,11 @@ class PackedGraph(Walking):
         """One of few links, one of longer lines, one as it is."""
         return [cls(degree=8, width=32), cls(line=128, width=32), cls()]
 
+    @classmethod
+    def sweep(cls, n: int, d: int) -> list[str]:
+        """The best are scored by bytes, or by float16 where memory does not matter."""
+        return ["lvq(bits=8) | packed_graph()", "float16() | packed_graph()"]
+
     def fit(self, x: F32, n: int, *, metric: Metric, as_given: bool, rng: np.random.Generator) -> Self:
         """Learn the axes of lines."""
         some = x if len(x) <= SAMPLE else x[np.sort(rng.choice(len(x), SAMPLE, replace=False))]
