@@ -11,7 +11,10 @@ import pytest
 import nearfield as nf
 from nearfield.adviser import sweep
 from nearfield.adviser.bench import Bench
+from nearfield.adviser.frontier import Wish, fastest
 from nearfield.adviser.indexed import crossing, rounded
+from nearfield.adviser.quality import Estimate
+from nearfield.adviser.rows import Row
 from nearfield.adviser.suggested import Suggestions, indexed, scanned, with_parameter
 from nearfield.adviser.task import make_task
 from nearfield.core import rooms
@@ -143,6 +146,8 @@ def test_few_rows(n: int, metric: Any) -> None:
     assert found.best
     assert found.fastest in [r.plan for r in found.plans]
     assert found.verified is not None
+    built = [r for r in found.plans if r.build_s is not None]
+    assert all(nf.Plan(r.plan).index.budget < n for r in built)  # type: ignore[attr-defined]
 
 
 def test_too_few_rows_are_told_in_a_line() -> None:
@@ -168,6 +173,16 @@ def test_rows_that_are_there_more_than_once(kind: str) -> None:
     found = nf.advise(x, keep=0.9, indexes=True)
     assert found.best
     assert "nan" not in found.to_json().lower()
+
+
+def test_an_index_that_does_not_pay_here_is_not_the_fastest() -> None:
+    def row(plan: str, us: float, pays_from: int | None) -> Row:
+        return Row(plan, 10.0, 0, 4.0, {"recall@10": Estimate(0.95, 0.9, 1.0)}, us, 0.1, 0.1, pays_from=pays_from)
+
+    rows = [row("int8()", 9.0, None), row("int8() | vamana()", 8.0, 400), row("int8() | hnsw()", 8.5, 90)]
+    assert fastest(rows, Wish(keep=0.9), "recall@10", 96, 0.9, 200) == "int8() | hnsw()"
+    assert fastest(rows, Wish(keep=0.9), "recall@10", 96, 0.9, 80) == "int8()"
+    assert fastest(rows, Wish(keep=0.9), "recall@10", 96, 0.9, 1000) == "int8() | vamana()"
 
 
 def test_parts() -> None:

@@ -152,7 +152,7 @@ def _advise(
     return Advice(
         plans=rows,
         best=best,
-        fastest=fastest(rows, wish, task.primary, task.full_bytes, target),
+        fastest=fastest(rows, wish, task.primary, task.full_bytes, target, task.n),
         predicted=row.quality,
         verified=verified,
         warnings=[*words, *cautions(task, seen, best)],

@@ -29,6 +29,7 @@ from nearfield.search.plan import Plan
 
 SECONDS = 60.0  # of building and measuring, all together: what would go beyond is left out, and named
 TRIALS = 0.4  # the share of it after which no more plans are tried on the sample
+FEW = 5000  # rows whose scan takes hardly longer than a call
 SIZED = 1000  # rows that a plan is built of to know its bytes
 CLOSE = 1.5  # a plan that takes so many times as long on the sample may be the quickest over all rows
 TIMED = 50  # queries that are timed, one call each; the quickest of a few rounds counts
@@ -77,7 +78,7 @@ class Indexes:
 
     def named(self, plans: Sequence[Plan], truth: I64, said: Callable[[int, int], None] | None = None) -> Sweep:
         """A row for each plan; ``truth`` ``[m, j]`` are the exact rows among all."""
-        return self._built(self._tried(plans, said), truth)
+        return self._built(self._tried(plans, said), truth, named=True)
 
     def race(self, plans: Suggestions, truth: I64, said: Callable[[int, int], None] | None = None) -> Sweep:
         """Rows for the quickest plan in each class of memory, and for a rival of the first.
@@ -153,14 +154,16 @@ class Indexes:
             chosen = [max(tried, key=lambda t: t.quality[name].value if name in t.quality else 0.0)]
         return chosen
 
-    def _built(self, chosen: Sequence[Measured], truth: I64) -> Sweep:
+    def _built(self, chosen: Sequence[Measured], truth: I64, *, named: bool = False) -> Sweep:
         """Rows for plans built of all rows, as far as the time goes; the first in any case, if it alone fits."""
         rows: list[Row] = []
         for first in chosen:
             if not self._affordable(first, 0.0 if not rows else self._spent()):
                 continue
             full = self._try(first.plan, self.task.batch, truth, own=True)
-            if full is not None:
+            if full is not None and full.budget >= self.task.n and not named:
+                self.notes.append(f"no index needed here: {first.plan} would score every row to keep what was asked")
+            elif full is not None:
                 rows.append(self._row(full))
                 self._tell(first, full, rows[-1])
         return Sweep(rows, self.notes)
@@ -235,6 +238,12 @@ class Indexes:
             build_s=found.build_s,
         )
 
+    def _scan_us(self, base: Plan) -> float:
+        packed, _ = self._fit(base, self.task.batch)
+        k = min(self.task.k, self.task.n)
+        asker = _Asker(self.task, packed, np.zeros((self.task.m, k), np.int64), slice(0, self.task.m), k, own=False)
+        return asker.microseconds(self.task.n)
+
     def _tell(self, small: Measured, full: Measured, row: Row) -> None:
         """At how many rows the index begins to pay, from the scan of the same codes and how the walk grows."""
         grown = self.task.n > 2 * len(self.task.rows)  # else too few rows to see how costs grow
@@ -245,6 +254,8 @@ class Indexes:
         if str(base) not in self.known:
             return
         scan = self.known[str(base)].us_per_query
+        if self.task.n <= FEW:  # what a call costs counts: both are timed in the same way
+            scan = min(scan, self._scan_us(base))
         sizes = (len(small.packed), len(full.packed))
         growth = float(np.log(full.us / small.us) / np.log(sizes[1] / sizes[0])) if grown else 0.4
         row.pays_from = crossing(len(full.packed), full.us, scan, growth)
