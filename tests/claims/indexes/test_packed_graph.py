@@ -78,9 +78,7 @@ def test_fewer_bytes_than_neighbours_packed_beside_each_row(
     rabitqlib = pytest.importorskip("rabitqlib")
     other = rabitqlib.SymqgIndex(rows.shape[1], DEGREE, metric="ip", quantization_bits=0)
     other.build(rows, 200, num_threads=1)
-    node = 4 * rows.shape[1] + DEGREE * (
-        rows.shape[1] / 8 + 12 + 4
-    )  # the row; codes, factors and numbers of neighbours
+    node = 4 * rows.shape[1] + DEGREE * (rows.shape[1] / 8 + 8 + 4)  # the row; of neighbours codes, factors, numbers
     ours, told, held = measured(packed, queries, truth, recall), [], True
     for ef in (30, 45, 60):
         theirs = recall(other.search_batch(queries, 10, ef, num_threads=1)[0], truth)
