@@ -97,7 +97,7 @@ sanitize: $(VENV)/.done
 	done
 	$(call build-sanitized,thread)
 	NEARFIELD_THREADS=4 $(THREAD) $(SANITIZED_PYTEST) $(THREADED)
-	NEARFIELD_THREADS=4 $(THREAD) $(SANITIZED_PYTEST) -k thread tests/native tests/search
+	NEARFIELD_THREADS=4 $(THREAD) $(SANITIZED_PYTEST) -k "thread or on_disk_finds" $(SANITIZED)
 
 # Adapters against the suites that their ecosystems publish, which bring plugins that other tests do not want.
 $(INTEGRATIONS)/.done: requirements-integrations.txt
