@@ -1,9 +1,9 @@
 """Search under filters: what each of nearfield's ways costs at each selectivity, and how peers fare at 10% and 1%.
 
-Filters let through a share of the arXiv papers: ``drawn`` ones at random, ``field`` ones papers of one field after
-another in order of date, so that what passes lies together. Queries of a ``field`` filter are held-out papers of the
-field that it begins with (``own``) or of others (``other``). Queries are asked one a call, on one pinned thread; ways
-and engines take turns.
+Filters let through a share of the arXiv papers: ``drawn`` ones at random, ``date`` the newest, ``field`` papers of one
+field after another in order of date, so that what passes lies together. Queries of a ``field`` filter are held-out
+papers of the field that it begins with (``own``) or of others (``other``). Queries are asked one a call, on one pinned
+thread; ways and engines take turns.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from bench.timing import pinned, spread
 
 QUICK = {"rows": 4_000, "queries": 40, "rounds": 1}
 CLOSE = 0.01  # a way whose recall is so much below the planner's is no way to the same answer
+TRIED = 40  # queries by which a way is judged before it is asked them all
+FAR = 5.0  # a way that takes so many times the planner's time is not asked again
 
 
 @dataclass
@@ -42,13 +44,14 @@ class Filter:
 
 @dataclass
 class Papers:
-    """Rows and queries with the field of each, and rows by field and date."""
+    """Rows and queries with the field of each, rows by field and date, and rows by date alone."""
 
     rows: F32
     queries: F32
     fields: np.ndarray
     query_fields: np.ndarray
     by_field: np.ndarray
+    by_date: np.ndarray
 
 
 def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> None:
@@ -74,8 +77,9 @@ def papers(shared: Path, n: int, m: int) -> Papers:
     real = data.neighbours(shared, rows=n, queries=m, k=1)
     told = [_told(at / name, count) for name, count in (("papers.jsonl.gz", n), ("heldout_papers.jsonl.gz", m))]
     fields, asked = (np.array([p["primary"] for p in each]) for each in told)
-    by_field = np.lexsort((np.array([p["created"] for p in told[0]]), fields))
-    return Papers(real.rows, real.queries["held-out"], fields, asked, by_field)
+    dates = np.array([p["created"] for p in told[0]])
+    by_field, by_date = np.lexsort((dates, fields)), np.argsort(dates, kind="stable")
+    return Papers(real.rows, real.queries["held-out"], fields, asked, by_field, by_date)
 
 
 def _told(path: Path, count: int) -> list[dict[str, Any]]:
@@ -84,7 +88,7 @@ def _told(path: Path, count: int) -> list[dict[str, Any]]:
 
 
 def filters(found: Papers, shares: list[float], seed: int = 5) -> list[Filter]:
-    """Drawn and field filters of every share."""
+    """Drawn, date and field filters of every share."""
     rng = np.random.default_rng(seed)
     n, everyone = len(found.rows), np.arange(len(found.queries))
     names, counts = np.unique(found.fields, return_counts=True)
@@ -97,6 +101,9 @@ def filters(found: Papers, shares: list[float], seed: int = 5) -> list[Filter]:
         flags = np.zeros(n, dtype=np.bool_)
         flags[rng.permutation(n)[:many]] = True
         out.append(Filter("drawn", share, flags, everyone))
+        flags = np.zeros(n, dtype=np.bool_)
+        flags[found.by_date[-many:]] = True
+        out.append(Filter("date", share, flags, everyone))
         flags = np.zeros(n, dtype=np.bool_)
         flags[np.roll(found.by_field, -first)[:many]] = True
         out += [
@@ -131,30 +138,23 @@ def _crossing(suite: dict[str, Any], found: Papers, space: dense.Space, keeper: 
 
 
 def _ways(engine: Nearfield, group: dict[str, Any], found: Papers, f: Filter, space: dense.Space) -> Row:
+    """What each way costs; one that is far slower than the planner keeps the figure of its first queries."""
     queries, best = found.queries[f.asked], truth(found, f, space.k)
     engine.tune(group["budget"])
     engine.allow(f.flags)
     ways = [way for way in ("planner", *group["ways"]) if engine.prefer(way)]
-    times: dict[str, list[float]] = {way: [] for way in ways}
-    said: dict[str, Row] = {}
-    for turn in range(space.rounds + 1):
-        for way in ways[turn % len(ways) :] + ways[: turn % len(ways)]:
-            engine.prefer(way)
-            start = time.process_time()
-            hits = [engine.hits(q[None, :], space.k) for q in queries]
-            taken = time.process_time() - start
-            if turn:  # the first round warms up
-                times[way].append(taken / len(queries) * 1e6)
-            rows = np.concatenate([h.rows for h in hits])
-            scored = float(np.mean([h.scored[0] for h in hits]))
-            said[way] = {"recall": round(data.recall(rows, best), 4), "scored": round(scored, 1)}
-            if way == "planner":
-                chosen = [h.strategy[0] for h in hits if getattr(h, "strategy", None)]
-                said[way]["chose"] = max(set(chosen), key=chosen.count) if chosen else None
+    said = {way: _asked(engine, way, queries[:TRIED], best[:TRIED], space.k) for way in ways}
+    tried = {way: row.pop("took") for way, row in said.items()}
+    live = [way for way in ways if tried[way] <= FAR * tried["planner"]]
+    times: dict[str, list[float]] = {way: [] if way in live else [tried[way]] for way in ways}
+    for turn in range(space.rounds):
+        for way in live[turn % len(live) :] + live[: turn % len(live)]:
+            said[way] = _asked(engine, way, queries, best, space.k)
+            times[way].append(said[way].pop("took"))
     engine.prefer("planner")
     row = {"part": "crossing", "name": engine.plan, "filter": f.name, "share": f.share, "budget": group["budget"]}
-    row["ways"] = {way: said[way] | {"us": spread(times[way], 2)} for way in ways}
-    forced = [way for way in ways if way != "planner" and said[way]["recall"] >= said["planner"]["recall"] - CLOSE]
+    row["ways"] = {way: said[way] | {"us": spread(times[way], 2), "dropped": way not in live} for way in ways}
+    forced = [way for way in live if way != "planner" and said[way]["recall"] >= said["planner"]["recall"] - CLOSE]
     if forced:
         best_way = min(forced, key=lambda way: statistics.median(times[way]))
         row["best"] = best_way
@@ -164,10 +164,25 @@ def _ways(engine: Nearfield, group: dict[str, Any], found: Papers, f: Filter, sp
     return row
 
 
+def _asked(engine: Nearfield, way: str, queries: F32, best: np.ndarray, k: int) -> Row:
+    """Recall, rows scored, microseconds a query, and which ways a planner took."""
+    engine.prefer(way)
+    start = time.process_time()
+    hits = [engine.hits(q[None, :], k) for q in queries]
+    taken = time.process_time() - start
+    rows, scored = np.concatenate([h.rows for h in hits]), float(np.mean([h.scored[0] for h in hits]))
+    row = {"recall": round(data.recall(rows, best), 4), "scored": round(scored, 1), "took": taken / len(queries) * 1e6}
+    if way == "planner":
+        chosen = [h.strategy[0] for h in hits if getattr(h, "strategy", None)]
+        row["chose"] = max(set(chosen), key=chosen.count) if chosen else None
+    return row
+
+
 def _crossed(row: Row) -> str:
     ways = ", ".join(f"{way} {w['us']['median']:.0f} us ({w['recall']:.3f})" for way, w in row["ways"].items())
-    ratio = f"; {row['over_best']['median']:.2f}x {row['best']}" if "best" in row else ""
-    return f"{row['filter']:12} {row['share']:6.1%}: {ways}{ratio}"
+    if "best" in row:
+        ways += f"; {row['over_best']['median']:.2f}x {row['best']}, {row['scored_over_best']:.2f}x the least scored"
+    return f"{row['filter']:12} {row['share']:6.1%}: {ways}"
 
 
 # -- peers -----------------------------------------------------------------------------------------
@@ -175,7 +190,7 @@ def _crossed(row: Row) -> str:
 
 def _peers(suite: dict[str, Any], found: Papers, space: dense.Space, keeper: Keeper) -> None:
     """Queries a second at a recall under a filter, every engine swept as without one."""
-    there = []
+    sizes, there = suite.get("peer_rows", suite["rows"]), []
     for engine, efforts in dense.wanted(suite):
         try:
             engine.check_filters()
@@ -184,8 +199,9 @@ def _peers(suite: dict[str, Any], found: Papers, space: dense.Space, keeper: Kee
             results.skipped(engine.label, error)
     targets = sorted(suite["targets"])
     for f in filters(found, suite["peer_shares"]) if there else []:
-        best = truth(found, f, space.k)
-        under = replace(space, queries=found.queries[f.asked], truth=best, targets=targets)
+        f.asked = f.asked[: sizes["queries"]]
+        best, rounds = truth(found, f, space.k), min(space.rounds, sizes["rounds"])
+        under = replace(space, queries=found.queries[f.asked], truth=best, targets=targets, rounds=rounds)
         ready = []
         for engine, efforts, built in there:
             try:

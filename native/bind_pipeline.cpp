@@ -100,7 +100,7 @@ BoundFinder packed_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint3
   const Links made = {links.data(), int64_t(links.shape(1)), entries.data(), int64_t(entries.shape(0))};
   out.kept.push_back(nb::cast(lines));
   const Axes out_axes = axes(given, width, out.kept);
-  out.finder = std::make_unique<PackedFinder>(rows.stored, made, Lines{lines.data(), width, out_axes});
+  out.finder = std::make_unique<PackedFinder>(rows.stored, made, Lines{lines.data(), width, out_axes}, filter_costs(effort));
   out.looks = out_axes.dim;
   return out;
 }

@@ -2,6 +2,7 @@
 #pragma once
 #include <bit>
 #include <cstdint>
+#include <vector>
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -47,6 +48,29 @@ inline int64_t pack_flags(const uint8_t* flags, int64_t n, uint64_t* bits) {
   }
   return count;
 }
+
+// Some of n rows, quickly forgotten.
+class RowSet {
+ public:
+  explicit RowSet(int64_t n) : bits_(size_t(n + 63) / 64) {}
+  // Whether the row is new.
+  bool add(uint32_t row) {
+    uint64_t& word = bits_[row >> 6];
+    const uint64_t bit = uint64_t(1) << (row & 63);
+    if (word & bit) return false;
+    word |= bit;
+    listed_.push_back(row);
+    return true;
+  }
+  void clear() {
+    for (const uint32_t row : listed_) bits_[row >> 6] = 0;
+    listed_.clear();
+  }
+
+ private:
+  std::vector<uint64_t> bits_;
+  std::vector<uint32_t> listed_;
+};
 
 // The rows of a bitmap, ascending; -1 behind the last.
 class Matches {

@@ -9,11 +9,6 @@
 
 namespace nearfield {
 
-// What a row has beside its bytes: it is about scale * bytes, of squared length square with its lift: one more
-// coordinate that brings rows to equal length where nearness is a dot product, so that near means a large product.
-struct Side {
-  float scale, square, lift, unused;
-};
 struct ByteRows {
   const int8_t* bytes;  // [n][stride], from -127 to 127
   int64_t n, stride;
@@ -37,15 +32,8 @@ class Gaps {
     bytes_ = others.bytes + int64_t(row) * others.stride;
     mine_ = others.sides[row];
   }
-  void to(const uint32_t* rows, int64_t count, float* out) {
-    at_.resize(size_t(count)), sums_.resize(size_t(count));
-    for (int64_t r = 0; r < count; r++) at_[size_t(r)] = rows_.bytes + int64_t(rows[r]) * rows_.stride;
-    isa_.byte_dots(bytes_, at_.data(), count, rows_.stride, sums_.data());
-    for (int64_t r = 0; r < count; r++) {
-      const Side& other = rows_.sides[rows[r]];
-      const float inner = mine_.scale * other.scale * float(sums_[size_t(r)]) + mine_.lift * other.lift;
-      out[r] = std::max(mine_.square + other.square - 2 * inner, 0.0f);
-    }
+  void to(const uint32_t* rows, int64_t count, float* out) const {
+    isa_.byte_gaps(bytes_, &mine_, rows_.bytes, rows_.sides, rows, count, rows_.stride, out);
   }
   void ask(uint32_t row) const {
     const int8_t* at = rows_.bytes + int64_t(row) * rows_.stride;
@@ -58,8 +46,6 @@ class Gaps {
   const ByteRows& rows_;
   const int8_t* bytes_ = nullptr;
   Side mine_ = {};
-  std::vector<const int8_t*> at_;
-  std::vector<int32_t> sums_;
 };
 
 }  // namespace nearfield

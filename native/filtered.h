@@ -4,10 +4,10 @@
 #include <memory>
 #include <vector>
 
-#include "frontier.h"
+#include "best.h"
 #include "graph.h"
-#include "tile.h"
-#include "topk.h"
+#include "row_scorer.h"
+#include "walk.h"
 
 namespace nearfield {
 
@@ -18,15 +18,34 @@ struct FilterPlan {
   int64_t most;   // what a walk from match to match may cost, in rows of a scan
 };
 
+// What lies beside the codes costs as much whatever these are; costs were measured where they were of 196 bytes.
+inline double scan_rows(const Format& f) { return 196.0 / double(std::max<int64_t>(f.width, 64)); }
+
 // The way that costs least, or this one: for the best k rows, where a frontier of `width` serves without a filter.
-FilterPlan plan_filtered(const FilterCosts& costs, int64_t n, int64_t degree, int64_t matches, int64_t k, int64_t width,
-                         Way way);
+FilterPlan plan_filtered(const FilterCosts& costs, const Format& format, int64_t n, int64_t degree, int64_t matches,
+                         int64_t k, int64_t width, Way way);
+
+// The best k rows of a frontier that a filter admits; null: all.
+template <class Frontier>
+void write_admitted(const Frontier& best, int64_t k, const uint64_t* allow, Found& out) {
+  int64_t at = 0;
+  for (int64_t r = 0; r < best.size() && at < k; r++) {
+    if (allow && !has(allow, best.row(r))) continue;
+    out.ids[at] = best.row(r), out.scores[at++] = best.score(r);
+  }
+  for (; at < k; at++) out.ids[at] = -1, out.scores[at] = -std::numeric_limits<float>::infinity();
+}
+
+// What was kept of some rows, best first.
+void write_best(Best& best, int64_t k, Found& out);
+// Scores what was found as a scan of whole numbers would.
+void score_again(RowScorer& scorer, const Folded& one, int64_t k, Best& best, Found& out);
 
 // What one thread needs for such searches.
 class Filtered {
  public:
-  // A walk as without a filter: the best `k` of a frontier of `width`.
-  using Plain = std::function<void(int64_t k, int64_t width, Found& out)>;
+  // A walk as without a filter, of whose frontier of this width the best k matches are kept.
+  using Plain = std::function<void(int64_t width, Found& out)>;
 
   Filtered(const Stored& stored, const Links& links);
 
@@ -36,29 +55,26 @@ class Filtered {
 
  private:
   bool walk(int64_t k, const FilterPlan& plan, Watcher* watcher);
-  bool post(int64_t k, const FilterPlan& plan, const Plain& plain, Watcher* watcher);
-  void scan(int64_t k, bool rough);
+  void begin(int64_t width);
+  void scan(int64_t k, Found& out);
   int64_t beyond(int64_t row);
-  int64_t among(int64_t row);
+  int64_t gather(int64_t row, uint32_t* others);
   void ask(int64_t row) const;
-  void take(int64_t row);
   void meet();
-  void refine(int64_t k, Found& out);
-  void write(int64_t k, Found& out) const;
-  bool allowed(int64_t row) const;
 
+  const Kernels& isa_;
+  const Format format_;
+  const int64_t n_, most_;
   const Links links_;
-  Work w_;
-  Tile tile_, other_;
-  DenseQueries q_;
+  RowScorer scorer_;
+  Walking walk_;
+  RowSet passed_;  // rows whose links were read in place of them
+  Best best_;
   const uint64_t* allow_ = nullptr;
-  int64_t matches_ = 0, count_ = 0;
-  Frontier near_, found_;
-  Seen seen_;
-  std::vector<int64_t> ids_;
-  std::vector<float> scores_;
+  int64_t count_ = 0, some_ = 0;
+  std::vector<uint32_t> matching_, other_, rows_;
+  std::vector<float> scores_, first_;
   std::vector<int32_t> where_;
-  std::vector<uint32_t> through_, chosen_;
 };
 
 }  // namespace nearfield

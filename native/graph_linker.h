@@ -24,7 +24,7 @@ class Linker {
   // The rows that a walk to `row` comes near to, nearest first.
   const std::vector<Near>& search(uint32_t row, const uint32_t* entries, int64_t n_entries) {
     gaps_.from(row);
-    walk_.begin(g_.width);
+    walk_.begin(g_.width, g_.width);
     walk_.meet(&row, 1);  // it is not met again
     walk_.meet(entries, n_entries);
     do {

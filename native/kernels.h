@@ -74,7 +74,13 @@ inline int64_t byte_place(int64_t j) {
 }
 
 constexpr int64_t kNoKey = INT64_MIN;  // where a frontier has no row
-constexpr int64_t kKeyGuard = 8;        // places in front of a frontier and behind it
+constexpr int64_t kKeyGuard = 32;       // places in front of a frontier and behind it
+
+// What a row of signed bytes has beside them: it is about scale * bytes, of squared length square with its lift: one
+// more coordinate that brings rows to equal length where nearness is a dot product, so that near means a large product.
+struct Side {
+  float scale, square, lift, unused;
+};
 
 // A walk over a graph: its frontier, and what it has met; see walk.inc.
 struct Walk {
@@ -84,6 +90,7 @@ struct Walk {
   int64_t row_bytes;
   int64_t* keys;              // best first; INT64_MAX in front, kNoKey behind
   int64_t width, size, next;  // next: no row before it is one where the walk has not been
+  int64_t visits;             // it goes to none that stands behind so many
   float floor;                // what a full frontier admits
   uint64_t* seen;             // a bit a row
   uint32_t* touched;          // the first rows whose bits are set
@@ -107,6 +114,31 @@ struct LineQuery {
   const int8_t* weights;  // [4][width]
   int64_t width;          // a multiple of 64
   float step, start, of_less;
+};
+
+// How a query becomes one of lines: by its products with some axes, each spread over digits of two bits. All are padded
+// with zeros: axes to a multiple of 16, their rows to one of 64 bytes.
+struct LineAxes {
+  const int8_t* rows;    // [count][stride]
+  const int32_t* sums;   // of the rows
+  const float* scales;   // what the bytes of each axis are multiplied by
+  const float* offsets;  // taken from the products
+  const float* steps;    // what a whole number of each axis stands for
+  const float* middles;  // of the whole numbers of each axis
+  int64_t count, stride;
+  const int32_t* sources;  // [4][width]: the axis that each weight is of
+  const float* powers;     // and what it is multiplied by there
+  float of_less;
+};
+
+// Room for one query after another.
+struct LineDesk {
+  float* given;       // [stride]
+  uint8_t* bytes;     // [stride]
+  int32_t* products;  // [count]
+  float* of_axes;     // [count]
+  float* floats;      // [4][width]
+  int8_t* weights;    // [4][width]
 };
 
 struct Kernels {
@@ -167,16 +199,17 @@ struct Kernels {
   // Lowers best[n] to the squared distances of rows, given as columns[d][n], from one row; n is a multiple of kPanel.
   void (*lower_gaps)(const float* columns, int64_t n, int64_t d, const float* row, float* best);
   void (*hamming)(const uint8_t* q, const uint8_t* codes, int64_t n, int64_t width, int32_t* out);
-  // Products of one row of signed bytes from -127 to 127 with others; stride is a multiple of kPad.
-  void (*byte_dots)(const int8_t* q, const int8_t* const* rows, int64_t count, int64_t stride, int32_t* out);
+  // Squared distances of one row of signed bytes from -127 to 127 from others; stride is a multiple of kPad.
+  void (*byte_gaps)(const int8_t* q, const Side* mine, const int8_t* bytes, const Side* sides, const uint32_t* rows,
+                    int64_t count, int64_t stride, float* out);
   // Walks over graphs.
   void (*walk_meet)(Walk* w, const uint32_t* rows, int64_t count);
   bool (*walk_next)(Walk* w);
   void (*walk_take)(Walk* w, const float* scores);
   // Scores up to a multiple of 8 behind the last; false where this query needs more care. Null where it is never quicker.
   bool (*walk_nibbles)(const NibbleWalk* q, const uint8_t* codes, const uint32_t* rows, int64_t count, float* out);
-  // Products of a query of bytes up to 127 with axes [count][stride]; the count is a multiple of 4, the stride of 64.
-  void (*axis_dots)(const int8_t* axes, int64_t count, int64_t stride, const uint8_t* q, int32_t* out);
+  // A query, given on the desk and padded with zeros, for line_scores.
+  void (*line_query)(const LineAxes* axes, const LineDesk* desk, int64_t width, LineQuery* out);
   // Scores of lines [n][width]; out has room for a multiple of four.
   void (*line_scores)(const uint8_t* lines, const uint32_t* rows, int64_t count, const LineQuery* q, float* out);
 };

@@ -17,8 +17,9 @@ class Descent : public Scratch {
       : upper_(upper), w_(stored.work({})), tile_(w_, 1, std::max<int64_t>(upper.degree, 1)),
         walker_(stored, {lowest.to, lowest.degree, entry_, 1}, costs), walking_(walker_.scratch()) {}
 
-  void run(const Folded& q, int64_t i, int64_t k, int64_t width, const uint64_t* allow, bool rough, Found& out) {
+  void run(const Folded& q, int64_t i, int64_t k, int64_t width, const uint64_t* allow, bool rough, int way, Found& out) {
     const int64_t met = descend(one_of(q, *w_.format, i));
+    walker_.prefer(way);
     walker_.find(q, i, k, width, allow, rough, *walking_, out);
     out.scored += met;
   }
@@ -76,7 +77,7 @@ std::unique_ptr<Scratch> LayeredFinder::scratch() const { return std::make_uniqu
 
 void LayeredFinder::find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
                          Scratch& scratch, Found& out) const {
-  static_cast<Descent&>(scratch).run(q, i, k, effort, allow, rough, out);
+  static_cast<Descent&>(scratch).run(q, i, k, effort, allow, rough, preferred_, out);
 }
 
 void descend(const Growing& layer, const ByteRows& of, const uint32_t* rows, int64_t count, const uint32_t* starts,

@@ -24,11 +24,13 @@ class LayeredFinder : public Finder {
   std::unique_ptr<Scratch> scratch() const override;
   void find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
             Scratch& scratch, Found& out) const override;
+  void prefer(int way) override { preferred_ = way; }
 
  private:
   Links lowest_;
   Upper upper_;
   FilterCosts costs_;
+  int preferred_ = kPlanned;
 };
 
 // While building: from starts, the member of a layer at which a greedy walk to each of some rows ends.

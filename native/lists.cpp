@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "best.h"
+#include "bitmap.h"
 #include "blocks.h"
 #include "tile.h"
 
@@ -12,6 +13,56 @@ namespace nearfield {
 namespace {
 
 constexpr int64_t kMostBlocks = 64;  // added up at a time
+constexpr int64_t kAll = -1;         // lists are scanned as they come
+constexpr int64_t kPlaced = 2;       // a match that is taken to its place costs half as much as a place that is looked up
+
+// A filter as lists are scanned: bits by place where few rows match, or where rows lie in their own order; else bits by
+// row, which each place looks up.
+class Admission {
+ public:
+  void begin(const uint64_t* allow, const uint32_t* order) {
+    by_row_ = order ? allow : nullptr, by_place_ = order ? nullptr : allow, order_ = order;
+  }
+  // Takes every match to its place.
+  void place(const uint32_t* places, int64_t n) {
+    bits_.assign(size_t(n + 63) / 64, 0);
+    Matches matches(by_row_, n);
+    for (int64_t row = matches.next(); row >= 0; row = matches.next()) bits_[places[row] >> 6] |= uint64_t(1) << (places[row] & 63);
+    by_place_ = bits_.data(), by_row_ = nullptr;
+  }
+
+  // The first place from here on that is admitted, or `to`.
+  int64_t next(int64_t place, int64_t to) const {
+    if (by_row_) {
+      while (place < to && !has(by_row_, order_[place])) place++;
+      return place;
+    }
+    if (!by_place_) return place;
+    while (place < to) {
+      const uint64_t word = by_place_[place >> 6] >> (place & 63);
+      if (word) return std::min(to, place + std::countr_zero(word));
+      place = (place | 63) + 1;
+    }
+    return to;
+  }
+
+  // Which of some places of a block of 32.
+  uint32_t of(int64_t block, uint32_t places) const {
+    if (by_place_) return places & uint32_t(by_place_[block >> 1] >> 32 * (block & 1));
+    if (!by_row_) return places;
+    uint32_t out = 0;
+    for (; places; places &= places - 1) {
+      const int r = std::countr_zero(places);
+      out |= uint32_t(has(by_row_, order_[block * kBlock + r])) << r;
+    }
+    return out;
+  }
+
+ private:
+  const uint64_t *by_row_ = nullptr, *by_place_ = nullptr;
+  const uint32_t* order_ = nullptr;
+  std::vector<uint64_t> bits_;
+};
 
 // What one thread needs for one search after another.
 class Scanner : public Scratch {
@@ -30,9 +81,12 @@ class Scanner : public Scratch {
     shorts_.resize(size_t((lists.dim + kPad - 1) / kPad * kPad));
   }
 
-  void run(const Folded& one, const float* vector, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
-           Found& out) {
-    w_.folded = one, w_.allow = allow;
+  // `places`: of each row, where the filter's matches are taken there; else null.
+  void run(const Folded& one, const float* vector, int64_t k, int64_t effort, const uint64_t* allow,
+           const uint32_t* places, bool rough, Found& out) {
+    w_.folded = one;
+    admission_.begin(allow, lists_.order);
+    if (places) admission_.place(places, w_.n);
     outside_ = one.outside ? *one.outside : 0.0f;
     best_.reset(k, lists_.order);
     if (tables_)
@@ -40,7 +94,8 @@ class Scanner : public Scratch {
     else
       dense_queries(w_, 0, 1, rough, dense_);
     if (lists_.centroids) rank(vector, effort);
-    const int64_t enough = std::max(effort, k);
+    const int64_t matches = out.matches >= 0 ? out.matches : w_.n, enough = std::min(std::max(effort, k), matches);
+    if (enough == matches) sorted_ = kAll;
     int64_t held = 0;
     for (int64_t at = 0; at < lists_.count && held < enough; at++) held += scan(next(at));
     out.scored = held;
@@ -66,7 +121,7 @@ class Scanner : public Scratch {
 
   // The list that promises most after so many others.
   int64_t next(int64_t at) {
-    if (!lists_.centroids) return at;
+    if (!lists_.centroids || sorted_ == kAll) return at;
     if (at >= sorted_) {
       const auto from = ranks_.begin() + sorted_;
       const int64_t to = std::min(sorted_ + some_, lists_.count);
@@ -86,26 +141,13 @@ class Scanner : public Scratch {
     return tables_ ? scan_blocks(from, to, base) : scan_rows(from, to, base);
   }
 
-  int64_t row(int64_t place) const { return lists_.order ? lists_.order[place] : place; }
-
-  bool allowed(int64_t place) const {
-    const int64_t r = row(place);
-    return !w_.allow || (w_.allow[r >> 6] >> (r & 63) & 1);
-  }
-
   // Which rows of a block are in the list, and admitted.
   uint32_t admitted(int64_t block, int64_t from, int64_t to) const {
     const int64_t first = block * kBlock;
     uint32_t mask = ~0u;
     if (first < from) mask &= ~0u << (from - first);
     if (first + kBlock > to) mask &= ~0u >> (first + kBlock - to);
-    if (!w_.allow) return mask;
-    uint32_t out = 0;
-    for (; mask; mask &= mask - 1) {
-      const int r = std::countr_zero(mask);
-      out |= uint32_t(allowed(first + r)) << r;
-    }
-    return out;
+    return admission_.of(block, mask);
   }
 
   int64_t scan_blocks(int64_t from, int64_t to, float base) {
@@ -135,10 +177,9 @@ class Scanner : public Scratch {
     w_.folded.outside = &base_;
     base_ = outside_ + base;
     int64_t held = 0;
-    for (int64_t place = from; place < to;) {
+    for (int64_t place = admission_.next(from, to); place < to;) {
       tile_.clear();
-      for (; place < to && !tile_.full(); place++)
-        if (allowed(place)) tile_.add(place);
+      for (; place < to && !tile_.full(); place = admission_.next(place + 1, to)) tile_.add(place);
       if (!tile_.count()) break;
       held += tile_.count();
       const float* scores = tile_.score(dense_, 0, 1, 0);
@@ -162,6 +203,7 @@ class Scanner : public Scratch {
   const int64_t step_;
   BlockTerms terms_;
   Tile tile_;
+  Admission admission_;
   Best best_;
   DenseQueries dense_;
   TableQueries table_;
@@ -190,10 +232,25 @@ std::unique_ptr<Scratch> ListFinder::scratch() const {
   return std::make_unique<Scanner>(stored_, lists_, centroids_.data());
 }
 
+const uint32_t* ListFinder::places() const {
+  std::call_once(placed_, [this] {
+    places_.resize(size_t(stored_.n));
+    for (int64_t p = 0; p < stored_.n; p++) places_[lists_.order[p]] = uint32_t(p);
+  });
+  return places_.data();
+}
+
 void ListFinder::find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
                       Scratch& scratch, Found& out) const {
   const float* vector = q.vectors ? q.vectors + i * lists_.dim : nullptr;
-  static_cast<Scanner&>(scratch).run(one_of(q, stored_.format, i), vector, k, effort, allow, rough, out);
+  bool few = false;
+  if (allow && lists_.order) {
+    const double matches = double(out.matches >= 0 ? out.matches : count_bits(allow, stored_.n));
+    const double looked = matches > 0 ? std::min(1.0, double(std::max(effort, k)) / matches) * double(stored_.n) : 0.0;
+    few = matches < kPlaced * looked;
+  }
+  static_cast<Scanner&>(scratch).run(one_of(q, stored_.format, i), vector, k, effort, allow, few ? places() : nullptr,
+                                     rough, out);
 }
 
 }  // namespace nearfield

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "finder.h"
@@ -31,9 +32,13 @@ class ListFinder : public Finder {
   const uint32_t* order() const override { return lists_.order; }
 
  private:
+  const uint32_t* places() const;
+
   Lists lists_;
   std::vector<const uint8_t*> centroids_;
   uint32_t whole_[2] = {0, 0};
+  mutable std::once_flag placed_;
+  mutable std::vector<uint32_t> places_;  // of each row, once a filter was given that few rows match
 };
 
 }  // namespace nearfield

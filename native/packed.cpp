@@ -1,11 +1,10 @@
 #include "packed.h"
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
 #include <limits>
 #include <numeric>
 
+#include "filtered.h"
 #include "frontier.h"
 #include "tile.h"
 #include "walk.h"
@@ -14,18 +13,8 @@ namespace nearfield {
 namespace {
 
 constexpr int64_t kBest = 4, kBestLeast = 100;  // so many rows for each that is wanted are scored by their codes
-constexpr int32_t kZero = 64;                   // what stands for zero in the bytes of a query
 constexpr int64_t kFirst = 8;                   // so many entries are walked from
-
-// The largest size of numbers, found in four runs that need not wait for each other.
-float largest_of(const float* x, int64_t n) {
-  float most[4] = {};
-  for (int64_t i = 0; i < n; i++) most[i & 3] = std::max(most[i & 3], std::fabs(x[i]));
-  return std::max(std::max(most[0], most[1]), std::max(most[2], most[3]));
-}
-
-// The nearest whole number from -128 to 127: added to 1.5 * 2^23, a float holds it in its lowest bits.
-int8_t nearest_byte(float x) { return int8_t(std::bit_cast<uint32_t>(x + 12582912.0f) & 255); }
+constexpr double kLineCost = 1.6;               // of a line in a walk, in rows of 196 bytes in a scan
 
 // What one thread needs for one walk after another.
 class Walker : public Scratch {
@@ -33,16 +22,18 @@ class Walker : public Scratch {
   Walker(const Stored& stored, const Links& links, const Lines& lines, const PaddedAxes& axes)
       : links_(links), lines_(lines), axes_(axes), w_(stored.work({})), tile_(w_, 1, 64),
         walk_(*stored.isa, links.to, links.degree, stored.n, lines.rows, lines.width, std::max(links.degree, links.n_entries)) {
-    given_.resize(size_t(axes.stride));
-    products_.resize(axes.sums.size());
+    given_.resize(size_t(axes.axes.stride)), bytes_.resize(given_.size());
+    products_.resize(axes.sums.size()), of_axes_.resize(axes.sums.size());
     floats_.resize(size_t(4 * lines.width)), weights_.resize(floats_.size());
+    desk_ = {given_.data(), bytes_.data(), products_.data(), of_axes_.data(), floats_.data(), weights_.data()};
   }
 
   void run(const Folded& one, int64_t k, int64_t width, const uint64_t* allow, Found& out) {
     w_.folded = one, w_.allow = allow;
     const int64_t best = std::max(k, std::min(width, std::max(kBest * k, kBestLeast)));
-    weigh(one.vectors);
-    walk_.begin(width), found_.reset(allow ? best : 1);
+    std::copy_n(one.vectors, lines_.axes.dim, given_.begin());
+    w_.isa->line_query(&axes_.axes, &desk_, lines_.width, &line_);
+    walk_.begin(width, std::max(width, best)), found_.reset(allow ? best : 1);
     count_ = 0;
     walk_.meet(links_.entries, links_.n_entries);
     score();
@@ -54,37 +45,15 @@ class Walker : public Scratch {
       walk_.take();
       if (out.watcher) out.watcher->look(walk_);
     }
-    if (allow)
-      refine(found_, best, k, out);
-    else
-      refine(walk_, best, k, out);
+    if (!allow) return refine(walk_, best, k, out);
+    // Where too few of the frontier match, those that were met on the way are not the best.
+    int64_t near = 0;
+    for (int64_t r = 0; r < walk_.size() && near < k; r++) near += has(allow, walk_.row(r));
+    if (near < k) found_.reset(1);
+    refine(found_, best, k, out);
   }
 
  private:
-  // The weights of the query's digits, as bytes.
-  void weigh(const float* given) {
-    const Axes& a = lines_.axes;
-    const float most = largest_of(given, a.dim);
-    const float unit = most > 0.0f && most < 1e30f ? most / float(kZero - 1) : 1.0f;
-    for (int64_t j = 0; j < a.dim; j++) given_[size_t(j)] = uint8_t(float(kZero) + given[j] / unit + 0.5f);
-    w_.isa->axis_dots(axes_.rows.data(), int64_t(axes_.sums.size()), axes_.stride, given_.data(), products_.data());
-    const int64_t bytes = lines_.width - kLineEnd;
-    double start = 0.0;
-    int64_t at = 0;
-    for (int64_t i = 0; i < a.count; i++) {
-      const float product = float(products_[size_t(i)] - kZero * axes_.sums[size_t(i)]) * (unit * a.scales[i]);
-      float weight = (product - a.offsets[i]) * a.steps[i];
-      const float levels = float(1 << 2 * a.digits[i]);
-      start -= double(weight) * (levels - 1.0f) / 2;
-      for (int d = 0; d < a.digits[i]; d++, at++, weight *= 4.0f)
-        floats_[size_t(at / bytes * lines_.width + at % bytes)] = weight;
-    }
-    const float largest = largest_of(floats_.data(), int64_t(floats_.size()));
-    const float to = largest > 0.0f && largest < 1e30f ? 127.0f / largest : 0.0f;
-    for (size_t i = 0; i < floats_.size(); i++) weights_[i] = nearest_byte(floats_[i] * to);
-    line_ = {weights_.data(), lines_.width, largest / 127.0f, float(start), a.of_less};
-  }
-
   // Scores the rows just met.
   void score() {
     const int64_t n = walk_.count();
@@ -93,7 +62,7 @@ class Walker : public Scratch {
     if (!w_.allow) return;
     for (int64_t r = 0; r < n; r++) {
       const uint32_t row = walk_.met()[r];
-      if (w_.allow[row >> 6] >> (row & 63) & 1) found_.insert(walk_.scores()[r], row);
+      if (has(w_.allow, row)) found_.insert(walk_.scores()[r], row);
     }
   }
 
@@ -145,36 +114,57 @@ class Walker : public Scratch {
   DenseQueries q_;
   LineQuery line_ = {};
   Frontier found_, best_;
-  std::vector<float> sorted_, floats_;
-  std::vector<uint8_t> given_;
+  LineDesk desk_ = {};
+  std::vector<float> sorted_, given_, of_axes_, floats_;
+  std::vector<uint8_t> bytes_;
   std::vector<int32_t> products_;
   std::vector<int8_t> weights_;
   int64_t count_ = 0;
+
+ public:
+  std::unique_ptr<Filtered> filtered;  // where a filter was given
 };
 
 }  // namespace
 
-PackedFinder::PackedFinder(const Stored& stored, const Links& links, const Lines& lines)
-    : Finder(stored), links_(links), lines_(lines) {
-  const Axes& a = lines.axes;
-  axes_.stride = (a.dim + 63) / 64 * 64;
-  axes_.sums.resize(size_t((a.count + 3) / 4 * 4));
-  axes_.rows.resize(axes_.sums.size() * size_t(axes_.stride));
-  for (int64_t i = 0; i < a.count; i++) {
-    std::copy_n(a.rows + i * a.dim, a.dim, axes_.rows.begin() + i * axes_.stride);
-    axes_.sums[size_t(i)] = std::accumulate(a.rows + i * a.dim, a.rows + (i + 1) * a.dim, 0);
+PaddedAxes::PaddedAxes(const Axes& a, int64_t width) {
+  const int64_t stride = (a.dim + 63) / 64 * 64, bytes = width - kLineEnd;
+  const size_t count = size_t((a.count + 15) / 16 * 16);
+  rows.resize(count * size_t(stride)), sums.resize(count), sources.resize(size_t(4 * width)), powers.resize(sources.size());
+  for (auto* v : {&scales, &offsets, &steps, &middles}) v->resize(count);
+  for (int64_t i = 0, at = 0; i < a.count; i++) {
+    const size_t s = size_t(i);
+    std::copy_n(a.rows + i * a.dim, a.dim, rows.begin() + i * stride);
+    sums[s] = std::accumulate(a.rows + i * a.dim, a.rows + (i + 1) * a.dim, 0);
+    scales[s] = a.scales[i], offsets[s] = a.offsets[i], steps[s] = a.steps[i];
+    middles[s] = (float(1 << 2 * a.digits[i]) - 1.0f) / 2;
+    for (int d = 0; d < a.digits[i]; d++, at++) {
+      const size_t slot = size_t(at / bytes * width + at % bytes);
+      sources[slot] = int32_t(i), powers[slot] = float(1 << 2 * d);
+    }
   }
+  axes = {rows.data(), sums.data(), scales.data(), offsets.data(), steps.data(), middles.data(), int64_t(count), stride,
+          sources.data(), powers.data(), a.of_less};
+}
+
+PackedFinder::PackedFinder(const Stored& stored, const Links& links, const Lines& lines, const FilterCosts& costs)
+    : Finder(stored), links_(links), lines_(lines), axes_(lines.axes, lines.width), costs_(costs) {
+  costs_.plain = kLineCost * scan_rows(stored.format), costs_.after = double(kBestLeast);
 }
 
 std::unique_ptr<Scratch> PackedFinder::scratch() const {
   return std::make_unique<Walker>(stored_, links_, lines_, axes_);
 }
 
-void PackedFinder::find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool,
+void PackedFinder::find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
                         Scratch& scratch, Found& out) const {
+  Walker& walker = static_cast<Walker&>(scratch);
   Folded one = one_of(q, stored_.format, i);
   one.vectors = q.vectors + i * lines_.axes.dim;
-  static_cast<Walker&>(scratch).run(one, k, effort, allow, out);
+  if (!allow) return walker.run(one, k, effort, nullptr, out);
+  if (!walker.filtered) walker.filtered = std::make_unique<Filtered>(stored_, links_);
+  const auto plain = [&](int64_t width, Found& found) { walker.run(one, k, width, allow, found); };
+  walker.filtered->run(one, k, effort, costs_, preferred_, allow, rough, plain, out);
 }
 
 }  // namespace nearfield

@@ -21,11 +21,14 @@ struct Axes {
   float of_less;  // of LineQuery
 };
 
-// The same as kernels read them: padded to multiples of 64 bytes and of four axes.
+// The same as kernels read them, with room for every array that LineAxes names.
 struct PaddedAxes {
   std::vector<int8_t> rows;
-  std::vector<int32_t> sums;
-  int64_t stride;
+  std::vector<int32_t> sums, sources;
+  std::vector<float> scales, offsets, steps, middles, powers;
+  LineAxes axes;
+
+  PaddedAxes(const Axes& a, int64_t width);
 };
 
 struct Lines {
@@ -38,16 +41,20 @@ constexpr int64_t kLineEnd = 4;  // bytes of a line that are no digits
 
 class PackedFinder : public Finder {
  public:
-  PackedFinder(const Stored& stored, const Links& links, const Lines& lines);
+  PackedFinder(const Stored& stored, const Links& links, const Lines& lines, const FilterCosts& costs);
   std::unique_ptr<Scratch> scratch() const override;
-  // Effort is the width of the frontier. Needs the queries as given.
+  // Effort is the width of the frontier. Needs the queries as given. Under a filter, scans and walks from match to
+  // match are those of the codes.
   void find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
             Scratch& scratch, Found& out) const override;
+  void prefer(int way) override { preferred_ = Way(way); }
 
  private:
   Links links_;
   Lines lines_;
   PaddedAxes axes_;
+  FilterCosts costs_;
+  Way preferred_ = kPlanned;
 };
 
 }  // namespace nearfield

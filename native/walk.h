@@ -22,19 +22,27 @@ class Walking {
     w_.met = met_.data();
   }
 
-  // Nothing met, nothing in the frontier, which holds so many rows.
-  void begin(int64_t width) {
+  // Nothing met, nothing in the frontier. The walk ends where it has been at the best `visits` rows; the frontier holds
+  // `width`, as many or more.
+  void begin(int64_t visits, int64_t width) {
     forget();
     const size_t size = size_t(width + 2 * kKeyGuard + 1);
     keys_.assign(size, kNoKey);
     std::fill_n(keys_.begin(), kKeyGuard, INT64_MAX);
     w_.keys = keys_.data() + kKeyGuard;
-    w_.width = width, w_.size = w_.next = w_.count = 0;
+    w_.width = width, w_.visits = visits, w_.size = w_.next = w_.count = 0;
     w_.floor = -std::numeric_limits<float>::infinity();
   }
 
   void meet(const uint32_t* rows, int64_t count) { isa_.walk_meet(&w_, rows, count); }
   bool next() { return isa_.walk_next(&w_); }
+  // Goes to the best row where it has not been, and meets nobody; -1 where there is none.
+  int64_t go() {
+    while (w_.next < w_.size && (w_.keys[w_.next] & 1)) w_.next++;
+    if (w_.next == w_.size) return -1;
+    w_.keys[w_.next++] |= 1;
+    return visited();
+  }
   // Where it is, right after it went there.
   int64_t visited() const { return row(w_.next - 1); }
   void take() { isa_.walk_take(&w_, scores_.data()); }

@@ -344,6 +344,7 @@ def _filtered(rows: list[Row]) -> str:
     said = (
         f"## Filters\n\nMicroseconds of processor time a query (recall@10) on the arXiv papers, one call a query: each "
         f"way alone, and what the planner takes. *Ratio* is the planner's time over the best way's of the same recall. "
+        f"A way that took more than five times the planner's time was asked only a few of the queries. "
         f"{_where(rows[0])}"
     )
     ways = list(dict.fromkeys(way for r in found for way in r["ways"]))

@@ -264,12 +264,12 @@ def test_filtered(tiny: Path) -> None:
     rows = kept(tiny, "filtered")
     crossed = [r for r in rows if r["part"] == "crossing"]
     assert {(r["filter"], r["share"]) for r in crossed} == {
-        (f, s) for f in ("drawn", "field, own", "field, other") for s in (0.02, 0.5)
+        (f, s) for f in ("drawn", "date", "field, own", "field, other") for s in (0.02, 0.5)
     }
     assert all(r["ways"]["planner"]["us"]["median"] > 0 for r in crossed)
     assert all(r["ways"]["planner"]["recall"] == 1 for r in crossed if r["share"] == 0.02)
     flat = [r for r in rows if r["part"] == "filtered" and r["engine"] == "faiss"]
-    assert len(flat) == 3
+    assert len(flat) == 4
     assert all(r["points"][0]["recall"] == 1 for r in flat)
     assert {r["target"] for r in rows if r["part"] == "verdict"} == {0.5, 0.9}
     assert "## Filters" in _page(tiny)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import nearfield as nf
-from nearfield.numerics import kernels, layers, orders
+from nearfield.numerics import finders, kernels, layers, orders
 from nearfield.numerics.graphs import NO_LINK, ByteRows
 
 pytestmark = pytest.mark.skipif(kernels.native() is None, reason="graphs need native code")
@@ -69,7 +69,7 @@ def test_recall_of_hnsw_is_that_of_hnswlib() -> None:
     for width in (20, 60, 200):
         theirs.set_ef(width)
         found = theirs.knn_query(q, 10, num_threads=1)[0]
-        rows_found = kernels.find(
+        rows_found = finders.find(
             ours.index.finder(), ours._scorer.format, ours._scorer.prepare(q).folded, 10, width, None, 4000, 1
         )[0]
         assert share(rows_found, truth) > share(found, truth) - 0.02

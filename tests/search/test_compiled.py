@@ -10,7 +10,7 @@ import pytest
 
 import nearfield as nf
 from nearfield.core.errors import BadInput, BadPlan
-from nearfield.numerics import kernels
+from nearfield.numerics import finders
 
 PLANS = [
     "raw() | vamana(degree=8, width=32)",
@@ -135,6 +135,61 @@ def test_a_long_batch_is_answered_in_pieces_between_which_it_can_be_stopped(data
             time.sleep(len(q) / 2000)
             return True
 
-    kernels.run(Slow(), q[:1500], 5, 10, None)
+    finders.run(Slow(), q[:1500], 5, 10, None)
     assert sum(Slow.asked) == 1500
     assert max(Slow.asked[1:]) < 256  # a piece of so many takes too long
+
+
+class TestSettled:
+    """A search like an earlier one goes straight to native code: whatever is otherwise is told as it would be."""
+
+    @pytest.fixture
+    def packed(self) -> nf.Packed:
+        x = np.random.default_rng(3).normal(size=(600, 24)).astype(np.float32)
+        packed = nf.Plan("lvq(bits=4) | vamana() | rescore(codec='lvq(bits=8)', depth=2)").fit(x)
+        packed.search(x[:1], 5, budget=100)
+        packed.search(x[:1], 5)
+        return packed
+
+    def test_one_query_is_answered_as_within_a_batch(self, packed: nf.Packed) -> None:
+        q = np.random.default_rng(4).normal(size=(20, 24)).astype(np.float32)
+        whole = packed.search(q, 5, budget=100)
+        for i, one in enumerate(q):
+            for given in (one, one[None, :]):
+                got = packed.search(given, 5, budget=100)
+                assert np.array_equal(got.rows[0], whole.rows[i])
+                assert np.array_equal(got.scores[0], whole.scores[i])
+                assert got.scored.tolist() == [whole.scored[i]]
+                assert got.rescored is not None
+                assert got.rescored.shape == (1,)
+
+    @pytest.mark.parametrize("k", [True, 5.0, 0, "5"])
+    def test_k_that_equals_another_is_still_looked_at(self, packed: nf.Packed, k: Any) -> None:
+        q = np.ones((1, 24), np.float32)
+        packed.search(q, 1)
+        with pytest.raises(BadInput, match="k: expected a whole number"):
+            packed.search(q, k)
+
+    @pytest.mark.parametrize("budget", [100.0, True, "100", -1])
+    def test_budget_too(self, packed: nf.Packed, budget: Any) -> None:
+        with pytest.raises(BadInput, match="budget"):
+            packed.search(np.ones((1, 24), np.float32), 5, budget=budget)
+
+    def test_what_is_no_query_is_refused(self, packed: nf.Packed) -> None:
+        for q in (np.ones((1, 23)), np.full((1, 24), np.nan), np.zeros((1, 24)), np.ones((1, 1, 24))):
+            with pytest.raises(BadInput):
+                packed.search(q.astype(np.float32), 5, budget=100)
+        with pytest.raises(BadInput, match="on_zero"):
+            packed.search(np.ones((1, 24), np.float32), 5, budget=100, on_zero="no")
+
+    def test_rows_that_come_or_go_are_seen(self, packed: nf.Packed) -> None:
+        new = 3 * np.ones((1, 24), np.float32)
+        packed.add(new)
+        assert packed.search(new, 5, budget=100).rows[0, 0] == 600
+        packed.delete(rows=np.array([600]))
+        assert 600 not in packed.search(new, 5, budget=100).rows
+
+    def test_a_query_that_lies_apart_in_memory(self, packed: nf.Packed) -> None:
+        q = np.random.default_rng(5).normal(size=(24, 2)).astype(np.float32)
+        apart, together = packed.search(q[:, 0], 5, budget=100), packed.search(q[:, 0].copy(), 5, budget=100)
+        assert np.array_equal(apart.rows, together.rows)

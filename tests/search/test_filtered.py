@@ -19,6 +19,9 @@ PLANS = {
     "cosine": "lvq(bits=4) | vamana(degree=12, width=48) | rescore(codec='lvq(bits=8)', depth=3)",
     "l2": "float16() | vamana(degree=12, width=48)",
     "dot": "lvq(bits=4) | vamana(degree=12, width=48)",
+    "cosine, in layers": "lvq(bits=4) | hnsw(degree=6, width=48) | rescore(codec='lvq(bits=8)', depth=3)",
+    "cosine, packed": "float16() | packed_graph(degree=12, width=48)",
+    "l2, packed": "lvq(bits=8) | packed_graph(degree=12, width=48)",
 }
 
 
@@ -42,7 +45,7 @@ def queries() -> Any:
 
 @pytest.fixture(scope="module")
 def packed(rows: Any) -> dict[str, Any]:
-    return {metric: nf.Plan(plan).fit(rows[0], metric=metric) for metric, plan in PLANS.items()}  # type: ignore[arg-type]
+    return {name: nf.Plan(plan).fit(rows[0], metric=name.split(",")[0]) for name, plan in PLANS.items()}  # type: ignore[arg-type]
 
 
 def _filter(share: float, seed: int = 0) -> Any:
@@ -109,6 +112,17 @@ def test_a_scan_is_exact_under_the_codes(metric: str, rows: Any, packed: Any, qu
         assert (hits.scored == allow.sum()).all()
         assert np.mean(hits.rows == want.rows) > 0.99  # queries are folded natively, with errors of their own
         np.testing.assert_allclose(hits.scores, want.scores, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", list(PLANS))
+def test_every_graph_takes_the_way_it_is_told_to(name: str, packed: Any, queries: Any) -> None:
+    one = packed[name]
+    for share, way in ((0.3, "scan"), (0.3, "hop"), (0.9, "post")):
+        one.index.prefer(way)
+        hits = one.search(queries, k=10, budget=300, allow=_filter(share))
+        one.index.prefer("walk")
+        assert hits.strategy.count(way) >= len(queries) - 2  # a walk may give up
+    assert one.search(queries, k=10, budget=300, allow=_filter(0.005)).strategy == ["scan"] * len(queries)
 
 
 def test_recall_is_no_worse_than_without_a_filter(packed: Any, queries: Any, rows: Any) -> None:

@@ -42,6 +42,22 @@ def data() -> tuple[Any, Any]:
     return x.astype(np.float32), q.astype(np.float32)
 
 
+@pytest.mark.parametrize("codec", CODECS)
+def test_matches_found_by_place_are_those_found_by_row(codec: str, data: Any) -> None:
+    x, q = data
+    packed = nf.Plan(f"{codec} | ivf(lists=25)").fit(x)
+    order = np.random.default_rng(5).permutation(len(x))
+    for matches in (0, 1, 40, 700, 1300):
+        allow = np.zeros(len(x), np.bool_)
+        allow[order[:matches]] = True
+        hits = packed.search(q, k=20, budget=len(x), allow=allow)
+        assert (hits.scored == matches).all()
+        every = packed.search(q, k=len(x), budget=len(x))
+        for found, rows in zip(hits.rows, every.rows):
+            np.testing.assert_array_equal(found[: min(20, matches)], rows[allow[rows]][:20])
+            assert (found[matches:] == -1).all()
+
+
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 @pytest.mark.parametrize("codec", CODECS)
 def test_one_native_call_answers_as_step_by_step(

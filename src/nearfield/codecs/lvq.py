@@ -78,7 +78,8 @@ class LVQ(Codec):
         self.dim_ = int(x.shape[1])
         self.mean_ = x.mean(axis=0, dtype=np.float64).astype(np.float32)
         # Constants are stored in units of a typical step, so that float16 holds them for rows of any size.
-        spread = float(np.sqrt(np.mean((x - self.mean_).astype(np.float64) ** 2)))
+        rest = x - self.mean_
+        spread = float(np.sqrt(np.einsum("ij,ij->i", rest, rest).mean(dtype=np.float64) / max(self.dim_, 1)))
         between = spread * 2.0 ** (1.5 - self._all_bits / 2)  # half way from a least value to a step
         self.unit_ = float(2.0 ** np.round(np.log2(between))) if spread > 1e-30 else 1.0
         return self

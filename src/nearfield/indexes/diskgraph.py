@@ -23,7 +23,7 @@ from nearfield.core.hits import Hits
 from nearfield.core.indexes import Columns, Index, Shapes, check_search
 from nearfield.core.params import OneOf, Range
 from nearfield.core.protocols import F32, I64, U8, Layout, Prepared, Progress, Rows, Vectors
-from nearfield.numerics import graphs, kernels
+from nearfield.numerics import finders, graphs, kernels
 
 BLOCK = 4096  # what a disk reads at once
 WALKED = 2.5  # a row met in a walk costs about so many rows of a scan
@@ -181,7 +181,7 @@ class DiskGraph(Index):
         fmt = self.rows.scorer.format
         if fmt is None or q.folded is None:
             raise TypeError("diskgraph: attached to rows without a layout")
-        return kernels.find_on_disk(self._disk(), fmt, q.folded, self._floats(q), k, width, allow, self.rows.n)
+        return finders.find_on_disk(self._disk(), fmt, q.folded, self._floats(q), k, width, allow, self.rows.n)
 
     def _floats(self, q: Prepared) -> F32:
         return np.ascontiguousarray(q.queries, np.float32)
@@ -191,8 +191,8 @@ class DiskGraph(Index):
             rows, fmt = self.rows, self.rows.scorer.format
             if fmt is None:
                 raise TypeError("diskgraph: attached to rows without a layout")
-            coded = kernels.native_rows(fmt, rows.codes, rows.scorer.metric, rows.terms)
+            coded = finders.native_rows(fmt, rows.codes, rows.scorer.metric, rows.terms)
             nodes = self._nodes if isinstance(self._nodes, np.ndarray) else self._nodes.native
             laid = (self._per, self._size, self.values, self._dim, self._bytes_of_values, self.degree)
-            self._native = kernels.disk_graph(coded, nodes, laid, self.graph.entries, self.beam, self.cached)
+            self._native = finders.disk_graph(coded, nodes, laid, self.graph.entries, self.beam, self.cached)
         return self._native

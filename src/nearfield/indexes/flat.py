@@ -19,7 +19,7 @@ from nearfield.core.arrays import block_rows
 from nearfield.core.hits import Hits
 from nearfield.core.indexes import Columns, Index, check_search
 from nearfield.core.protocols import F32, I64, TABLE_LAYOUTS, Prepared, Rows
-from nearfield.numerics import kernels
+from nearfield.numerics import finders, kernels
 
 _ALONE = 1 << 22  # bytes of codes that one thread scans by itself
 
@@ -42,7 +42,7 @@ class Flat(Index):
         native, fmt = kernels.native(), self.rows.scorer.format
         if self._finder is None and native is not None and fmt is not None:
             rows = self.rows
-            held = kernels.native_rows(fmt, rows.codes, rows.scorer.metric, rows.terms, rows.n)
+            held = finders.native_rows(fmt, rows.codes, rows.scorer.metric, rows.terms, rows.n)
             self._finder = native.flat_finder(held)
         return self._finder
 

@@ -23,7 +23,7 @@ from nearfield.core.hits import Hits
 from nearfield.core.indexes import Columns, Index, Shapes, check_search
 from nearfield.core.params import Range
 from nearfield.core.protocols import F32, I64, Metric, Prepared, Progress, Rows, Vectors
-from nearfield.numerics import kernels, kmeans
+from nearfield.numerics import finders, kernels, kmeans
 
 _SAMPLE = 64  # rows a list that centroids are learned from
 
@@ -162,7 +162,7 @@ class Ivf(Index):
             whole = self._whole()
             half = 0.5 if self.distances_ else 0.0
             leans = np.asarray(half * np.einsum("ij,ij->i", whole, whole), np.float32)
-            held = kernels.native_rows(rows.scorer.format, rows.codes, rows.scorer.metric, rows.terms, rows.n)
+            held = finders.native_rows(rows.scorer.format, rows.codes, rows.scorer.metric, rows.terms, rows.n)
             order, starts = (np.ascontiguousarray(self._columns[name]) for name in ("order", "starts"))
             self._finder = native.list_finder(
                 held, order, starts, self.centroids_, self.scales_, leans, bool(self.centred_)
@@ -181,5 +181,5 @@ class Ivf(Index):
         if fmt is None or q.folded is None:
             raise TypeError("ivf: attached to rows without a layout")
         effort = min(max(budget or self.budget, k), n)
-        found = kernels.find(self.finder(), fmt, q.folded, k, effort, allow, n, None, q.queries)
+        found = finders.find(self.finder(), fmt, q.folded, k, effort, allow, n, None, q.queries)
         return Hits(*found)

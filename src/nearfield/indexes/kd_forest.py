@@ -19,7 +19,7 @@ import numpy as np
 from nearfield.core.indexes import Columns, Shapes
 from nearfield.core.params import Range
 from nearfield.core.protocols import F32, Layout, Progress, RowFormat, Vectors
-from nearfield.numerics import graphs, kernels
+from nearfield.numerics import finders, graphs, kernels
 from nearfield.numerics import trees as forest
 from nearfield.numerics.finding import Finding, check_finite, unfolded_scales
 
@@ -81,7 +81,7 @@ class KDForest(Finding):
     def make(self, fmt: RowFormat) -> Any:
         """What takes leaves by how far they lie."""
         rows, made = self.rows, self.forest
-        native = kernels.native_rows(fmt, rows.codes, rows.scorer.metric, rows.terms)
+        native = finders.native_rows(fmt, rows.codes, rows.scorer.metric, rows.terms)
         return kernels.native().trees_finder(
             native, made.rows, made.pairs, made.planes, made.levels, self._unfolding(), self.length
         )

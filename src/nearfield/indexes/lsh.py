@@ -20,7 +20,7 @@ import numpy as np
 from nearfield.core.indexes import Columns, Shapes
 from nearfield.core.params import Range
 from nearfield.core.protocols import F32, Layout, Progress, RowFormat, Vectors
-from nearfield.numerics import graphs, hashing, kernels
+from nearfield.numerics import finders, graphs, hashing, kernels
 from nearfield.numerics.finding import Finding, check_finite, unfolded, width_of
 
 
@@ -92,7 +92,7 @@ class LSH(Finding):
     def make(self, fmt: RowFormat) -> Any:
         """What probes the tables."""
         rows, signs = self.rows, self.width <= 0
-        native = kernels.native_rows(fmt, rows.codes, rows.scorer.metric, rows.terms)
+        native = finders.native_rows(fmt, rows.codes, rows.scorer.metric, rows.terms)
         across = self._directions()
         return kernels.native().hash_finder(
             native, signs, self.bits, across, self._offsets(self.seed, signs), self.keys, self.order

@@ -1,6 +1,6 @@
 """Packed graph: a graph of near rows, each packed into one line of memory; the best met are scored by their codes.
 
-A fast choice from some ten thousand rows on, where memory allows for links and lines (192 bytes) beside codes that are
+A fast choice from some ten thousand rows on, where memory allows for links and lines (160 bytes) beside codes that are
 as fine as results should be: ``float16() | packed_graph()``, or ``lvq(bits=8) | packed_graph()`` at half the bytes.
 SymphonyQG packs one-bit codes of the neighbours beside each row, and reads 2,000 bytes a step; rows of one line each
 are read only where they were not met before, and more bits go where rows vary more.
@@ -22,15 +22,13 @@ from nearfield.core.errors import Corrupt, Unsupported
 from nearfield.core.indexes import Columns, Shapes
 from nearfield.core.params import OneOf, Range
 from nearfield.core.protocols import F32, Layout, Metric, Progress, RowFormat, Vectors
-from nearfield.numerics import graphs, kernels
-from nearfield.numerics.finding import Finding, check_finite
+from nearfield.numerics import finders, graphs, kernels
+from nearfield.numerics.finding import Walking, check_finite
 from nearfield.numerics.lines import SAMPLE, Axes
-
-WALKED = 4.0  # rows of a scan that take as long as one that matches the filter, met in a walk
 
 
 @dataclass
-class PackedGraph(Finding):
+class PackedGraph(Walking):
     """Walks a graph over rows of ``line`` bytes, and scores the best of its frontier by the codes.
 
     ``degree`` is the number of links a row keeps (four bytes each); ``width`` how many candidates a walk holds while
@@ -48,7 +46,7 @@ class PackedGraph(Finding):
     learns: ClassVar[bool] = True
     looks: ClassVar[bool] = True
 
-    degree: Annotated[int, Range(2, 1024)] = 32
+    degree: Annotated[int, Range(2, 1024)] = 24
     line: Annotated[int, OneOf(64, 128, 192, 256)] = 64
     width: Annotated[int, Range(2, 100_000)] = 128
     alpha: Annotated[float, Range(1.0, 4.0)] = 1.2
@@ -94,7 +92,7 @@ class PackedGraph(Finding):
         rng: np.random.Generator,
     ) -> F32:
         """What walks of some widths cost, from walks to some of the rows."""
-        held = kernels.native_rows(rows.format, rows.values.view(np.uint8), "cosine", np.ascontiguousarray(rows.scale))
+        held = finders.native_rows(rows.format, rows.values.view(np.uint8), "cosine", np.ascontiguousarray(rows.scale))
         finder = _finder(held, graph, lines, self._axes, metric)
         return graphs.effort_of(graph, rows, None, rng, finder=finder)
 
@@ -124,17 +122,9 @@ class PackedGraph(Finding):
     def make(self, fmt: RowFormat) -> Any:
         """What walks over the lines."""
         rows = self.rows
-        held = kernels.native_rows(fmt, rows.codes, rows.scorer.metric, rows.terms)
+        held = finders.native_rows(fmt, rows.codes, rows.scorer.metric, rows.terms)
         metric: Metric = "l2" if self.metric_ == "l2" else "dot"
         return _finder(held, self.graph, self._lines, self._axes, metric)
-
-    def spend(self, k: int, budget: int, matches: int) -> int | None:
-        """The width of the frontier, or None where it costs less to score every row that matches."""
-        n = self.rows.n
-        if matches < n and matches * matches <= WALKED * budget * n:
-            return None
-        width = max(k, self.graph.width(budget))
-        return int(width * n / matches)  # as many candidates that match as there would be without a filter
 
 
 def _finder(rows: Any, graph: graphs.Graph, lines: NDArray[np.uint8], axes: Axes, metric: Metric) -> Any:

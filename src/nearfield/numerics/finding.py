@@ -12,7 +12,7 @@ from nearfield.core.errors import Corrupt
 from nearfield.core.hits import WAYS, Hits
 from nearfield.core.indexes import Columns, Index, check_search
 from nearfield.core.protocols import F32, I64, Prepared, RowFormat, Rows
-from nearfield.numerics import kernels
+from nearfield.numerics import finders, kernels
 from nearfield.numerics.graphs import Graph
 
 _EFFORTS = 1000  # answers of ``effort`` that are kept
@@ -88,7 +88,7 @@ class Finding(Index):
             found, scores = self._scan(q, k, allow)
             return Hits(found, scores, np.full(q.m, matches, np.int64))
         seen = q.queries if self.looks else None
-        made = kernels.find_ways(self.finder(), self._format(), _folded(q), k, effort, allow, n, None, seen)
+        made = finders.find_ways(self.finder(), self._format(), _folded(q), k, effort, allow, n, None, seen)
         found, scores, scored, ways = made
         self._fill(q, k, matches, allow, found, scores, scored)
         return Hits(found, scores, scored, ways=ways if self.plans_filters and allow is not None else None)

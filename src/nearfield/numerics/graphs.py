@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.core.arrays import roomy
 from nearfield.core.errors import Unsupported
 from nearfield.core.protocols import F32, I64, U8, Element, Folded, Layout, Metric, RowFormat
-from nearfield.numerics import kernels
+from nearfield.numerics import finders, kernels
 from nearfield.numerics.kmeans import kmeans
 
 U32 = NDArray[np.uint32]
@@ -48,7 +49,7 @@ class Graph:
         if native is None:
             raise Unsupported("graphs are walked by native code, which is not installed here; use the index flat()")
         return native.graph_finder(
-            kernels.native_rows(fmt, codes, metric, terms), self.links, self.entries, self.effort
+            finders.native_rows(fmt, codes, metric, terms), self.links, self.entries, self.effort
         )
 
     def spend(self, k: int, budget: int) -> int:
@@ -85,7 +86,8 @@ class ByteRows:
         for block in blocks:
             if made is None:
                 d = block.shape[1]
-                values = np.zeros((n, -(-d // _PAD) * _PAD), np.int8)
+                values = roomy((n, -(-d // _PAD) * _PAD), np.int8)
+                values[:, d:] = 0
                 made = cls(values, np.zeros((n, 4), np.float32), d)
             made.take(at, block)
             at += len(block)
@@ -187,7 +189,9 @@ def room_for(degree: int) -> int:
 
 def unlinked(n: int, degree: int) -> tuple[U32, NDArray[np.int32]]:
     """Room for links while a graph grows, and how many there are."""
-    return np.full((n, room_for(degree)), NO_LINK, np.uint32), np.zeros(n, np.int32)
+    links = roomy((n, room_for(degree)), np.uint32)
+    links[...] = NO_LINK
+    return links, np.zeros(n, np.int32)
 
 
 def settled(links: U32, counts: NDArray[np.int32], degree: int) -> U32:
@@ -246,7 +250,7 @@ def effort_of(graph: Graph, rows: ByteRows, among: I64 | None, rng: np.random.Ge
         finder = graph.finder(rows.format, rows.values.view(np.uint8), "cosine", np.ascontiguousarray(rows.scale))
     found = []
     for width in (1, 8, 64, 512):
-        *_, scored = kernels.find(finder, rows.format, Folded(weights=q), 1, width, None, n, None, seen)
+        *_, scored = finders.find(finder, rows.format, Folded(weights=q), 1, width, None, n, None, seen)
         found.append((width, float(scored.mean())))
     table = np.array(found, np.float32).T
     table[1] = np.maximum.accumulate(table[1] + np.arange(len(found), dtype=np.float32))  # ascending, for interpolation

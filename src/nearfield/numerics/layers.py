@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nearfield.core.errors import Unsupported
 from nearfield.core.protocols import F32, U8, Metric, RowFormat
-from nearfield.numerics import kernels
+from nearfield.numerics import finders, kernels
 from nearfield.numerics.graphs import ORDERED, U32, ByteRows, Graph, batches, effort_of, settled, unlinked
 
 
@@ -33,7 +33,7 @@ class Layered(Graph):
         if native is None:
             raise Unsupported("graphs are walked by native code, which is not installed here; use the index flat()")
         counts = layer_counts(len(self.links), self.upper.shape[1])
-        rows = kernels.native_rows(fmt, codes, metric, terms)
+        rows = finders.native_rows(fmt, codes, metric, terms)
         return native.layered_finder(rows, self.links, self.entries, self.upper, counts, self.effort)
 
 

@@ -15,7 +15,7 @@ from nearfield.core.codecs import CodecScorer
 from nearfield.core.indexes import Index
 from nearfield.core.maps import Map
 from nearfield.core.protocols import F32, TABLE_LAYOUTS, Folded
-from nearfield.numerics import kernels
+from nearfield.numerics import finders, kernels
 from nearfield.search.pieces import Pieces, folded, taken_apart
 from nearfield.search.rescore import Rescore
 from nearfield.search.tiers import DiskColumn
@@ -49,9 +49,9 @@ def compile_plan(
         if own is None or finer.format is None:
             return None
         if isinstance(codes, DiskColumn):
-            rows = kernels.native_rows_on_disk(finer.format, codes.native, finer.metric, terms, codes.shape[0])
+            rows = finders.native_rows_on_disk(finer.format, codes.native, finer.metric, terms, codes.shape[0])
         else:
-            rows = kernels.native_rows(finer.format, codes, finer.metric, terms, checks=checks)
+            rows = finders.native_rows(finer.format, codes, finer.metric, terms, checks=checks)
         made.append((rows, own, mapped, step.of == "residual", step.depth))
     return None if fold is None else kernels.native().Pipeline(finder, unit, mapping, fold, bias, made)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import nearfield as nf
-from nearfield.numerics import kernels
+from nearfield.numerics import finders, kernels
 
 pytestmark = pytest.mark.skipif(kernels.native() is None, reason="graphs need native code")
 Record = Callable[[str, str, bool, str], None]
@@ -38,7 +38,7 @@ def recalls_of(index: str, x: np.ndarray, q: np.ndarray, seed: int) -> np.ndarra
     exact = np.argsort(-(q @ x.T), axis=1, kind="stable")[:, :10]
     shares = []
     for width in SEARCHED:
-        found = kernels.find(packed.index.finder(), fmt, folded, 10, width, None, len(x), None)[0]
+        found = finders.find(packed.index.finder(), fmt, folded, 10, width, None, len(x), None)[0]
         shares.append(np.mean([np.isin(a, b).mean() for a, b in zip(found, exact)]))
     return np.array(shares)
 
