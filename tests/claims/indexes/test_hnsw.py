@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nearfield import Plan
-from nearfield.numerics import kernels, layers
+from nearfield.numerics import finders, kernels, layers
 
 pytestmark = pytest.mark.skipif(kernels.native() is None, reason="graphs need native code")
 Record = Callable[[str, str, bool, str], None]
@@ -76,14 +76,14 @@ def test_layers_thin_out_and_lead_near(minilm60k: Any, minilm_queries: Any, reco
     assert len(packed.index.graph.upper) == sum(counts[1:])
     shares = [below / above for below, above in pairwise(counts)]
     assert all(abs(share - 16) < 1 for share in shares[:2])
-    fmt, folded = packed._scorer.format, packed._scorer.prepare(queries).folded
+    fmt, folded = packed.now.scorer.format, packed.now.scorer.prepare(queries).folded
     graph = packed.index.graph
     entry = graph.entries[: counts[-1]]  # of the highest layer
     flat = layers.Graph(graph.links, np.ascontiguousarray(entry[:1]), graph.effort)
     finder = flat.finder(fmt, packed.index.rows.codes, packed.index.rows.scorer.metric, packed.index.rows.terms)
     costs = {}
     for name, one in (("layers", packed.index.finder()), ("one row", finder)):
-        found, _, scored = kernels.find(one, fmt, folded, 1, 1, None, len(rows), None)
+        found, _, scored = finders.find(one, fmt, folded, 1, 1, None, len(rows), None)
         first = np.einsum("ij,ij->i", queries, rows[found[:, 0]])
         costs[name] = (float(scored.mean()), float(first.mean()))
     told = "; ".join(f"{name}: {count:.0f} distances to a row of {score:.3f}" for name, (count, score) in costs.items())
@@ -110,7 +110,7 @@ def test_the_rule_holds_in_clusters(minilm60k: Any, minilm_queries: Any, recall:
     scores = rows @ rows.T
     np.fill_diagonal(scores, -np.inf)
     near = np.argpartition(-scores, 16, axis=1)[:, :16].astype(np.uint32)
-    told, asked = {}, packed._scorer.prepare(queries)
+    told, asked = {}, packed.now.scorer.prepare(queries)
     for name, links in (("rule", graph.links), ("nearest", near)):
         index.graph = layers.Layered(links, graph.entries, graph.effort, graph.upper)
         index._finder = None
