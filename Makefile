@@ -66,22 +66,38 @@ crash: $(VENV)/.done
 fuzz: $(VENV)/.done
 	$(ONE_THREAD) NEARFIELD_FUZZ=10 $(BIN)/pytest -q -n 2 tests/collection/test_corrupt.py tests/search/test_damaged_indexes.py
 
-# The tests that reach most native code, with the extension built for each sanitizer; what Python and others allocate
-# and keep is none of ours.
-ADDRESS = -fsanitize=address,undefined -fno-sanitize-recover=undefined
-NATIVE_TESTS = tests/native/test_kernels.py tests/search/test_compiled.py tests/search/test_damaged_indexes.py \
-	tests/search/test_filtered.py tests/search/test_updates.py tests/search/test_ivf.py tests/search/test_packed_graph.py
+# The native code under GCC's sanitizers: in programs of its own, and by the tests that reach most of it. Tests of kernels
+# take every instruction set in turn, the others the best one, and some of them each of the rest. What Python and others
+# allocate, keep, and free in another way (hnswlib) is none of ours.
+THREADED = tests/indexes tests/search/test_compiled.py tests/search/test_ivf.py tests/search/test_packed_graph.py
+NARROW = $(THREADED) tests/search/test_filtered.py
+SANITIZED = $(NARROW) tests/native tests/search/test_damaged_indexes.py tests/search/test_updates.py \
+	tests/search/test_tiers.py tests/search/test_walked.py tests/conformance/test_indexes.py
+SANITIZED_PYTEST = $(ONE_THREAD) $(SANITIZE)/bin/python -m pytest -q -p no:cacheprovider --capture=sys -n 2 -m "not slow"
+ADDRESS = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" PYTHONMALLOC=malloc \
+	ASAN_OPTIONS=detect_leaks=0:alloc_dealloc_mismatch=0 UBSAN_OPTIONS=print_stacktrace=1
+THREAD = LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" TSAN_OPTIONS="ignore_noninstrumented_modules=1 halt_on_error=1"
+OTHER_SETS = from nearfield.numerics.kernels import info; i = info(); \
+	print(*(s for s in i['compiled'] if s not in (*i['not run'], i['isa'])))
+define build-sanitized
+	PATH=$(CURDIR)/$(BIN):$$PATH $(SANITIZE)/bin/python $(PIP) --no-build-isolation --no-deps --force-reinstall \
+		-C cmake.define.NEARFIELD_SANITIZE=$(1) -C build-dir=build/$(1) -C cmake.build-type=Debug .
+	build/$(1)/native/agree
+	build/$(1)/native/race
+endef
+
 sanitize: $(VENV)/.done
 	$(PYTHON) -m venv $(SANITIZE)
-	$(BIN)/python -c "import site; print(site.getsitepackages()[0])" > $$(ls -d $(SANITIZE)/lib/python*/site-packages)/borrowed.pth
-	PATH=$(CURDIR)/$(BIN):$$PATH $(SANITIZE)/bin/python $(PIP) --no-build-isolation --no-deps --force-reinstall \
-		-C cmake.define.CMAKE_CXX_FLAGS="$(ADDRESS)" -C build-dir=build/address -C cmake.build-type=RelWithDebInfo .
-	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-		$(SANITIZE)/bin/python -m pytest -q -p no:cacheprovider -m "not slow" $(NATIVE_TESTS)
-	PATH=$(CURDIR)/$(BIN):$$PATH $(SANITIZE)/bin/python $(PIP) --no-build-isolation --no-deps --force-reinstall \
-		-C cmake.define.CMAKE_CXX_FLAGS=-fsanitize=thread -C build-dir=build/thread -C cmake.build-type=RelWithDebInfo .
-	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" TSAN_OPTIONS=ignore_noninstrumented_modules=1 NEARFIELD_THREADS=4 \
-		$(SANITIZE)/bin/python -m pytest -q -p no:cacheprovider -k "thread or Thread" tests/search tests/native tests/conformance
+	$(BIN)/python -c "import sys; print(*(p for p in sys.path if p.endswith('-packages')), sep='\n')" \
+		> $$(ls -d $(SANITIZE)/lib/python*/site-packages)/borrowed.pth
+	$(call build-sanitized,address)
+	$(ADDRESS) $(SANITIZED_PYTEST) $(SANITIZED)
+	for isa in $$($(BIN)/python -c "$(OTHER_SETS)"); do \
+		NEARFIELD_ISA=$$isa $(ADDRESS) $(SANITIZED_PYTEST) $(NARROW) || exit 1; \
+	done
+	$(call build-sanitized,thread)
+	NEARFIELD_THREADS=4 $(THREAD) $(SANITIZED_PYTEST) $(THREADED)
+	NEARFIELD_THREADS=4 $(THREAD) $(SANITIZED_PYTEST) -k "thread or on_disk_finds" $(SANITIZED)
 
 # Adapters against the suites that their ecosystems publish, which bring plugins that other tests do not want.
 $(INTEGRATIONS)/.done: requirements-integrations.txt

@@ -99,6 +99,7 @@ class Stream:
         x = self.rows[rows]
         if self.packed is None:
             self.packed = nf.Plan(self.plan).fit(x, metric=self.metric, ids=list(tags))
+            self.packed.background = False  # so that a run repeats, and its seconds hold all work
         elif new:
             self.packed.add(x, ids=list(tags))
         else:

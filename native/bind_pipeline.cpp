@@ -107,19 +107,22 @@ BoundFinder packed_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint3
 
 // Rows in the order of their lists, each list about a centroid.
 BoundFinder list_finder(const BoundRows& rows, In<uint32_t, 1> order, In<uint32_t, 1> starts, In<int8_t, 2> centroids,
-                        In<float, 1> scales, In<float, 1> leans, bool centred) {
+                        In<float, 1> scales, In<float, 1> slopes, In<float, 1> leans, bool centred) {
   const Stored& s = in_memory(rows);
   const int64_t count = int64_t(centroids.shape(0)), dim = int64_t(centroids.shape(1));
   expect(rows.blocks == (s.format.layout == kTables), "rows: expected table layouts in blocks");
   expect(int64_t(order.shape(0)) == s.n && int64_t(starts.shape(0)) == count + 1 && count >= 1 && dim >= 1,
          "lists: expected an order [n] and where lists begin [lists + 1]");
-  expect(int64_t(scales.shape(0)) == count && int64_t(leans.shape(0)) == count, "lists: expected scales and leans [lists]");
+  for (const auto& each : {scales, slopes, leans})
+    expect(int64_t(each.shape(0)) == count, "lists: expected scales, slopes and leans [lists]");
   expect(starts.data()[0] == 0 && starts.data()[count] == s.n, "lists: expected the lists to hold all rows");
   for (int64_t l = 0; l < count; l++) expect(starts.data()[l] <= starts.data()[l + 1], "lists: expected starts to ascend");
   for (int64_t i = 0; i < s.n; i++) expect(order.data()[i] < s.n, "lists: a row number is out of range");
-  const Lists made = {order.data(), starts.data(), count, centroids.data(), scales.data(), leans.data(), dim, centred};
+  const Lists made = {order.data(),  starts.data(), count, centroids.data(), scales.data(),
+                      slopes.data(), leans.data(),  dim,   centred};
   return {std::make_unique<ListFinder>(s, made),
-          {rows.codes, rows.terms, nb::cast(order), nb::cast(starts), nb::cast(centroids), nb::cast(scales), nb::cast(leans)},
+          {rows.codes, rows.terms, nb::cast(order), nb::cast(starts), nb::cast(centroids), nb::cast(scales),
+           nb::cast(slopes), nb::cast(leans)},
           dim};
 }
 
@@ -290,7 +293,8 @@ void bind_pipeline(nb::module_& m) {
   nb::class_<BoundFinder>(m, "Finder").def("find", find, "m"_a, "coefficients"_a, "allow"_a.none(), "k"_a, "effort"_a,
                                            "threads"_a, "vectors"_a.none() = nb::none())
       .def("prefer", [](BoundFinder& self, int way) { self.finder->prefer(way); }, "way"_a);
-  m.def("list_finder", list_finder, "rows"_a, "order"_a, "starts"_a, "centroids"_a, "scales"_a, "leans"_a, "centred"_a);
+  m.def("list_finder", list_finder, "rows"_a, "order"_a, "starts"_a, "centroids"_a, "scales"_a, "slopes"_a,
+        "leans"_a, "centred"_a);
   m.def("flat_finder", flat_finder, "rows"_a);
   m.def("graph_finder", graph_finder, "rows"_a, "links"_a, "entries"_a, "effort"_a);
   m.def("bitmap", bitmap, "flags"_a);

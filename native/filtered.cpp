@@ -58,7 +58,7 @@ Split split(const uint64_t* allow, uint32_t n, const uint32_t* links, int64_t co
   uint32_t* in = some;
   uint32_t* out = others;
   for (const uint32_t* end = links + count; links < end; links++) {
-    const uint32_t row = *links;
+    const uint32_t row = link_at(links);
     if (row >= n) break;
     const uint64_t match = allow[row >> 6] >> (row & 63) & 1;
     *in = row, in += match;

@@ -31,7 +31,7 @@ void link_back(const Growing& g, const uint32_t* rows, int64_t count) {
       uint32_t* links = g.links + int64_t(row) * g.room;
       if (std::find(links, links + g.counts[row], edges[e].from) != links + g.counts[row]) continue;
       if (g.counts[row] == g.room) keep(g, row, linker.prune(linker.around(row), g.degree));
-      links[g.counts[row]++] = edges[e].from;
+      put_link(links + g.counts[row]++, edges[e].from);
     }
   });
 }

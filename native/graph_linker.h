@@ -138,10 +138,13 @@ class Linker {
   std::vector<uint8_t> taken_;
 };
 
-// Gives a row other links.
+// Writes a link whole: others may be walking meanwhile.
+inline void put_link(uint32_t* at, uint32_t to) { *static_cast<volatile uint32_t*>(at) = to; }
+
+// Gives a row other links. Who reads them meanwhile finds some of both, each of a row that is or was near.
 inline void keep(const Growing& g, uint32_t row, const std::vector<uint32_t>& links) {
-  std::copy(links.begin(), links.end(), g.links + int64_t(row) * g.room);
-  std::fill(g.links + int64_t(row) * g.room + int64_t(links.size()), g.links + (int64_t(row) + 1) * g.room, kNoLink);
+  uint32_t* at = g.links + int64_t(row) * g.room;
+  for (size_t l = 0; l < size_t(g.room); l++) put_link(at + l, l < links.size() ? links[l] : kNoLink);
   g.counts[row] = int32_t(links.size());
 }
 

@@ -21,6 +21,10 @@ constexpr int kCoarseBits = 7;  // two entries of so many bits are added in a by
 constexpr int kRun = 256;       // columns whose sums of two entries of so many bits fit in 16 bits
 constexpr int kWideShare = 2;   // at most one in so many columns is wide
 
+// A link as it is at one moment. Rows may be linked in while others walk: what was checked is what has to be followed,
+// so it is read once.
+static inline uint32_t link_at(const uint32_t* at) { return *(const volatile uint32_t*)at; }
+
 struct Constant {
   int kind;
   int64_t offset;

@@ -114,7 +114,7 @@ class Scanner : public Scratch {
     for (int64_t l = 0; l < lists_.count; l++) {
       const size_t i = size_t(l);
       products_[i] *= lists_.scales[l];
-      ranks_[i] = rank_key(products_[i] - lists_.leans[l], uint32_t(l));
+      ranks_[i] = rank_key(products_[i] * lists_.slopes[l] - lists_.leans[l], uint32_t(l));
     }
     sorted_ = 0, some_ = 8 + lists_.count * effort / std::max<int64_t>(w_.n, 1) * 5 / 4;
   }

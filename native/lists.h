@@ -16,7 +16,8 @@ struct Lists {
   int64_t count;
   const int8_t* centroids;  // [count][dim], of which each has a scale; null where there is one list only
   const float* scales;      // [count]
-  const float* leans;       // [count] what ranking takes from the product of query and centroid
+  const float* slopes;      // [count] what ranking multiplies the product of query and centroid by
+  const float* leans;       // [count] and what it takes from that
   int64_t dim;
   bool centred;  // codes are of what is left of a row when its centroid is taken from it
 };

@@ -159,6 +159,7 @@ def list_finder(
     starts: NDArray[np.uint32],
     centroids: NDArray[np.int8],
     scales: F32,
+    slopes: F32,
     leans: F32,
     centred: bool,
 ) -> Finder: ...

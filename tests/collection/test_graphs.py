@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 
 import nearfield as nf
-from nearfield.collection import coded, upkeep, writing
+from nearfield.collection import coded, tending, upkeep, writing
 from nearfield.collection.collection import Collection
 from nearfield.indexes.vamana import Vamana
+from nearfield.numerics.graph_updates import GraphUpdater
 
 Make = Callable[..., Collection]
 N, D = 3000, 16
@@ -95,4 +97,75 @@ def test_searches_and_writes_go_on_while_graphs_merge(
     assert {N, N + 1} <= set(c.search(x[0], k=1, budget=N).ids + c.search(x[1], k=1, budget=N).ids)
     assert not {1, 2} & set(before)
     assert c.count() == 2000 - 2 + 2
+    assert not c.check()
+
+
+@pytest.fixture
+def aside(many: tuple[Collection, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> Collection:
+    """Half of the rows of a segment are gone after the next write, which is mended beside however few they are."""
+    monkeypatch.undo()
+    monkeypatch.setattr(tending, "ASIDE", 1)
+    return many[0]
+
+
+def test_a_delete_does_not_wait_for_the_graph(
+    aside: Collection, many: tuple[Collection, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (c, x), gather = many, coded.gather_codes
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*args: Any) -> None:
+        begun.set()
+        assert go_on.wait(60)
+        gather(*args)
+
+    monkeypatch.setattr(coded, "gather_codes", slow)
+    c.delete(list(range(1, 900, 3)))
+    assert begun.wait(60)
+    assert len(c) == 1700
+    c.delete([2])
+    c.upsert([N], x[:1] * 3)
+    before = c.search(x[0], k=20, budget=N).ids
+    assert not {1, 2} & set(before)
+    go_on.set()
+    c.close()
+    again = nf.open(c.path)
+    assert len(again) == 1700
+    assert again.search(x[0], k=20, budget=N).ids == before
+    assert all(v.count > 0.7 * v.part.n for v in again._state.snapshot().segments)
+    assert not again.check()
+
+
+@pytest.mark.parametrize("end", ["compact", "error", "stop"])
+def test_what_goes_on_aside_is_ended_without_a_trace(
+    end: str, aside: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    c, begun = aside, threading.Event()
+    mend = GraphUpdater.consolidate
+
+    def slow(self: GraphUpdater, *args: Any, **more: Any) -> None:
+        begun.set()
+        while more.get("step") is not None and threading.current_thread() is not threading.main_thread():
+            if end == "error":
+                raise OSError("no space")
+            more["step"](0, 1)
+            time.sleep(0.001)
+        mend(self, *args, **more)
+
+    monkeypatch.setattr(GraphUpdater, "consolidate", slow)
+    c.delete(list(range(1, 900, 3)))
+    assert begun.wait(60)
+    if end == "compact":
+        c.compact()
+        assert c.info()["segments"] == 1
+    elif end == "stop":
+        c._tending.stop()
+    else:
+        c._tending.wait()
+        c.delete([2])  # does it in its own call
+        assert all(v.count > 0.7 * v.part.n for v in c._state.snapshot().segments)
+    named = {view.part.path.name.partition(".")[0] for view in c._state.snapshot().segments}
+    there = {path.name.partition(".")[0] for path in (c.path / "segments").iterdir()}
+    assert there == named
+    assert c.count() == 1700 - (end == "error")
     assert not c.check()

@@ -81,7 +81,7 @@ def test_damaged_columns_are_refused_or_harmless(index: Any, damage: str) -> Non
         except Corrupt:
             continue
         for admitted in (None, allow):
-            hits = again.search(packed._scorer.prepare(q), 10, budget=50, allow=admitted)
+            hits = again.search(packed.now.scorer.prepare(q), 10, budget=50, allow=admitted)
             for found in hits.rows:
                 assert len(set(found)) == 10
                 assert found.min() >= 0

@@ -70,7 +70,7 @@ def test_recall_of_hnsw_is_that_of_hnswlib() -> None:
         theirs.set_ef(width)
         found = theirs.knn_query(q, 10, num_threads=1)[0]
         rows_found = finders.find(
-            ours.index.finder(), ours._scorer.format, ours._scorer.prepare(q).folded, 10, width, None, 4000, 1
+            ours.index.finder(), ours.now.scorer.format, ours.now.scorer.prepare(q).folded, 10, width, None, 4000, 1
         )[0]
         assert share(rows_found, truth) > share(found, truth) - 0.02
 

@@ -43,8 +43,8 @@ def test_the_same_as_step_by_step(plan: str, metric: Any, data: Any, monkeypatch
     x, q = data
     packed = nf.Plan(plan).fit(x, metric=metric)
     quick = packed.search(q, k=5, budget=300)
-    assert packed._search_compiled(q, 5, 300, None) is not None or "normalize" in plan
-    monkeypatch.setattr(packed, "_pipeline", None)
+    assert packed.now.search_compiled(q, 5, 300, None) is not None or "normalize" in plan
+    monkeypatch.setattr(packed.now, "pipeline", None)
     slow = packed.search(q, k=5, budget=300)
     assert np.mean(quick.rows == slow.rows) > 0.95
     same = quick.rows == slow.rows

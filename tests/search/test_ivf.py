@@ -67,10 +67,10 @@ def test_one_native_call_answers_as_step_by_step(
     for again in RESCORES:
         packed = nf.Plan(f"{codec} | ivf(lists=25){again}").fit(x, metric=metric)
         for budget in (100, 400, 1501):
-            quick = packed._search_compiled(q, 5, budget, None)
+            quick = packed.now.search_compiled(q, 5, budget, None)
             assert quick is not None
             with monkeypatch.context() as patch:
-                patch.setattr(packed, "_pipeline", None)
+                patch.setattr(packed.now, "pipeline", None)
                 slow = packed.search(q, k=5, budget=budget)
             same = quick.rows == slow.rows
             assert same.mean() > 0.95
@@ -197,7 +197,7 @@ def test_damaged_columns_are_refused(name: str, data: Any, tmp_path: Path) -> No
         starts[3] = starts[5] + 1
     else:
         starts[-1] -= 1
-    packed._segment = None
+    packed.now.segment = None
     from nearfield.search.file import save
 
     save(packed, tmp_path / "a.nf")
@@ -211,10 +211,10 @@ def test_a_flat_scan_with_rescoring_is_one_call(data: Any, monkeypatch: pytest.M
         packed = nf.Plan(f"{codec} | rescore(depth=4)").fit(x)
         allow = np.random.default_rng(1).random(len(x)) < 0.4
         for filtered in (None, allow):
-            quick = packed._search_compiled(q[0], 5, 0, filtered)
-            assert (quick is not None) == (packed._scorer.layout in TABLE_LAYOUTS)
+            quick = packed.now.search_compiled(q[0], 5, 0, filtered)
+            assert (quick is not None) == (packed.now.scorer.layout in TABLE_LAYOUTS)
             with monkeypatch.context() as patch:
-                patch.setattr(packed, "_pipeline", None)
+                patch.setattr(packed.now, "pipeline", None)
                 slow = packed.search(q[0], k=5, allow=filtered)
             if quick is not None:
                 np.testing.assert_array_equal(quick.rows, slow.rows)

@@ -22,8 +22,8 @@ def test_the_same_as_step_by_step(metric: Any, kind: str, monkeypatch: pytest.Mo
     same = np.allclose(map_.transform_queries(x[:5]), map_.transform(x[:5]))
     assert same == (kind == "kind='id'" or metric == "l2")  # distances need one matrix for both
     quick = packed.search(q[:20], k=5, budget=400)
-    assert packed._search_compiled(q[:20], 5, 400, None) is not None
-    monkeypatch.setattr(packed, "_pipeline", None)
+    assert packed.now.search_compiled(q[:20], 5, 400, None) is not None
+    monkeypatch.setattr(packed.now, "pipeline", None)
     slow = packed.search(q[:20], k=5, budget=400)
     assert np.mean(quick.rows == slow.rows) > 0.95
     both = quick.rows == slow.rows

@@ -58,9 +58,9 @@ def test_one_native_call_answers_as_step_by_step(
 ) -> None:
     x, q = data
     packed = nf.Plan(plan).fit(x, metric=metric)
-    assert packed._search_compiled(q, 5, 400, None) is not None
+    assert packed.now.search_compiled(q, 5, 400, None) is not None
     quick = packed.search(q, k=5, budget=400)
-    monkeypatch.setattr(packed, "_pipeline", None)
+    monkeypatch.setattr(packed.now, "pipeline", None)
     slow = packed.search(q, k=5, budget=400)
     assert np.mean(quick.rows == slow.rows) > 0.95
     same = quick.rows == slow.rows

@@ -12,10 +12,11 @@ from nearfield.adviser.bench import Bench
 from nearfield.adviser.blas import one_thread
 from nearfield.adviser.cautions import cautions, shift
 from nearfield.adviser.frontier import Wish, fastest, mark_frontier, ordered, too_slow, value
-from nearfield.adviser.indexed import Indexes, Sweep, candidates
+from nearfield.adviser.indexed import Indexes, Sweep
 from nearfield.adviser.inputs import sound_judgements, sound_pairs
 from nearfield.adviser.quality import Estimate
 from nearfield.adviser.rows import Row
+from nearfield.adviser.suggested import Suggestions
 from nearfield.adviser.survey import survey
 from nearfield.adviser.task import Task, make_task
 from nearfield.adviser.verify import exact_truth, figures, verify
@@ -73,9 +74,10 @@ def advise(
     pairs: ``[p, 3]`` of row, row, score; or ``(vectors, vectors, scores)``.
     k: neighbours, for recall@k.
     plans: sweep these plans only (texts or Plans). all: add methods that are slow to fit.
-    indexes: also build indexes, of all rows, in at most about 75 s: the quickest plan that keeps enough is told beside
-        the smallest, each index with the budget that it needs, and from how many rows on it pays. None: only where
-        ``latency_us`` is asked and no scan of codes is quick enough.
+    indexes: also build indexes, of all rows, in at most about a minute: for each class of memory within the bytes the
+        quickest on the sample, with the budget that it needs, and from how many rows on it pays; the quickest plan of
+        all that keeps enough is told beside the smallest. None: only where ``latency_us`` is asked and no scan of
+        codes is quick enough.
     sample: the most rows that the sweep looks at.
     rng: a seed or Generator. on_zero: ``"keep"`` admits zero rows under cosine.
     verify: fit the chosen plan on all rows and measure it there; where it misses ``keep``, the next larger
@@ -150,7 +152,7 @@ def _advise(
     return Advice(
         plans=rows,
         best=best,
-        fastest=fastest(rows, wish, task.primary, task.full_bytes, target),
+        fastest=fastest(rows, wish, task.primary, task.full_bytes, target, task.n),
         predicted=row.quality,
         verified=verified,
         warnings=[*words, *cautions(task, seen, best)],
@@ -196,11 +198,12 @@ def _built(
 ) -> Sweep:  # fmt: skip
     """Plans with an index: those that the user named, or what the sweep suggests."""
     most = wish.most_bytes(task.full_bytes)
-    plans = named
-    if not named and task.metric != "hamming":  # packed bits have no codes that an index walks
-        plans = candidates(task, rows, target, most, shifted=shift(task) > 0)
-    built = Indexes(task, bench, target, most)
-    return built.run(plans, truth, _said(progress, "indexes"), every=bool(named))
+    built, said = Indexes(task, bench, target, most, rows), _said(progress, "indexes")
+    if named:
+        return built.named(named, truth, said)
+    if task.metric == "hamming":
+        return Sweep([], ["no index was built: packed bits have no codes that an index walks; scans of them are quick"])
+    return built.race(Suggestions(task, rows, target, most, shift(task) > 0), truth, said)
 
 
 def _said(progress: Progress | None, what: str) -> Any:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.adviser.indexed import with_parameter
 from nearfield.adviser.quality import Estimate, mean_interval, recall_values
+from nearfield.adviser.suggested import with_parameter
 from nearfield.core import arrays
 from nearfield.core.codecs import row_terms
 from nearfield.core.errors import BadInput

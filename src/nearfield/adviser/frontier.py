@@ -90,10 +90,14 @@ def too_slow(rows: Sequence[Row], wish: Wish, measure: str, full: int, target: f
     return not any(r.us_per_query <= latency for r in able)
 
 
-def fastest(rows: Sequence[Row], wish: Wish, measure: str, full: int, target: float) -> str | None:
-    """The quickest plan that keeps what was asked within the bytes; None where nothing was asked to be kept."""
+def fastest(rows: Sequence[Row], wish: Wish, measure: str, full: int, target: float, n: int) -> str | None:
+    """The quickest plan that keeps what was asked within the bytes; None where nothing was asked to be kept.
+
+    An index that pays from more than ``n`` rows on is slower than a scan of its codes.
+    """
     most = wish.most_bytes(full)
     able = [r for r in rows if r.proven and r.bytes_per_row <= most and value(r, measure) >= target]
+    able = [r for r in able if r.pays_from is None or r.pays_from < n] or able
     quick = min(able, key=lambda r: (r.us_per_query, r.plan), default=None)
     return None if quick is None or target <= 0 else quick.plan
 

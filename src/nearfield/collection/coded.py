@@ -18,6 +18,7 @@ import numpy as np
 from nearfield.collection.plans import PLANS, Coded, plan_file
 from nearfield.core.arrays import ArraySource
 from nearfield.core.errors import Corrupt, NearfieldError
+from nearfield.core.indexes import Step
 from nearfield.core.protocols import F32, I64
 from nearfield.search.apart import encode_apart, gather_codes, load_plan, open_codes, save_plan
 from nearfield.search.fit import Fitted
@@ -70,15 +71,19 @@ def encode_part(folder: Path, part: SegmentPart, number: int, file: str) -> None
     encode_apart(target, fitted_of(folder, file), ArraySource(found.values), on_zero="keep")
 
 
-def write_codes(folder: Path, snapshot: Snapshot, made: Entry, sources: Sequence[tuple[Part, I64]]) -> None:
+def write_codes(
+    folder: Path, snapshot: Snapshot, made: Entry, sources: Sequence[tuple[Part, I64]], step: Step | None = None
+) -> None:
     """Write the codes of a segment that was just made of some rows of these parts, for each field under a Plan."""
     for number in snapshot.fields:
         coded = Coded.of(snapshot, number)
         if coded is not None:
-            write_codes_of(folder, number, coded.file, made, sources)
+            write_codes_of(folder, number, coded.file, made, sources, step)
 
 
-def write_codes_of(folder: Path, number: int, file: str, made: Entry, sources: Sequence[tuple[Part, I64]]) -> None:
+def write_codes_of(
+    folder: Path, number: int, file: str, made: Entry, sources: Sequence[tuple[Part, I64]], step: Step | None = None
+) -> None:
     """The codes of one field: gathered where all parts have some, else encoded."""
     target = folder / FOLDER / f"{made.file.partition('.')[0]}.{number}.{file}.nf"
     if target.exists():
@@ -88,9 +93,8 @@ def write_codes_of(folder: Path, number: int, file: str, made: Entry, sources: S
     if not picked:
         return
     if all(isinstance(part, SegmentPart) and has_codes(part, number, file) for part, _ in picked):
-        gather_codes(
-            target, [(packed_of(folder, p, number, file), at) for p, at in picked if isinstance(p, SegmentPart)]
-        )
+        packed = [(packed_of(folder, p, number, file), at) for p, at in picked if isinstance(p, SegmentPart)]
+        gather_codes(target, packed, step)
         return
     blocks = []
     for part, places in picked:
@@ -98,7 +102,7 @@ def write_codes_of(folder: Path, number: int, file: str, made: Entry, sources: S
         if found is None:
             raise Corrupt(f"{target}: the codes of a segment are missing, and its vectors were dropped")
         blocks += list(found.blocks(places))
-    encode_apart(target, fitted_of(folder, file), ArraySource(np.concatenate(blocks)), on_zero="keep")
+    encode_apart(target, fitted_of(folder, file), ArraySource(np.concatenate(blocks)), on_zero="keep", step=step)
 
 
 def has_codes(part: SegmentPart, number: int, file: str) -> bool:

@@ -22,6 +22,7 @@ from nearfield.collection.querylog import QueryLog
 from nearfield.collection.results import Row, walk
 from nearfield.collection.searching import field_named
 from nearfield.collection.state import Frozen, Settings, State
+from nearfield.collection.tending import Tending
 from nearfield.collection.twins import Twins
 from nearfield.core.errors import BadInput, Unknown, did_you_mean
 from nearfield.core.hits import HitList, HitLists
@@ -56,6 +57,7 @@ class Collection(Twins):
         self._settings = settings
         self._encoding = Encoding(state, encoder)
         self._log = QueryLog(state, settings.keep_queries)
+        self._tending = Tending(state)
 
     # -- what it is --------------------------------------------------------------------------------
 
@@ -97,7 +99,11 @@ class Collection(Twins):
         return Collection(Frozen(self._state), self._settings, self._encoding.given)
 
     def close(self) -> None:
-        """Give locks and files back; nothing but the last logged queries is lost without it."""
+        """Give locks and files back; nothing but the last logged queries is lost without it.
+
+        Waits for upkeep that goes on in the background; an interrupt meanwhile ends that.
+        """
+        self._tending.wait()
         if not self._state.closed:
             self._log.flush()
         self._state.close()
@@ -106,6 +112,8 @@ class Collection(Twins):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if error is not None:
+            self._tending.stop()
         self.close()
 
     # -- writing -----------------------------------------------------------------------------------
@@ -170,7 +178,7 @@ class Collection(Twins):
         given = take_rows(ids, vectors, texts, meta, fields, on_zero=self._settings.on_zero, repeats=repeats)
         self._encoding.watch(given, fields)
         writing.write_rows(self._state, given, new_only=new_only)
-        upkeep.maintain(self._state)
+        self._tending.after_write()
         return given.ids
 
     def _by_field(self, x: Any, field: str | None, fields: dict[str, Field]) -> dict[str, Any]:
@@ -246,7 +254,7 @@ class Collection(Twins):
             self._state, fields, self._settings.on_zero, ids=ids, where=self._filter(where), meta=meta, texts=texts,
             vectors=vectors, replace=replace,
         )  # fmt: skip
-        upkeep.maintain(self._state)
+        self._tending.after_write()
         return count
 
     def delete(self, ids: Any = None, *, where: Any = None) -> int:
@@ -254,7 +262,7 @@ class Collection(Twins):
         if (ids is None) == (where is None):
             raise BadInput("delete: expected either ids or where=, and not both")
         count = writing.delete_rows(self._state, ids, self._filter(where))
-        upkeep.maintain(self._state)
+        self._tending.after_write()
         return count
 
     # -- reading -----------------------------------------------------------------------------------
@@ -395,6 +403,7 @@ class Collection(Twins):
 
         _, number = field_named(self._state.snapshot(), field, "dense")
         how = {"originals": originals, "queries": queries, "rng": rng, "progress": progress}
+        self._tending.stop()
         if not background:
             recoding.recode(self._state, number, plan, **how)
             return None
@@ -479,8 +488,10 @@ class Collection(Twins):
         """Write a consistent copy into a new folder, while others read and write."""
         from nearfield.collection import health
 
+        self._tending.stop()
         health.backup(self._state, target, progress)
 
     def compact(self, *, purge: bool = False, progress: Progress | None = None) -> None:
         """Merge segments, drop what was deleted, give the space back; ``purge`` leaves no trace of it on the disk."""
+        self._tending.stop()
         upkeep.compact(self._state, purge=purge, progress=progress)

@@ -76,7 +76,8 @@ def _fitted(state: State, number: int, plan: Plan, originals: str, queries: Any,
     if not rows.shape[0]:
         raise BadInput("recode: expected rows with vectors to fit the plan on, got none")
     fitted = fit_apart(plan, rows, metric=snapshot.fields[number].nearness, queries=queries, rng=rng, on_zero="keep")
-    file = coded.new_plan(state.folder, fitted)
+    with state.catalog.telling():
+        file = coded.new_plan(state.folder, fitted)
     with state.writing():
         state.commit(Change(manifest={"recoding": {**job, "file": file}}))
     return file

@@ -1,8 +1,8 @@
 """Keeps a folder small and quick: the tail is sealed, small segments are merged, space is given back.
 
-Runs by itself after writes. Segments grow by merging neighbours of like size, up to ``MOST_ROWS`` or ``MOST_BYTES``;
-one in which more than ``DEAD_SHARE`` of the rows are gone is rewritten. A merge holds a block of vectors and the
-ids, metadata and text sizes of one segment in memory.
+Runs by itself after writes, and beside them where it takes long: see ``tending``. Segments grow by merging neighbours
+of like size, up to ``MOST_ROWS`` or ``MOST_BYTES``; one in which more than ``DEAD_SHARE`` of the rows are gone is
+rewritten. A merge holds a block of vectors and the ids, metadata and text sizes of one segment in memory.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from nearfield.collection.state import State
 from nearfield.collection.writing import discard, entries, seal, write_segment
 from nearfield.core.errors import Locked
+from nearfield.core.indexes import Step
 from nearfield.core.protocols import I64, Progress
 from nearfield.store.catalog import Change
 from nearfield.store.ids import IdKind
@@ -27,17 +28,25 @@ FANOUT = 4  # neighbours of like size that are merged
 MOST_DEAD_RECORDS = 4096
 
 
-def maintain(state: State) -> None:
-    """After a write: whatever is due. Does nothing where another process is at it."""
+def maintain(state: State, step: Step | None = None) -> None:
+    """Whatever is due after writes. Does nothing where another process or thread is at it."""
     if not _due(state.snapshot()):
         return
     try:
         with state.work.held(0):
             while (group := _due(state.snapshot())) is not None:
-                _rewrite(state, *group)
+                if step:
+                    step(0, 1)
+                _rewrite(state, *group, step)
                 clear(state)
     except Locked:
         return
+
+
+def due_rows(snapshot: Snapshot) -> int:
+    """How many rows the next rewriting that is due would write; 0 where none is."""
+    group = _due(snapshot)
+    return 0 if group is None else sum(view.count for view in snapshot.segments[slice(*group)])
 
 
 def _due(snapshot: Snapshot) -> tuple[int, int] | None:
@@ -97,12 +106,12 @@ def _group(snapshot: Snapshot, start: int) -> tuple[int, int, bool] | None:
     return start, stop, stop - start > 1 or rows < views[start].part.n
 
 
-def _rewrite(state: State, first: int, last: int) -> None:
+def _rewrite(state: State, first: int, last: int, step: Step | None = None) -> None:
     """Write the rows that are left in some segments as one. Reads and writes go on beside it."""
     snapshot = state.snapshot()
     views = snapshot.segments[first:last]
     old = entries(snapshot)[first:last]
-    made = _merged(state, snapshot, views)
+    made = _merged(state, snapshot, views, step)
     try:
         with state.writing() as now:
             kept = entries(now)
@@ -125,10 +134,10 @@ def clear(state: State) -> None:
         state.sweep()
 
 
-def _merged(state: State, snapshot: Snapshot, views: tuple[View, ...]) -> list[Entry]:
+def _merged(state: State, snapshot: Snapshot, views: tuple[View, ...], step: Step | None) -> list[Entry]:
     sources: list[tuple[Part, I64]] = [(view.part, view.positions()) for view in views if view.count]
     kind: IdKind = "int" if snapshot.head.ids == "int" else "str"
-    return [write_segment(state, snapshot, sources, kind)] if sources else []
+    return [write_segment(state, snapshot, sources, kind, step)] if sources else []
 
 
 def _dead_elsewhere(state: State, version: int, old: list[Entry]) -> I64:

@@ -15,6 +15,7 @@ from nearfield.collection.reading import found_ids, matching
 from nearfield.collection.results import Row
 from nearfield.collection.state import State, remove
 from nearfield.core.errors import BadInput, NearfieldError
+from nearfield.core.indexes import Step
 from nearfield.core.protocols import I64
 from nearfield.store.catalog import Change, TailRecord
 from nearfield.store.fields import Field
@@ -120,14 +121,16 @@ def _write_direct(state: State, snapshot: Snapshot, given: Intake, old: I64) -> 
         raise
 
 
-def write_segment(state: State, snapshot: Snapshot, sources: list[tuple[Part, I64]], kind: IdKind) -> Entry:
+def write_segment(
+    state: State, snapshot: Snapshot, sources: list[tuple[Part, I64]], kind: IdKind, step: Step | None = None
+) -> Entry:
     """Write rows as a segment, and their codes for fields under a Plan."""
     made = write_part(state.folder, sources, snapshot.fields, kind, dropped(snapshot))
     try:
         if snapshot.plans:
             from nearfield.collection.coded import write_codes
 
-            write_codes(state.folder, snapshot, made, sources)
+            write_codes(state.folder, snapshot, made, sources, step)
     except BaseException:
         discard(state, [made])
         raise

@@ -16,22 +16,31 @@ from nearfield.core.method import Method
 from nearfield.core.protocols import F32, I64, Kind, Layout, Metric, Prepared, Progress, Rows, Vectors
 
 Columns: TypeAlias = dict[str, NDArray[Any]]
+Step: TypeAlias = Callable[[int, int], None]
 Shapes: TypeAlias = dict[str, tuple[str, tuple[int, ...]]]  # name -> type, shape
 
 
 class Updater(Protocol):
     """An index whose rows come and go, without being built anew; what it needs for that it holds in memory.
 
-    ``dead`` is a bool a row that is there: those are not to be found any more, but keep their numbers.
+    ``dead`` is a bool a row that is there: those are not to be found any more, but keep their numbers. ``step`` is
+    called now and then with rows done and rows in all, and ends the work by what it raises.
     """
 
     @property
     def nbytes(self) -> int: ...
-    def add(self, x: Vectors, dead: NDArray[np.bool_], rng: np.random.Generator) -> None:
+    def add(self, x: Vectors, dead: NDArray[np.bool_], rng: np.random.Generator, *, step: Step | None = None) -> None:
         """Take in rows, numbered on from those that are there; all of them or none."""
 
-    def consolidate(self, dead: NDArray[np.bool_], rng: np.random.Generator) -> None:
+    def consolidate(self, dead: NDArray[np.bool_], rng: np.random.Generator, *, step: Step | None = None) -> None:
         """Take dead rows out, so that searches do not pass over them any more."""
+
+    def fork(self) -> Self:
+        """The same as it is now, to be consolidated in another thread while this one changes."""
+        ...
+
+    def join(self, fork: Self, dead: NDArray[np.bool_], rng: np.random.Generator) -> None:
+        """Take over what a fork that was rid of these rows has become, and mend what changed meanwhile."""
 
     def keep(self, rows: I64) -> None:
         """Only these rows, in this order; those left out are dead and were taken out."""

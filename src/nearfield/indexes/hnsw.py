@@ -5,7 +5,7 @@ own, is about as good and begins its walks elsewhere. Take the one that measures
 
 paper: Malkov, Yashunin, 2018 (HNSW), arXiv 1603.09320; order of insertion: S080 (Elliott, Clark, 2024)
 needs: native
-status: experimental
+status: proven
 """
 
 from __future__ import annotations
@@ -50,6 +50,11 @@ class HNSW(Walking):
     def examples(cls) -> list[Self]:
         """One of few links, one by dimension, one of many links."""
         return [cls(degree=4, width=32), cls(degree=8, width=50, order="lid"), cls()]
+
+    @classmethod
+    def sweep(cls, n: int, d: int) -> list[str]:
+        """Nibbles are walked; what they left of the rows is added to the best."""
+        return ["lvq(bits=4) | hnsw() | rescore(codec='lvq(bits=8)', depth=3, of='residual')"]
 
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
         """Link rows layer by layer, from distances of their bytes; any number of threads makes the same graph."""

@@ -7,7 +7,7 @@ rescore('lvq(bits=4)', of='residual')``.
 paper: Jégou, Douze, Schmid, 2011, doi:10.1109/TPAMI.2010.57 (lists of residuals); Gao and Long, 2024,
   arXiv:2405.12497 (signs of residuals)
 needs: native
-status: experimental
+status: proven
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nearfield.core.params import Range
 from nearfield.core.protocols import F32, I64, Metric, Prepared, Progress, Rows, Vectors
 from nearfield.numerics import finders, kernels, kmeans
 
-_SAMPLE = 64  # rows a list that centroids are learned from
+_SAMPLE = 128  # rows a list that centroids are learned from
 
 
 @dataclass
@@ -56,6 +56,15 @@ class Ivf(Index):
         """As many lists as it takes, few lists, and codes of whole rows."""
         return [cls(), cls(lists=3), cls(lists=20, residual=False)]
 
+    @classmethod
+    def sweep(cls, n: int, d: int) -> list[str]:
+        """A bit a dimension, or half as many again, is scanned; what that left of the rows is added to the best."""
+        few, some = max(1, round(0.11 * d)), max(1, round(d / 6))
+        return [
+            f"transform(bytes={few}) | ivf() | rescore(codec='lvq(bits=4)', depth=10, of='residual')",
+            f"transform(bytes={some}) | ivf() | rescore(codec='lvq(bits=8)', depth=3, of='residual')",
+        ]
+
     def fit(self, x: F32, n: int, *, metric: Metric, as_given: bool, rng: np.random.Generator) -> Self:
         """Place the centroids; they are kept in bytes, since codes are of what those leave."""
         count = min(self.lists or max(1, round(n**0.5)), len(x))
@@ -67,7 +76,20 @@ class Ivf(Index):
         self.centroids_ = np.rint(centroids / self.scales_[:, None]).astype(np.int8)
         self.centred_ = bool(self.residual and not as_given)
         self.distances_ = metric == "l2"
+        self.slopes_ = self._slopes(some)
         return self
+
+    def _slopes(self, some: F32) -> F32:
+        """What makes centroids as long as the rows about them: else a list would promise less the wider it is."""
+        whole = self._whole()
+        if self.distances_:
+            return np.ones(len(whole), np.float32)
+        lengths, lists = np.linalg.norm(some, axis=1), kernels.assign(some, whole)[0]
+        held = np.bincount(lists, minlength=len(whole))
+        means = np.bincount(lists, weights=lengths, minlength=len(whole)) / np.maximum(held, 1)
+        norms = np.linalg.norm(whole, axis=1)
+        usable = (norms > 0) & (held > 0)
+        return np.where(usable, means / np.where(usable, norms, 1), 1).astype(np.float32)
 
     def _whole(self) -> F32:
         return np.asarray(self.centroids_ * self.scales_[:, None], np.float32)
@@ -119,10 +141,11 @@ class Ivf(Index):
 
     def _check(self, n: int, columns: Columns) -> None:
         order, starts, shape = columns["order"], columns["starts"], self.centroids_.shape
-        if self.centroids_.dtype != np.int8 or len(shape) != 2 or self.scales_.dtype != np.float32:
-            raise Corrupt("ivf: expected centroids as signed bytes, and their scales as float32")
-        if self.scales_.shape != shape[:1] or not np.isfinite(self.scales_).all():
-            raise Corrupt("ivf: expected a finite scale for each centroid")
+        if self.centroids_.dtype != np.int8 or len(shape) != 2:
+            raise Corrupt("ivf: expected centroids as signed bytes")
+        for values in (self.scales_, self.slopes_):
+            if values.dtype != np.float32 or values.shape != shape[:1] or not np.isfinite(values).all():
+                raise Corrupt("ivf: expected a finite scale and slope for each centroid, as float32")
         if starts[0] != 0 or starts[-1] != n or (starts[1:] < starts[:-1]).any():
             raise Corrupt(f"ivf: the column 'starts' should ascend from 0 to {n}")
         met = np.zeros(n, np.bool_)
@@ -165,7 +188,7 @@ class Ivf(Index):
             held = finders.native_rows(rows.scorer.format, rows.codes, rows.scorer.metric, rows.terms, rows.n)
             order, starts = (np.ascontiguousarray(self._columns[name]) for name in ("order", "starts"))
             self._finder = native.list_finder(
-                held, order, starts, self.centroids_, self.scales_, leans, bool(self.centred_)
+                held, order, starts, self.centroids_, self.scales_, self.slopes_, leans, bool(self.centred_)
             )
         return self._finder
 

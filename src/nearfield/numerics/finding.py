@@ -60,11 +60,12 @@ class Finding(Index):
         """What the finder spends, or None where every row that matches is scored instead."""
         filtered = matches < self.rows.n
         key = (k, budget, int(filtered) if self.plans_filters else matches)
-        if key not in self._efforts:
-            if len(self._efforts) > _EFFORTS:
-                self._efforts.clear()
-            self._efforts[key] = self._effort(k, budget or self.budget, matches)
-        return self._efforts[key]
+        if key in (known := self._efforts):
+            return known[key]
+        if len(known) > _EFFORTS:  # another thread may be reading the old ones
+            known = self._efforts = {}
+        known[key] = self._effort(k, budget or self.budget, matches)
+        return known[key]
 
     def _effort(self, k: int, budget: int, matches: int) -> int | None:
         if kernels.native() is None:

@@ -3,17 +3,23 @@
 A row comes in as when the graph was built: a walk to it, links that point in different directions, links back. A dead
 row keeps its links, so that walks still lead through it; consolidation links whoever led to dead rows to what lies
 beyond them. The result depends on what was asked in which order, and not on threads.
+
+Others may walk the graph meanwhile. Rows are linked in where they walk: of a row that is being linked anew they find
+old links and new ones, and those that lead behind the last row that they know they do not follow. Dead rows are taken
+out of a copy.
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.errors import Corrupt
-from nearfield.core.indexes import Columns
+from nearfield.core.indexes import Columns, Step
 from nearfield.core.protocols import F32, I64, Metric, Vectors
 from nearfield.numerics import kernels
 from nearfield.numerics.graphs import (
@@ -31,7 +37,8 @@ from nearfield.numerics.growing import Grown
 
 Dead = NDArray[np.bool_]
 _BATCH = 1024  # rows that are linked in together at the most
-_MENDED = 1 << 14  # rows looked at in one call
+_MENDED = 1 << 12  # rows looked at in one call
+_LOOKED = 1 << 15  # rows whose links are read at once
 _STALE = 0.1  # share of rows that came or went, from which where walks begin and what they cost are found anew
 
 
@@ -66,6 +73,9 @@ class GraphUpdater:
         self._bytes, self._sides, self._squares = Grown(rows.values), Grown(rows.sides), Grown(rows.square.copy())
         self._changed = 0
         self._settled = True
+        self._lent = False  # whether a fork needs the links as they are
+        self._threads: int | None = None
+        self._began = (wide[:0], entries, 0)  # links, entries and changes of what this is a fork of
         self._lift()
 
     @property
@@ -94,10 +104,11 @@ class GraphUpdater:
 
     # -- changes -----------------------------------------------------------------------------------
 
-    def add(self, x: Vectors, dead: Dead, rng: np.random.Generator) -> None:
+    def add(self, x: Vectors, dead: Dead, rng: np.random.Generator, *, step: Step | None = None) -> None:
         """Link rows in; they are numbered on from those that are there. ``dead`` is of those. All or none come in."""
         n, total = self.n, self.n + x.n
         made = ByteRows.of(x.blocks(), x.n, "l2")
+        self._own()
         grown = (self._links, self._counts, self._bytes, self._sides, self._squares)
         for column in grown:
             column.reserve(total)
@@ -114,6 +125,8 @@ class GraphUpdater:
             marks = np.concatenate([dead, np.zeros(x.n, np.bool_)])
             for at, some in steps:
                 self._native("grow", np.ascontiguousarray(order[at : at + some]), marks)
+                if step:
+                    step(at + some, x.n)
         except BaseException:
             for column in grown:
                 column.n = n
@@ -124,13 +137,22 @@ class GraphUpdater:
         self._changed += x.n
         self._settled = False
 
-    def consolidate(self, dead: Dead, rng: np.random.Generator) -> None:
+    def consolidate(self, dead: Dead, rng: np.random.Generator, *, step: Step | None = None) -> None:
         """Take dead rows out of the graph: no link leads to them, and they lead nowhere."""
         gone = np.flatnonzero(dead)
         if len(gone) == self.n or not (self._met()[gone].any() or dead[self.entries].any()):
             return
+        self._lent = True  # whoever walks the graph goes on with the links that were
+        self._own()
+        self._mend(dead, rng, step)
+
+    def _mend(self, dead: Dead, rng: np.random.Generator, step: Step | None = None) -> None:
+        gone = np.flatnonzero(dead)
         for at in range(0, self.n, _MENDED):
-            self._native("mend", np.arange(at, min(at + _MENDED, self.n), dtype=np.uint32), dead)
+            stop = min(at + _MENDED, self.n)
+            self._native("mend", np.arange(at, stop, dtype=np.uint32), dead)
+            if step:
+                step(stop, self.n)
         self._changed += int(np.count_nonzero(self._counts.values[gone]))
         self._links.values[gone] = NO_LINK
         self._counts.values[gone] = 0
@@ -138,6 +160,52 @@ class GraphUpdater:
             self._begin_anew(dead, rng)
         self._reach(dead)
         self._settled = False
+
+    # -- aside -------------------------------------------------------------------------------------
+
+    def fork(self) -> Self:
+        """The same, to be consolidated aside, by one thread, while this one goes on; see ``join``."""
+        made = copy.copy(self)
+        made._links, made._counts = Grown(self._links.values), Grown(self._counts.values)
+        made._bytes, made._sides = Grown(self._bytes.values), Grown(self._sides.values.copy())
+        made._squares = Grown(self._squares.values)
+        made._began = (self._links.values, self.entries, self._changed)
+        self._lent = made._lent = True
+        made._threads = 1
+        return made
+
+    def join(self, fork: Self, dead: Dead, rng: np.random.Generator) -> None:
+        """Take over what a fork mended, and mend what changed meanwhile; ``dead`` are the rows that it was rid of.
+
+        The links of a row are the fork's where they are still those that it began with, and else this one's.
+        """
+        if self._lent:  # nothing was linked meanwhile
+            self._links, self._counts, self.entries = fork._links, fork._counts, fork.entries
+            self._lent = fork._lent
+        else:
+            marks = np.concatenate([dead, np.zeros(self.n - len(dead), np.bool_)])
+            self._overlay(fork, marks)
+            self._mend(marks, rng)
+        self.effort = fork.effort
+        self._changed += fork._changed - fork._began[2]
+        self._settled = False
+
+    def _overlay(self, fork: Self, dead: Dead) -> None:
+        """Take the links of living rows that a fork changed, where these are as they were when it was made."""
+        before, entries, _ = fork._began
+        n = len(before)
+        if self.entries is entries:
+            self.entries = fork.entries
+        same = np.flatnonzero((self._links.values[:n] == before).all(axis=1) & ~dead[:n])
+        self._lent = True
+        self._own()
+        self._links.values[same], self._counts.values[same] = fork._links.values[same], fork._counts.values[same]
+
+    def _own(self) -> None:
+        """Before links are written: leave those that were lent as they are."""
+        if self._lent:
+            self._links, self._counts = Grown(self._links.values.copy()), Grown(self._counts.values.copy())
+            self._lent = False
 
     def _reach(self, dead: Dead) -> None:
         """Link rows in again that no other row leads to any more, or that lead nowhere."""
@@ -150,7 +218,8 @@ class GraphUpdater:
     def _met(self) -> Dead:
         """The rows that some row links to."""
         met = np.zeros(self.n + 1, np.bool_)
-        met[np.minimum(self._links.values, self.n)] = True
+        for at in range(0, self.n, _LOOKED):  # other threads have their turns between
+            met[np.minimum(self._links.values[at : at + _LOOKED], self.n)] = True
         return met[: self.n]
 
     def keep(self, rows: I64) -> None:
@@ -169,6 +238,7 @@ class GraphUpdater:
         self._bytes, self._sides, self._squares = (
             Grown(g.values[rows]) for g in (self._bytes, self._sides, self._squares)
         )
+        self._lent = False
         self._settled = False
 
     def _native(self, what: str, rows: U32, dead: Dead, *, last: bool = False) -> None:
@@ -176,7 +246,8 @@ class GraphUpdater:
         graph = (self._bytes.values, self._sides.values, self._links.values, self._counts.values)
         begin = (self.entries,) if what == "grow" else ()
         pruned = (how.degree, how.width, how.alpha)
-        call(kernels.which_isa(), *graph, *begin, rows, *pruned, last, kernels.thread_count(), dead=dead.view(np.uint8))
+        threads = kernels.thread_count(self._threads)
+        call(kernels.which_isa(), *graph, *begin, rows, *pruned, last, threads, dead=dead.view(np.uint8))
 
     # -- what it is now ----------------------------------------------------------------------------
 
@@ -187,6 +258,7 @@ class GraphUpdater:
     def columns(self, dead: Dead, rng: np.random.Generator) -> Columns:
         """The graph as if it had been built so: links within their number, entries and effort up to date."""
         if not self._settled:
+            self._own()
             self._native("grow", np.zeros(0, np.uint32), dead, last=True)
         if len(self.entries) != entry_count(self.n) or self._changed > _STALE * self.n:
             self._begin_anew(dead, rng)

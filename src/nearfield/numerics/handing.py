@@ -65,6 +65,7 @@ def native_format(fmt: RowFormat) -> Any:
 
 
 def as_f32(v: Any, what: str, shape: tuple[int, ...] | None = None) -> F32:
+    """Float32 values that lie together; with a shape, of that shape."""
     got = np.ascontiguousarray(v, dtype=np.float32)
     if shape is not None and got.shape != shape:
         raise BadInput(f"{what}: expected shape {shape}, got {got.shape}")
@@ -72,6 +73,7 @@ def as_f32(v: Any, what: str, shape: tuple[int, ...] | None = None) -> F32:
 
 
 def as_codes(codes: Any, what: str = "codes") -> U8:
+    """Bytes that lie together."""
     got = np.asarray(codes)
     if got.dtype != np.uint8:
         raise BadInput(f"{what}: expected uint8, got {got.dtype}")
@@ -79,6 +81,7 @@ def as_codes(codes: Any, what: str = "codes") -> U8:
 
 
 def finite(v: F32, what: str) -> F32:
+    """The coefficients of queries, none of them NaN or infinite."""
     if not seems_finite(v) and not np.isfinite(v).all():
         bad = np.flatnonzero(~np.isfinite(v.reshape(len(v), -1)).all(axis=1))[:3].tolist()
         raise BadInput(f"{what}: NaN or infinity in the coefficients of queries {bad}; check the queries")
@@ -112,6 +115,7 @@ def as_queries(fmt: RowFormat, folded: Folded) -> tuple[Folded, int]:
 
 
 def coefficients(q: Folded) -> tuple[F32 | None, ...]:
+    """The coefficients as native code takes them."""
     return q.weights, q.nibble_tables, q.byte_tables, q.inside, q.slope, q.outside, q.squares
 
 
@@ -120,6 +124,7 @@ def _of_queries(v: F32 | None, what: str, m: int) -> F32 | None:
 
 
 def terms_of(metric: str, terms: Any, n: int) -> F32 | None:
+    """What a metric needs of each row beside its codes: checked, None where it needs nothing."""
     if metric not in METRICS:
         raise BadParameter(f"metric: expected one of {', '.join(METRICS)}, got {metric!r}")
     if metric == "l2" and terms is None:
@@ -128,6 +133,7 @@ def terms_of(metric: str, terms: Any, n: int) -> F32 | None:
 
 
 def bitmap(allow: Allow, n: int) -> NDArray[np.uint64]:
+    """A filter of rows in words of 64."""
     if isinstance(allow, Bitmap):
         first: NDArray[np.uint64] = allow.words[0]
         return first
@@ -144,6 +150,7 @@ def bitmap(allow: Allow, n: int) -> NDArray[np.uint64]:
 
 
 def mask(allow: Allow, n: int) -> NDArray[np.bool_]:
+    """A filter of rows as bools ``[n]``."""
     words = bitmap(allow, n).astype("<u8", copy=False)
     return np.unpackbits(words.view(np.uint8), bitorder="little")[:n].astype(np.bool_)
 

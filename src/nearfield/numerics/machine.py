@@ -47,6 +47,7 @@ def _resolve(name: str) -> int:
 
 
 def current_isa() -> int:
+    """The number of the instruction set in use, -1 for NumPy."""
     return _resolve(os.environ.get("NEARFIELD_ISA", ""))
 
 
@@ -81,6 +82,7 @@ def thread_count(threads: int | None = None) -> int:
 
 
 def workers_for(threads: int | None, size: int) -> int:
+    """The threads for so many bytes times queries: one where that is quicker than waking others."""
     return 1 if threads is None and size <= _SMALL else thread_count(threads)
 
 

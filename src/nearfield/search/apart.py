@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from nearfield.core import arrays
 from nearfield.core.errors import BadInput, Corrupt, NearfieldError
-from nearfield.core.protocols import I64, Batch, Metric
+from nearfield.core.indexes import Step
+from nearfield.core.protocols import I64, Batch, Metric, Progress
 from nearfield.numerics import kernels
 from nearfield.search.decoded import Decoded
 from nearfield.search.extending import extended
@@ -63,12 +64,14 @@ def load_plan(path: str | os.PathLike[str]) -> Fitted:
         return fitted
 
 
-def encode_apart(path: str | os.PathLike[str], fitted: Fitted, x: Batch, *, on_zero: str) -> None:
+def encode_apart(
+    path: str | os.PathLike[str], fitted: Fitted, x: Batch, *, on_zero: str, step: Step | None = None
+) -> None:
     """Write the codes of some rows."""
     mine = fitted.of_rows(int(x.shape[0]))
     batch = x if fitted.origin is None else arrays.Moved(x, fitted.origin)
     with SegmentWriter(path, CODES) as out:
-        encode_columns(mine, batch, out, on_zero=on_zero)
+        encode_columns(mine, batch, out, on_zero=on_zero, progress=_told(step))
         _finish(out, mine)
 
 
@@ -93,7 +96,11 @@ def open_codes(path: str | os.PathLike[str], fitted: Fitted, n: int) -> Packed:
         return Packed(mine, columns, segment)
 
 
-def gather_codes(path: str | os.PathLike[str], sources: Sequence[tuple[Packed, I64]]) -> None:
+def _told(step: Step | None) -> Progress | None:
+    return None if step is None else lambda _, done, total: step(done, total)
+
+
+def gather_codes(path: str | os.PathLike[str], sources: Sequence[tuple[Packed, I64]], step: Step | None = None) -> None:
     """Write the codes of chosen rows of several sets under one Plan; nothing is encoded again."""
     n = sum(len(at) for _, at in sources)
     if not n:
@@ -115,7 +122,8 @@ def gather_codes(path: str | os.PathLike[str], sources: Sequence[tuple[Packed, I
             terms = f"{name}.terms"
             if terms in shapes:
                 out.add(terms, np.concatenate([packed.columns[terms][at] for packed, at in sources]))
-        build_index(fitted, Decoded(sources), out, made=extended(fitted, sources))
+        made = extended(fitted, sources, step)
+        build_index(fitted, Decoded(sources), out, made=made, progress=_told(step))
         _finish(out, fitted)
 
 

@@ -2,6 +2,10 @@
 
 A row's number stays its own until ``compact``. An index that has no way to take rows in and out scans those that came
 late, and is built anew when there are many of them. What changes need is held in memory from the first change on.
+
+Every change ends with one assignment, of a state that searches from then on read. What an older state holds stays:
+rows are written behind its last one, and columns that move leave the old ones to it. Whoever changes something holds
+``packed.changing``.
 """
 
 from __future__ import annotations
@@ -15,11 +19,12 @@ from numpy.typing import NDArray
 
 from nearfield.core.arrays import Moved, as_batch, check_on_zero, named_in_full
 from nearfield.core.errors import BadInput, Unsupported
-from nearfield.core.indexes import Columns, Updater
+from nearfield.core.indexes import Columns, Step, Updater
 from nearfield.core.protocols import I64, Batch
 from nearfield.numerics import kernels
 from nearfield.numerics.growing import Grown
 from nearfield.numerics.runs import within
+from nearfield.search.background import Job
 from nearfield.search.columns import MemorySink
 from nearfield.search.decoded import Decoded
 from nearfield.search.fit import INDEX, Fitted, MappedRows, encode_codes, interleaved, row_columns
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     from nearfield.search.packed import Packed
 
 CONSOLIDATE = 0.1  # share of the rows that walks pass over, from which they are taken out
+_OUTRUN = 2.0  # so many times what makes it due, and changes wait for what goes on in the background
 _TAIL, _TAIL_SHARE = 2048, 0.125  # rows that are scanned behind an index that is built anew at the most
 _TEXTS = ("ids", "texts")
 
@@ -54,6 +60,7 @@ class Held:
         self.updater: Updater | None = None
         if self.index:
             self.updater = f.index.updater(self.index, Decoded([(packed, np.arange(f.n))]))
+        self.job: Job | None = None  # what goes on beside
         self.passed = 0 if f.mended else int(f.gone.size)  # deleted rows that may still be linked to
         self._places: dict[Any, int] | None = None
 
@@ -195,8 +202,7 @@ class Held:
         if len(found):
             self.dead.values[found] = True
             self.passed += len(found)
-            f = self.packed.fitted
-            self._refresh(f, f.n, f.zero_rows)
+            self._refresh_now()
             self._keep_up()
         return len(found)
 
@@ -217,15 +223,89 @@ class Held:
 
     # -- the index ---------------------------------------------------------------------------------
 
-    def _keep_up(self) -> None:
-        """Consolidate where walks pass over many deleted rows, or many rows are scanned behind the index."""
+    def _due(self, times: float = 1) -> bool:
+        """Whether walks pass over many deleted rows, or many rows are scanned behind the index."""
         n = self.packed.fitted.n
-        late = n - self.indexed
-        if (self.updater is not None and self.passed > CONSOLIDATE * n) or late > max(_TAIL, _TAIL_SHARE * n):
+        if self.updater is not None:
+            return self.passed > times * CONSOLIDATE * n and not self.dead.values.all()
+        return n - self.indexed > times * max(_TAIL, _TAIL_SHARE * n)
+
+    def _keep_up(self) -> None:
+        """Consolidate where it is due: beside what goes on, unless that is told to wait or comes faster."""
+        if not self._due():
+            return
+        if not self.packed.background:
             self.consolidate()
+            return
+        self.begin()
+        if self._due(_OUTRUN):
+            self.wait()
+
+    def begin(self) -> None:
+        """Consolidate in the background."""
+        if self.job is not None and self.job.alive:
+            return
+        self.job = Job(self._aside)
+        try:
+            self.job.start()
+        except RuntimeError:  # there are no more threads to be had
+            self.job = None
+            self.consolidate()
+
+    def wait(self) -> None:
+        """Let what goes on in the background come to its end."""
+        self.packed.changing.wait_for(lambda: self.job is None or not self.job.alive)
+
+    def _aside(self, step: Step) -> None:
+        """As ``consolidate``, with a copy of what there is; changes wait while it is made, and while it takes over."""
+        again = True
+        while again:
+            try:
+                if self.updater is not None:
+                    self._mend_aside(self.updater, step)
+                else:
+                    self._build_aside(step)
+            except BaseException:
+                self._ended()
+                raise
+            with self.packed.changing:  # a change that comes behind this finds either the job or none
+                again = self._due()
+                if not again:
+                    self._ended()
+
+    def _ended(self) -> None:
+        with self.packed.changing:
+            self.job = None
+            self.packed.changing.notify_all()
+
+    def _mend_aside(self, updater: Updater, step: Step) -> None:
+        with self.packed.changing:
+            dead, fork, rng = self.dead.values.copy(), updater.fork(), self._rng()
+        if dead.all():
+            return
+        fork.consolidate(dead, rng, step=step)
+        fork.columns(dead, rng)
+        with self.packed.changing:
+            updater.join(fork, dead, rng)
+            self.passed = int(np.count_nonzero(self.dead.values) - np.count_nonzero(dead))
+            self._refresh_now()
+
+    def _build_aside(self, step: Step) -> None:
+        with self.packed.changing:
+            now = self.packed.now
+        f = now.fitted
+        if not self.index or self.indexed == f.n:
+            return
+        x = Decoded([(now, np.arange(f.n))])
+        rng = np.random.default_rng(f.seed)
+        made = f.index.build(x, rng=rng, progress=lambda _, done, total: step(done, total))
+        with self.packed.changing:
+            self.index, self.indexed = made, f.n
+            self._refresh_now()
 
     def consolidate(self) -> None:
         """Take deleted rows out of the index, or build it anew with those that came late."""
+        self.wait()
         f = self.packed.fitted
         if self.dead.values.all():
             return  # there is nothing that could be found, and rows to come find their way by those that are gone
@@ -235,7 +315,7 @@ class Held:
             self.updater.columns(self.dead.values, self._rng())
         elif self.index and self.indexed < f.n:
             self._build(f, np.arange(f.n))
-        self._refresh(f, f.n, f.zero_rows)
+        self._refresh_now()
 
     def _build(self, f: Fitted, rows: I64) -> None:
         x = Decoded([(self.packed, rows)])
@@ -244,12 +324,17 @@ class Held:
 
     def settle(self) -> None:
         """Make the columns those that a file holds."""
+        self.wait()
         f = self.packed.fitted
         if self.updater is not None:
             self.index = self.updater.columns(self.dead.values, self._rng())
         elif self.index and self.indexed < f.n:
             self._build(f, np.arange(f.n))
         self._refresh(f, f.n, f.zero_rows, settled=True)
+
+    def _refresh_now(self) -> None:
+        f = self.packed.fitted
+        self._refresh(f, f.n, f.zero_rows)
 
     def _refresh(self, f: Fitted, n: int, zeros: I64, *, settled: bool = False) -> None:
         """Let the Packed search what is there now."""
@@ -268,6 +353,7 @@ class Held:
 
     def compact(self) -> I64:
         """Leave out what was deleted, and number the rows anew; returns the numbers that they had."""
+        self.wait()
         f = self.packed.fitted
         rows = np.flatnonzero(~self.dead.values)
         if not len(rows):

@@ -15,16 +15,17 @@ from nearfield.search.fit import INDEX
 
 if TYPE_CHECKING:
     from nearfield.search.packed import Packed
+    from nearfield.search.state import State
 
 
-def mapped_rows(packed: Packed, at: I64) -> F32:
+def mapped_rows(packed: Packed | State, at: I64) -> F32:
     """Some rows as the Maps gave them, from what the index keeps of them or the finest codes that there are."""
     kept = (INDEX + name for name in packed.fitted.index.from_disk)
     packed.verify_column(*(name for name in kept if name not in packed.on_disk))
     return packed.index.vectors(at, partial(_by_codes, packed))
 
 
-def _by_codes(packed: Packed, at: I64) -> F32:
+def _by_codes(packed: Packed | State, at: I64) -> F32:
     f = packed.fitted
     codes = [f.codec, *f.rescore_codecs]
     ofs = ["mapped", *(step.of for step in f.plan.rescores)]
@@ -50,7 +51,7 @@ def _by_codes(packed: Packed, at: I64) -> F32:
 class Decoded:
     """Chosen rows of several Packed under one Plan, one after another."""
 
-    sources: Sequence[tuple[Packed, I64]]
+    sources: Sequence[tuple[Packed | State, I64]]
 
     @property
     def n(self) -> int:
@@ -65,6 +66,6 @@ class Decoded:
     def blocks(self) -> Iterator[F32]:
         """Blocks of rows in their order."""
         for packed, at in self.sources:
-            step = block_rows(packed.dim)
+            step = block_rows(packed.fitted.d)
             for start in range(0, len(at), step):
                 yield mapped_rows(packed, at[start : start + step])

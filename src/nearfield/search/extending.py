@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nearfield.core.indexes import Columns
+from nearfield.core.indexes import Columns, Step
 from nearfield.core.protocols import I64
 from nearfield.search.decoded import Decoded
 from nearfield.search.fit import INDEX, Fitted
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SHARE = 0.25  # of all rows, that the largest set has at least
 
 
-def extended(fitted: Fitted, sources: Sequence[tuple[Packed, I64]]) -> Columns | None:
+def extended(fitted: Fitted, sources: Sequence[tuple[Packed, I64]], step: Step | None = None) -> Columns | None:
     """The columns of the index over these rows, one set after another; None where it is to be built anew."""
     sizes = np.array([len(at) for _, at in sources])
     total, largest = int(sizes.sum()), int(np.argmax(sizes))
@@ -38,12 +38,12 @@ def extended(fitted: Fitted, sources: Sequence[tuple[Packed, I64]]) -> Columns |
     rng = np.random.default_rng([fitted.seed, total])
     dead = np.ones(packed.span, np.bool_)
     dead[at] = False
-    updater.consolidate(dead, rng)
+    updater.consolidate(dead, rng, step=step)
     updater.keep(at)
     alive = np.zeros(len(at), np.bool_)
     others = [source for i, source in enumerate(sources) if i != largest and len(source[1])]
     if others:
-        updater.add(Decoded(others), alive, rng)
+        updater.add(Decoded(others), alive, rng, step=step)
         updater.keep(_in_order(sizes, largest))
     return updater.columns(np.zeros(total, np.bool_), rng)
 

@@ -34,7 +34,7 @@ def of_dimension(dimension: int, count: int, rng: np.random.Generator) -> np.nda
 def recalls_of(index: str, x: np.ndarray, q: np.ndarray, seed: int) -> np.ndarray:
     """Recall@10 against an exact search, for each width of the frontier."""
     packed: Any = nf.Plan(f"raw() | {index}").fit(x, metric="cosine", rng=seed)
-    fmt, folded = packed._scorer.format, packed._scorer.prepare(q).folded
+    fmt, folded = packed.now.scorer.format, packed.now.scorer.prepare(q).folded
     exact = np.argsort(-(q @ x.T), axis=1, kind="stable")[:, :10]
     shares = []
     for width in SEARCHED:

@@ -1,0 +1,317 @@
+"""A Packed is searched while other threads change it, and takes deleted rows out beside what goes on."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nearfield as nf
+from nearfield.core.errors import BadInput
+from nearfield.numerics.graph_updates import GraphUpdater
+from nearfield.search import changing
+
+D, LEAST, ALL = 12, 200, 10**6
+PLANS = [
+    "int8()",
+    "pq(parts=4, code_bits=4) | rescore(codec='float16', depth=200)",
+    "float16() | vamana(degree=8, width=32)",
+    "lvq(bits=4) | vamana(degree=8, width=32) | rescore(codec='lvq(bits=8)', depth=200, of='residual')",
+    "float16() | packed_graph(degree=16, width=32)",
+    "float16() | ivf(lists=8)",
+]
+GRAPH = "float16() | vamana(degree=8, width=32)"
+
+
+@pytest.fixture(autouse=True)
+def _switching_often() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    yield
+    sys.setswitchinterval(before)
+
+
+def rows(n: int, rng: np.random.Generator) -> np.ndarray:
+    return np.asarray(rng.normal(size=(n, D)) / np.sqrt(1 + np.arange(D)) + 0.1, np.float32)
+
+
+class Writer:
+    """Changes a Packed, and tells what had to be there when: what was asked for, and what was acknowledged."""
+
+    def __init__(self, plan: str, rng: np.random.Generator) -> None:
+        self.rng = rng
+        x = rows(2 * LEAST, rng)
+        self.versions: dict[int, list[np.ndarray]] = {i: [v] for i, v in enumerate(x)}
+        self.there = set(self.versions)  # acknowledged, and not asked to go
+        self.gone: set[int] = set()  # whose going was acknowledged
+        self.packed = nf.Plan(plan).fit(x, ids=list(self.versions))
+
+    def add(self) -> None:
+        ids = [len(self.versions) + i for i in range(int(self.rng.integers(1, 80)))]
+        x = rows(len(ids), self.rng)
+        for i, v in zip(ids, x):
+            self.versions[i] = [v]
+        self.packed.add(x, ids=ids)
+        self.there |= set(ids)
+
+    def some(self) -> list[int]:
+        there = sorted(self.there)
+        return [there[i] for i in self.rng.permutation(len(there))[: max(0, min(60, len(there) - LEAST))]]
+
+    def upsert(self) -> None:
+        ids = self.some()
+        x = rows(len(ids), self.rng)
+        for i, v in zip(ids, x):
+            self.versions[i] = [*self.versions[i], v]
+        self.packed.upsert(x, ids=ids)
+
+    def delete(self) -> None:
+        ids = set(self.some())
+        self.there = self.there - ids
+        assert self.packed.delete(sorted(ids)) == len(ids)
+        self.gone = self.gone | ids
+
+    def consolidate(self) -> None:
+        self.packed.consolidate(wait=bool(self.rng.integers(2)))
+
+    def compact(self) -> None:
+        self.packed.compact()
+
+    def fits(self, name: int, score: float, q: np.ndarray) -> bool:
+        near = [float(v @ q / np.linalg.norm(v) / np.linalg.norm(q)) for v in self.versions[name]]
+        return min(abs(score - n) for n in near) < (0.1 if str(self.packed.plan) == "int8()" else 0.01)
+
+
+def read(writer: Writer, seed: int, done: threading.Event) -> int:
+    rng, count = np.random.default_rng([7, seed]), 0
+    while not done.is_set():
+        count += 1
+        q = rows(1, rng)
+        gone, there = writer.gone, set(writer.there)
+        everything = count % 2 == 0
+        allow = np.ones(writer.packed.span, np.bool_) if count % 3 == 0 else None
+        try:
+            hits = writer.packed.search(q, k=5000 if everything else 10, budget=ALL if everything else 60, allow=allow)
+        except BadInput as error:  # rows came or went since
+            assert allow is not None
+            assert "allow" in str(error)
+            continue
+        row = hits[0]
+        names = [h.id for h in row]
+        assert len(set(names)) == len(names)
+        assert set(names) <= set(writer.versions)
+        assert not gone & set(names)
+        assert [h.score for h in row] == sorted((h.score for h in row), reverse=True)
+        assert all(writer.fits(h.id, h.score, q[0]) for h in row[:20])
+        if everything:
+            assert there & writer.there <= set(names)  # those that were there before and after
+        else:
+            assert len(names) == 10
+    return count
+
+
+def in_threads(jobs: list[Callable[[], Any]]) -> None:
+    errors: list[BaseException] = []
+
+    def run(job: Callable[[], Any]) -> None:
+        try:
+            job()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(job,)) for job in jobs]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    if errors:
+        raise errors[0]
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_searches_go_on_while_rows_come_and_go(plan: str, rng: np.random.Generator, monkeypatch: Any) -> None:
+    monkeypatch.setattr(changing, "_TAIL", 100)
+    writer, done = Writer(plan, rng), threading.Event()
+
+    def write() -> None:
+        try:
+            for step in rng.choice(
+                ["add", "upsert", "delete", "consolidate", "compact"], 60, p=[0.3, 0.25, 0.25, 0.1, 0.1]
+            ):
+                getattr(writer, step)()
+        finally:
+            done.set()
+
+    counts: list[int] = []
+    in_threads([write, *(lambda i=i: counts.append(read(writer, i, done)) for i in range(3))])
+    assert sum(counts) > 10
+    names = {h.id for h in writer.packed.search(rows(1, rng), k=5000, budget=ALL)[0]}
+    assert names == writer.there
+
+
+@pytest.mark.parametrize("plan", [PLANS[0], GRAPH])
+def test_several_writers_wait_for_each_other(plan: str, rng: np.random.Generator) -> None:
+    packed = nf.Plan(plan).fit(rows(300, rng), ids=list(range(300)))
+
+    def write(first: int) -> None:
+        own = np.random.default_rng(first)
+        for start in range(first, first + 500, 50):
+            packed.add(rows(50, own), ids=list(range(start, start + 50)))
+            packed.delete(list(range(start, start + 20)))
+
+    in_threads([lambda i=i: write(1000 * i) for i in (1, 2, 3)])
+    want = set(range(300)) | {1000 * i + j for i in (1, 2, 3) for j in range(500) if j % 50 >= 20}
+    assert {h.id for h in packed.search(rows(1, rng), k=5000, budget=ALL)[0]} == want
+    assert len(packed) == len(want)
+
+
+def test_a_search_does_not_wait_for_a_change(rng: np.random.Generator) -> None:
+    packed = nf.Plan(GRAPH).fit(rows(300, rng))
+    late = threading.Thread(target=packed.add, args=(rows(5, rng),))
+    with packed.changing:
+        late.start()
+        assert packed.search(rows(1, rng), k=3).rows.shape == (1, 3)
+        late.join(0.2)
+        assert late.is_alive()
+        assert packed.span == 300
+    late.join()
+    assert packed.span == 305
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Mending in the background begins by telling so, and goes on when it may."""
+    begun, go_on, native = threading.Event(), threading.Event(), GraphUpdater._native
+
+    def slow(self: GraphUpdater, what: str, *args: Any, **more: Any) -> None:
+        if what == "mend" and threading.current_thread() is not threading.main_thread():
+            begun.set()
+            assert go_on.wait(60)
+        native(self, what, *args, **more)
+
+    monkeypatch.setattr(GraphUpdater, "_native", slow)
+    return begun, go_on
+
+
+def test_rows_come_and_go_while_others_are_taken_out(
+    held: tuple[threading.Event, threading.Event], rng: np.random.Generator
+) -> None:
+    begun, go_on = held
+    x, late, q = rows(2000, rng), rows(500, rng), rows(200, rng)
+    packed = nf.Plan("float16() | vamana(degree=12, width=40, budget=150)").fit(x)
+    packed.delete(rows=np.arange(0, 300))
+    assert begun.wait(60)
+    packed.add(late[:250])
+    packed.delete(rows=np.arange(300, 400))
+    packed.add(late[250:])
+    assert not packed.fitted.mended
+    go_on.set()
+    packed.consolidate()
+    assert packed.fitted.mended
+    dead = np.zeros(packed.span, np.bool_)
+    dead[packed.fitted.gone] = True
+    links = packed.columns["index.links"]
+    assert (links[dead] == 0xFFFFFFFF).all()
+    met = links[~dead]
+    assert not dead[met[met < packed.span]].any()
+    assert np.isin(np.flatnonzero(~dead), met).all()
+    left = np.concatenate([x[400:], late])
+    truth = nf.Plan("raw()").fit(left).search(q, k=10).rows
+    fresh = nf.Plan("float16() | vamana(degree=12, width=40, budget=150)").fit(left)
+    wanted, found = fresh.search(q, k=10).rows, packed.search(q, k=10).rows - 400
+    shares = [np.mean([np.isin(f, t).mean() for f, t in zip(some, truth)]) for some in (found, wanted)]
+    assert shares[0] > shares[1] - 0.01
+
+
+def test_changes_that_outrun_the_background_wait_for_it(
+    held: tuple[threading.Event, threading.Event], rng: np.random.Generator
+) -> None:
+    begun, go_on = held
+    packed = nf.Plan(GRAPH).fit(rows(1000, rng))
+    packed.delete(rows=np.arange(150))
+    assert begun.wait(60)
+    more = threading.Thread(target=packed.delete, kwargs={"rows": np.arange(150, 300)})
+    more.start()
+    more.join(0.2)
+    assert more.is_alive()
+    assert len(packed) == 700
+    go_on.set()
+    more.join()
+    packed.consolidate()
+    assert packed.fitted.mended
+
+
+def test_with_nothing_between_the_background_makes_what_a_call_makes(rng: np.random.Generator) -> None:
+    x, made = rows(1500, rng), []
+    for background in (True, False):
+        packed = nf.Plan(GRAPH).fit(x)
+        packed.background = background
+        packed.delete(rows=np.arange(0, 1500, 4))
+        assert background or packed.fitted.mended
+        packed.consolidate()
+        made.append(packed.columns["index.links"])
+    np.testing.assert_array_equal(*made)
+
+
+def test_an_index_is_built_anew_beside_what_goes_on(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changing, "_TAIL", 50)
+    monkeypatch.setattr(changing, "_TAIL_SHARE", 0.05)
+    x = rows(900, rng)
+    packed = nf.Plan("float16() | packed_graph(degree=16, width=32)").fit(x[:600])
+    for start in range(600, 900, 20):
+        packed.add(x[start : start + 20])
+        packed.delete(rows=[start - 600])
+    deadline = time.monotonic() + 60
+    while packed._changes().job is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert packed._changes().indexed > 600
+    left = np.setdiff1d(np.arange(900), packed.fitted.gone)
+    assert np.mean(packed.search(x[left], k=1, budget=200).rows[:, 0] == left) > 0.97
+
+
+EXIT = """
+import sys, numpy as np, nearfield as nf
+packed = nf.Plan("float16() | vamana(degree=24)").fit(np.random.default_rng(0).normal(size=(6000, 32)).astype("f4"))
+packed.delete(rows=np.arange(900))
+job = packed._changes().job
+print("alive", job is not None and job.alive, flush=True)
+if sys.argv[1] == "wait":
+    while True:
+        packed.search(np.ones(32, "f4"))
+"""
+
+
+@pytest.mark.parametrize("how", ["exit", "wait"])
+def test_the_interpreter_ends_while_the_background_works(how: str) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", EXIT, how], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline().startswith("alive")
+    if how == "wait":
+        child.send_signal(signal.SIGINT)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode in ((0,) if how == "exit" else (1, 130, -signal.SIGINT)), errors
+    assert "Fatal" not in errors
+    assert "terminate" not in errors
+
+
+@pytest.mark.parametrize("plan", [GRAPH, "float16() | packed_graph(degree=16, width=32)"])
+def test_a_copy_in_another_process_goes_its_own_way(plan: str, rng: np.random.Generator) -> None:
+    x = rows(500, rng)
+    packed = nf.Plan(plan).fit(x[:400], ids=list(range(400)))
+    packed.add(x[400:], ids=list(range(400, 500)))
+    packed.delete(list(range(100)))
+    packed.search(x[:2], k=1)
+    copied = pickle.loads(pickle.dumps(packed))
+    assert copied.search(x, k=1, budget=200).ids.tolist() == packed.search(x, k=1, budget=200).ids.tolist()
+    copied.delete([200])
+    assert len(copied) == len(packed) - 1 == 399
