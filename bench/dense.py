@@ -78,9 +78,7 @@ def space_of(sizes: dict[str, Any], shared: Path, targets: list[float], kept: Pa
         found = data.neighbours(shared, rows=n, queries=m, k=k)
         rows, queries, truth = found.rows, found.queries["held-out"], found.truth["held-out"]
     else:
-        fit_to = data.neighbours(shared, rows=sizes.get("fit", 60_000), queries=1, k=1).rows
-        near = kept / f"near-{len(fit_to)}x{fit_to.shape[1]}.npy" if kept else None
-        fitted = generator.Fitted.to(fit_to, near)
+        fitted = generator.fitted_to(shared, sizes.get("fit", 60_000), kept)
         if source == "drawn":
             rows, queries = fitted.draw(n, 1), fitted.draw(m, 2)
         else:

@@ -83,6 +83,12 @@ class Fitted:
         return out[:n], out[n:]
 
 
+def fitted_to(shared: Path, rows: int, kept: Path | None = None) -> Fitted:
+    """The generator of so many real rows; ``kept`` is a folder where their neighbours stay between runs."""
+    real = data.neighbours(shared, rows=rows, queries=1, k=1).rows
+    return Fitted.to(real, kept / f"near-{len(real)}x{real.shape[1]}.npy" if kept else None)
+
+
 def _runs(ordered: I64) -> Iterator[tuple[int, int, int]]:
     """Each value of an ascending array with the span where it stands."""
     values, starts = np.unique(ordered, return_index=True)

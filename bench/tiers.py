@@ -10,45 +10,17 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import nearfield as nf
-from bench import data
-from bench.data import F32, I64
+from bench import data, generator
+from bench.data import I64
 from bench.results import ROOT, Keeper, Row
 
 QUICK = {"rows": 5000, "queries": 10, "cold": 5}
-NEIGHBOURS, SPREAD = 10, 0.3  # rows are drawn near real ones: moved by their differences from so many neighbours
-BLOCK = 20_000
-
-
-@dataclass
-class Drawn:
-    """Rows near real ones, made block by block and always the same."""
-
-    rows: F32
-    near: I64
-    n: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """How many rows, and their width."""
-        return (self.n, self.rows.shape[1])
-
-    def blocks(self) -> Iterator[F32]:
-        """Unit rows."""
-        rng = np.random.default_rng(0)
-        for at in range(0, self.n, BLOCK):
-            i = rng.integers(len(self.rows), size=min(BLOCK, self.n - at))
-            x = self.rows[i]
-            weights = rng.normal(0, SPREAD, size=(len(i), NEIGHBOURS)).astype(np.float32)
-            moved = x + np.einsum("nj,njd->nd", weights, self.rows[self.near[i]] - x[:, None])
-            yield data.unit(moved)
 
 
 def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> None:
@@ -57,7 +29,7 @@ def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> 
     folder = ROOT / "bench" / "out"
     folder.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(json.dumps([sizes, str(shared)]).encode()).hexdigest()[:12]
-    rows, queries, truth = _rows(folder / f"tiers-{name}", shared, sizes)
+    rows, queries, truth = _rows(folder / f"tiers-{name}", shared, sizes, suite["builds"])
     keeper.keep({"part": "settings", **sizes}, f"{sizes['rows']} rows")
     for way in suite["way"]:
         file = _built(folder, way["plan"], rows, name)
@@ -69,31 +41,16 @@ def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> 
             keeper.keep(row, _said(row))
 
 
-def _rows(stem: Path, shared: Path, sizes: dict[str, Any]) -> tuple[Path, Path, I64]:
-    """Files of rows and of queries, and the true neighbours."""
+def _rows(stem: Path, shared: Path, sizes: dict[str, Any], kept: Path | None) -> tuple[Path, Path, I64]:
+    """Files of rows and of queries, drawn from the generator that is fitted to real ones, and the true neighbours."""
     rows, queries, truth = (stem.with_suffix(f".{part}.npy") for part in ("rows", "queries", "truth"))
     if not truth.exists():
-        real = data.neighbours(shared, rows=min(60_000, sizes["rows"]), queries=sizes["queries"], k=sizes["k"])
-        near = data.exact(real.rows, real.rows, NEIGHBOURS + 1)[:, 1:]
-        drawn = Drawn(real.rows, near, sizes["rows"])
-        out = np.lib.format.open_memmap(rows, "w+", np.float16, drawn.shape)
-        asked = real.queries["held-out"]
-        scores, found = (
-            np.full((len(asked), sizes["k"]), -np.inf, np.float32),
-            np.zeros((len(asked), sizes["k"]), np.int64),
-        )
-        at = 0
-        for block in drawn.blocks():
-            out[at : at + len(block)] = block
-            s = np.concatenate([scores, asked @ block.T], axis=1)
-            ids = np.concatenate(
-                [found, np.broadcast_to(np.arange(at, at + len(block)), (len(asked), len(block)))], axis=1
-            )
-            top = np.argsort(-s, axis=1, kind="stable")[:, : sizes["k"]]
-            scores, found = np.take_along_axis(s, top, axis=1), np.take_along_axis(ids, top, axis=1)
-            at += len(block)
+        fitted = generator.fitted_to(shared, min(60_000, sizes["rows"]), kept)
+        drawn = fitted.draw(sizes["rows"], 1).astype(np.float16)
+        asked = fitted.draw(sizes["queries"], 2)
+        np.save(rows, drawn)
         np.save(queries, asked)
-        np.save(truth, found)
+        np.save(truth, data.exact(drawn.astype(np.float32), asked, sizes["k"]))
     return rows, queries, np.load(truth)
 
 

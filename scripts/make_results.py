@@ -54,6 +54,8 @@ def _files(folder: Path, root: Path) -> dict[Path, str]:
         *map(_dense, dense),
         _growth(results.read(folder, "dense_growth")),
         _filtered(results.read(folder, "filtered")),
+        _tiers(results.read(folder, "tiers")),
+        _streaming(results.read(folder, "streaming")),
         _advise(advise),
         _store(store),
     ]
@@ -367,6 +369,59 @@ def _filtered(rows: list[Row]) -> str:
         cells = [[r["engine"], *(f"{r['p50_ms'][k]:.2f} ({r['recall'][k]:.3f})" for k in kinds)] for r in stores]
         parts.append(table(["store", *(f"{k}: p50, ms (recall)" for k in kinds)], cells))
     return "\n\n".join(parts)
+
+
+def _tiers(rows: list[Row]) -> str:
+    found = _part(rows, "search")
+    if not found:
+        return ""
+    of = _part(rows, "settings")[0]
+    said = (
+        f"## Memory and disk\n\n{of['rows']:,} rows of 384 dimensions in one file, recall@{of['k']}, one query a call, "
+        f"wall time. *Resident* is the whole process, interpreter and mapped pages included; *cold* drops the file's "
+        f"pages from the system's cache before each query. {_where(rows[0])}"
+    )
+    lines = []
+    for r in found:
+        how = f"{r['memory']}, {'cold' if r['cold'] else 'warm'}" if r["memory"] else "all in memory"
+        disk = r.get("disk")
+        reads = [f"{disk['reads']:.0f}", f"{100 * disk['ready']:.0f}%"] if disk else ["", ""]
+        times, resident = f"{r.get('times_memory', 1):.2f}", f"{r['resident']['VmRSS'] / 1e6:.0f}"
+        cells = [f"{r['recall']:.4f}", f"{r['p50_ms']:.3f}", f"{r['p99_ms']:.3f}", times, resident]
+        lines.append([_code(r["plan"]), how, *cells, f"{r['open_ms']:.1f}", *reads])
+    head = ["plan", "held", "recall", "p50, ms", "p99, ms", "times memory's p50", "resident, MB", "open, ms"]
+    return "\n\n".join([said, table([*head, "reads a query", "there in time"], lines)])
+
+
+def _streaming(rows: list[Row]) -> str:
+    ends = [r for r in rows if r["part"] in ("consolidated", "fresh")]
+    if not ends:
+        return ""
+    said = (
+        f"## Rows that come and go\n\nRunbooks in the format of big-ann-benchmarks over 60,000 real rows: recall@10 at "
+        f"the end, when deleted rows have been taken out of the graph, beside that of a fresh build of the rows left. "
+        f"`{ends[0]['plan']}`. {_where(rows[0])}"
+    )
+    budgets = list(ends[0]["recall"])
+    books = dict.fromkeys((r["book"], r["order"]) for r in ends)
+    lines = []
+    for book, order in books:
+        own = {r["part"]: r for r in ends if (r["book"], r["order"]) == (book, order)}
+        pairs = [f"{own['consolidated']['recall'][b]:.4f} / {own['fresh']['recall'][b]:.4f}" for b in budgets]
+        steps = [r for r in rows if r["part"] == "step" and (r["book"], r["order"]) == (book, order)]
+        took = sum(r["seconds"] for r in steps if "seconds" in r)
+        lines.append(
+            [
+                book,
+                order,
+                *pairs,
+                f"{took:.1f}",
+                f"{own['consolidated']['seconds']:.1f}",
+                f"{own['fresh']['seconds']:.1f}",
+            ]
+        )
+    head = ["runbook", "order", *(f"recall at budget {b}, updated / fresh" for b in budgets)]
+    return "\n\n".join([said, table([*head, "all changes, s", "consolidation, s", "fresh build, s"], lines)])
 
 
 # -- collections -----------------------------------------------------------------------------------

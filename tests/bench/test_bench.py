@@ -231,6 +231,7 @@ def test_tiers(tiny: Path) -> None:
     assert "disk" not in rows[0]
     assert rows[2]["disk"]["rows"] == 20
     assert str(tiny) not in json.dumps(rows)
+    assert "| 20kB, cold |" in _page(tiny)
 
 
 def test_dense(tiny: Path) -> None:
@@ -442,6 +443,7 @@ def test_streaming(tiny: Path) -> None:
     assert len(recalls) == 8
     assert min(recalls) > 0.99  # every row is scored
     assert [r["there"] for r in rows if r.get("operation") == "search"] == [150, 150] * 2
+    assert "## Rows that come and go" in _page(tiny)
 
 
 @pytest.mark.parametrize(
