@@ -147,16 +147,28 @@ class Scorer(Protocol):
     def score(self, p: Prepared, codes: U8) -> F32: ...
 
 
+class Aside(Protocol):
+    """Where a long build keeps how far it has come, so that another one of the same ``key`` can go on from there."""
+
+    def take(self, key: str) -> dict[str, NDArray[Any]] | None:
+        """What was kept of a build of this key; None where there is nothing sound."""
+
+    def put(self, key: str, arrays: dict[str, NDArray[Any]]) -> None:
+        """Keep these in the place of what was kept, whole or not at all."""
+
+
 class Vectors(Protocol):
     """The rows that an index is built of, as the Maps gave them: float32 blocks, as often as they are asked for.
 
-    ``metric`` is ``dot`` (rows of unit length under cosine) or ``l2``.
+    ``metric`` is ``dot`` (rows of unit length under cosine) or ``l2``; ``aside`` is where a build may be taken up.
     """
 
     @property
     def n(self) -> int: ...
     @property
     def metric(self) -> Metric: ...
+    @property
+    def aside(self) -> Aside | None: ...
     def blocks(self) -> Iterator[F32]: ...
 
 

@@ -88,7 +88,9 @@ class DiskGraph(Index):
         """Link rows as ``vamana`` does, and lay each beside its links."""
         rows = graphs.ByteRows.of(x.blocks(), x.n, x.metric)
         tell = None if progress is None else lambda done, total: progress("link", done, total)
-        graph = graphs.build(rows, degree=self.degree, width=self.width, alpha=self.alpha, rng=rng, progress=tell)
+        graph = graphs.build(
+            rows, degree=self.degree, width=self.width, alpha=self.alpha, rng=rng, progress=tell, aside=x.aside
+        )
         laid = self.sized(rows.dim)._lay(x, graph.links)
         return {"nodes": laid, "entries": graph.entries, "effort": graph.effort}
 

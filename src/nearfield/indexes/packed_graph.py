@@ -84,7 +84,9 @@ class PackedGraph(Walking):
             at += len(block)
         rows = graphs.ByteRows.of(x.blocks(), x.n, x.metric)
         tell = None if progress is None else lambda done, total: progress("link", done, total)
-        graph = graphs.build(rows, degree=self.degree, width=self.width, alpha=self.alpha, rng=rng, progress=tell)
+        graph = graphs.build(
+            rows, degree=self.degree, width=self.width, alpha=self.alpha, rng=rng, progress=tell, aside=x.aside
+        )
         graph.effort = self._measure(graph, rows, lines, x.metric, rng)
         return {"links": graph.links, "entries": graph.entries, "effort": graph.effort, "lines": lines}
 

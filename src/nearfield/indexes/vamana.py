@@ -64,7 +64,14 @@ class Vamana(Walking):
         tell = None if progress is None else lambda done, total: progress("link", done, total)
         order = None if self.order == "shuffled" else orders.insertion(rows, self.order, rng)
         graph = graphs.build(
-            rows, degree=self.degree, width=self.width, alpha=self.alpha, rng=rng, order=order, progress=tell
+            rows,
+            degree=self.degree,
+            width=self.width,
+            alpha=self.alpha,
+            rng=rng,
+            order=order,
+            progress=tell,
+            aside=x.aside,
         )
         return {"links": graph.links, "entries": graph.entries, "effort": graph.effort}
 

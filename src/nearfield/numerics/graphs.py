@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from nearfield.core.arrays import roomy
 from nearfield.core.errors import Unsupported
-from nearfield.core.protocols import F32, I64, U8, Element, Folded, Layout, Metric, RowFormat
+from nearfield.core.protocols import F32, I64, U8, Aside, Element, Folded, Layout, Metric, RowFormat
 from nearfield.numerics import finders, kernels
 from nearfield.numerics.kmeans import kmeans
+from nearfield.numerics.taken_up import Taken
 
 U32 = NDArray[np.uint32]
 NO_LINK = np.uint32(0xFFFFFFFF)  # stands behind the last link of a row
@@ -141,11 +142,13 @@ def build(
     order: U32 | None = None,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
+    aside: Aside | None = None,
 ) -> Graph:
     """Link every row to at most ``degree`` others, in the order given or a drawn one.
 
     ``width`` is the frontier's while building, ``alpha`` how much nearer another link must lead for one to be
-    dropped. ``progress`` is called with rows linked and rows in all; what it raises ends the building.
+    dropped. ``progress`` is called with rows linked and rows in all; what it raises ends the building. How far it
+    came is kept ``aside``, and the same build goes on from there to the same graph.
     """
     native = kernels.native()
     if native is None:
@@ -156,13 +159,20 @@ def build(
     order = rng.permutation(n).astype(np.uint32) if order is None else order
     order = np.concatenate([entries, order[~np.isin(order, entries)]])
     links, counts = unlinked(n, degree)
-    for at, some in batches(n, most):
-        native.grow(
-            kernels.which_isa(), rows.values, rows.sides, links, counts, entries,
-            order[at : at + some], degree, width, alpha, at + some == n, kernels.thread_count(threads),
-        )  # fmt: skip
-        if progress:
-            progress(at + some, n)
+    taken = Taken.up(aside, rows, links, counts, order, (degree, width, alpha))
+    with taken.kept():
+        for at, some in batches(n, most):
+            if at < taken.linked:
+                continue
+            taken.going = at + some
+            native.grow(
+                kernels.which_isa(), rows.values, rows.sides, links, counts, entries,
+                order[at : at + some], degree, width, alpha, at + some == n, kernels.thread_count(threads),
+            )  # fmt: skip
+            taken.linked = taken.going
+            taken.look()
+            if progress:
+                progress(at + some, n)
     graph = Graph(settled(links, counts, degree), entries, np.zeros((2, 4), np.float32))
     graph.effort = effort_of(graph, rows, None, rng)
     return graph

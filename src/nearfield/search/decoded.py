@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nearfield.core.arrays import block_rows
-from nearfield.core.protocols import F32, I64, Metric
+from nearfield.core.protocols import F32, I64, Aside, Metric
 from nearfield.search.fit import INDEX
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Decoded:
     """Chosen rows of several Packed under one Plan, one after another."""
 
     sources: Sequence[tuple[Packed | State, I64]]
+    aside: Aside | None = None
 
     @property
     def n(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from nearfield.store.io_base import check_path, shown
 from nearfield.store.segments import WITHOUT_SOME, Segment, SegmentWriter
 
 KIND = "packed"
+BUILDING = ".building"
 
 
 def save(packed: Packed, path: str | os.PathLike[str]) -> None:
@@ -41,6 +43,34 @@ def _writer(path: str | os.PathLike[str]) -> SegmentWriter:
         raise BadInput(f"expected the path of a .nf file to write, got {shown(path)}: {why}") from None
 
 
+class Building:
+    """What a build keeps beside the file that it is for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def take(self, key: str) -> dict[str, NDArray[Any]] | None:
+        """What was kept of a build of this key; None where there is nothing sound."""
+        if not self.path.exists():
+            return None
+        try:
+            kept = Segment(self.path, BUILDING)
+            return {name: kept.column(name).copy() for name in kept.names()} if kept.meta.get("key") == key else None
+        except (NearfieldError, OSError):
+            return None
+
+    def put(self, key: str, arrays: dict[str, NDArray[Any]]) -> None:
+        """Keep these in the place of what was kept, whole or not at all."""
+        with SegmentWriter(self.path, BUILDING) as writer:
+            for name, values in arrays.items():
+                writer.add(name, values)
+            writer.finish({"key": key})
+
+    def remove(self) -> None:
+        """The build has come to its end."""
+        self.path.unlink(missing_ok=True)
+
+
 def save_streamed(
     path: str | os.PathLike[str],
     fitted: Fitted,
@@ -50,12 +80,17 @@ def save_streamed(
     on_zero: str,
     progress: Progress | None,
 ) -> Packed:
-    """Encode straight into a file, then open it; memory holds one block at a time."""
+    """Encode straight into a file, then open it; memory holds one block at a time.
+
+    A graph that is being built stands beside it, and is taken up again where the same is fitted to the same file.
+    """
+    aside = Building(Path(os.fspath(path) + BUILDING))
     with _writer(path) as writer:
-        encode_columns(fitted, batch, writer, on_zero=on_zero, progress=progress)
+        encode_columns(fitted, batch, writer, on_zero=on_zero, progress=progress, aside=aside)
         for name, column in extra.items():
             writer.add(name, column, paged=read_by_rows(name, fitted.index))
         writer.finish(add_state(writer, fitted))
+    aside.remove()
     return load(path)
 
 

@@ -16,7 +16,7 @@ from nearfield.core.codecs import Codec, CodecScorer, in_blocks, row_terms
 from nearfield.core.errors import BadInput, BadPlan, Unsupported
 from nearfield.core.indexes import Columns, Index
 from nearfield.core.maps import Map
-from nearfield.core.protocols import F32, METRICS, TABLE_LAYOUTS, U8, Batch, Metric, Progress, Vectors
+from nearfield.core.protocols import F32, METRICS, TABLE_LAYOUTS, U8, Aside, Batch, Metric, Progress, Vectors
 from nearfield.numerics import kernels
 from nearfield.search.columns import MemorySink, Sink, text_columns
 from nearfield.search.encoding import as_encoder, encode_texts, encoder_of
@@ -347,6 +347,7 @@ class MappedRows:
     fitted: Fitted
     batch: Batch
     on_zero: str = "raise"
+    aside: Aside | None = None
 
     @property
     def n(self) -> int:
@@ -400,12 +401,18 @@ def read_by_rows(name: str, index: Index) -> bool:
 
 
 def encode_columns(
-    fitted: Fitted, batch: Batch, sink: Sink, *, on_zero: str = "raise", progress: Progress | None = None
+    fitted: Fitted,
+    batch: Batch,
+    sink: Sink,
+    *,
+    on_zero: str = "raise",
+    progress: Progress | None = None,
+    aside: Aside | None = None,
 ) -> None:
-    """Encode every row into the sink's columns, and build the index."""
+    """Encode every row into the sink's columns, and build the index, which may go on from what is kept aside."""
     encode_codes(fitted, batch, sink, on_zero=on_zero, progress=progress)
     if not fitted.index.orders:
-        build_index(fitted, MappedRows(fitted, batch, on_zero), sink, progress=progress)
+        build_index(fitted, MappedRows(fitted, batch, on_zero, aside), sink, progress=progress)
 
 
 def encode_codes(

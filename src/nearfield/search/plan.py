@@ -113,7 +113,8 @@ class Plan:
         rng: a seed or Generator; the same one gives the same codes.
         on_zero: ``"keep"`` lets zero rows stay under cosine, with score 0.
         encoder: an encoder, or the name of one; remembered, so that texts can be searched.
-        out: write the columns straight into this file (for rows that do not fit in memory).
+        out: write the columns straight into this file (for rows that do not fit in memory). A graph that is
+            interrupted stands in ``<out>.building`` until then: the same call again goes on from there.
         progress: called with (what, rows done, rows in all).
 
         Raises ``BadInput`` for rows that are not finite, zero under cosine, or of the wrong form.
