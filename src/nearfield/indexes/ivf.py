@@ -204,5 +204,5 @@ class Ivf(Index):
         if fmt is None or q.folded is None:
             raise TypeError("ivf: attached to rows without a layout")
         effort = min(max(budget or self.budget, k), n)
-        found = finders.find(self.finder(), fmt, q.folded, k, effort, allow, n, None, q.queries)
-        return Hits(*found)
+        rows, scores, scored, _ = finders.find(self.finder(), fmt, q.folded, k, effort, allow, n, None, q.queries)
+        return Hits(rows, scores, scored)

@@ -69,27 +69,13 @@ def find(
     n: int,
     threads: int | None,
     vectors: F32 | None = None,
-) -> tuple[I64, F32, I64]:
-    """The best ``k`` rows that a native finder finds with so much effort, and how many it scored for each query.
+) -> tuple[I64, F32, I64, I64]:
+    """The best ``k`` rows that a native finder finds with so much effort, how many it scored for each query, and which
+    way each was answered under a filter.
 
     -1 and -inf where it found fewer: a finder promises nothing. ``vectors`` are the queries themselves, for finders
     that look at more than the codes.
     """
-    return find_ways(finder, fmt, folded, k, effort, allow, n, threads, vectors)[:3]
-
-
-def find_ways(
-    finder: Any,
-    fmt: RowFormat,
-    folded: Folded,
-    k: int,
-    effort: int,
-    allow: Allow | None,
-    n: int,
-    threads: int | None,
-    vectors: F32 | None = None,
-) -> tuple[I64, F32, I64, I64]:
-    """:func:`find`, and which way each query was answered under a filter."""
     q, m = as_queries(fmt, folded)
     given = None if allow is None else filters(allow)
     workers = 1 if m == 1 else thread_count(threads)

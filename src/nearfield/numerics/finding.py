@@ -89,7 +89,7 @@ class Finding(Index):
             found, scores = self._scan(q, k, allow)
             return Hits(found, scores, np.full(q.m, matches, np.int64))
         seen = q.queries if self.looks else None
-        made = finders.find_ways(self.finder(), self._format(), _folded(q), k, effort, allow, n, None, seen)
+        made = finders.find(self.finder(), self._format(), _folded(q), k, effort, allow, n, None, seen)
         found, scores, scored, ways = made
         self._fill(q, k, matches, allow, found, scores, scored)
         return Hits(found, scores, scored, ways=ways if self.plans_filters and allow is not None else None)

@@ -260,7 +260,7 @@ def effort_of(graph: Graph, rows: ByteRows, among: I64 | None, rng: np.random.Ge
         finder = graph.finder(rows.format, rows.values.view(np.uint8), "cosine", np.ascontiguousarray(rows.scale))
     found = []
     for width in (1, 8, 64, 512):
-        *_, scored = finders.find(finder, rows.format, Folded(weights=q), 1, width, None, n, None, seen)
+        _, _, scored, _ = finders.find(finder, rows.format, Folded(weights=q), 1, width, None, n, None, seen)
         found.append((width, float(scored.mean())))
     table = np.array(found, np.float32).T
     table[1] = np.maximum.accumulate(table[1] + np.arange(len(found), dtype=np.float32))  # ascending, for interpolation

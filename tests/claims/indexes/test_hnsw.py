@@ -83,7 +83,7 @@ def test_layers_thin_out_and_lead_near(minilm60k: Any, minilm_queries: Any, reco
     finder = flat.finder(fmt, packed.index.rows.codes, packed.index.rows.scorer.metric, packed.index.rows.terms)
     costs = {}
     for name, one in (("layers", packed.index.finder()), ("one row", finder)):
-        found, _, scored = finders.find(one, fmt, folded, 1, 1, None, len(rows), None)
+        found, _, scored, _ = finders.find(one, fmt, folded, 1, 1, None, len(rows), None)
         first = np.einsum("ij,ij->i", queries, rows[found[:, 0]])
         costs[name] = (float(scored.mean()), float(first.mean()))
     told = "; ".join(f"{name}: {count:.0f} distances to a row of {score:.3f}" for name, (count, score) in costs.items())
