@@ -28,7 +28,7 @@ def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> 
     sizes = suite["rows"] | (QUICK if quick else {})
     folder = ROOT / "bench" / "out"
     folder.mkdir(parents=True, exist_ok=True)
-    name = hashlib.sha256(json.dumps([sizes, str(shared)]).encode()).hexdigest()[:12]
+    name = hashlib.sha256(json.dumps(["drawn", sizes, str(shared)]).encode()).hexdigest()[:12]
     rows, queries, truth = _rows(folder / f"tiers-{name}", shared, sizes, suite["builds"])
     keeper.keep({"part": "settings", **sizes}, f"{sizes['rows']} rows")
     for way in suite["way"]:
