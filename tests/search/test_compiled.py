@@ -52,6 +52,17 @@ def test_the_same_as_step_by_step(plan: str, metric: Any, data: Any, monkeypatch
     assert quick.metric == slow.metric
 
 
+@pytest.mark.parametrize("size", [1.0, 1e4, 1e8])
+@pytest.mark.parametrize("plan", ["center() | int8()", "pca(dim=16) | int8()", "whiten(dim=16) | float16()"])
+def test_rows_far_from_zero(plan: str, size: float, data: Any) -> None:
+    x, q = (np.float32(size) * (some + 2) for some in data)
+    packed = nf.Plan(f"{plan} | vamana(degree=8, width=32)").fit(x, metric="l2")
+    quick = packed.search(q, k=5, budget=300)
+    slow = packed.search(q.astype(np.float64), k=5, budget=300)  # which no native call answers
+    assert np.mean(quick.rows == slow.rows) > 0.95
+    np.testing.assert_allclose(quick.scores, slow.scores, rtol=1e-3)
+
+
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 @pytest.mark.parametrize("index", ["flat()", "vamana(degree=16)"])
 def test_residuals_score_as_both_codecs_together(metric: Any, index: str, data: Any) -> None:
