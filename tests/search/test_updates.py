@@ -329,3 +329,14 @@ def test_no_link_leads_to_a_deleted_row_after_consolidation(rng: np.random.Gener
                 assert not dead[real].any()
                 matches = (~dead if allow is None else allow & ~dead).sum()
                 assert ((found >= 0).sum(axis=1) == min(k, matches)).all()
+
+
+def test_ids_as_numpy_gives_them(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(30, 8)).astype(np.float32)
+    packed = nf.Plan("int8()").fit(x, ids=list(np.arange(30)))
+    assert packed.delete([np.int64(3), np.int32(4), 5]) == 3
+    assert packed.delete(np.int64(6)) == 1
+    with pytest.raises(BadInput, match="which are there"):
+        packed.add(x[:1], ids=[np.int64(7)])
+    packed.upsert(x[:1], ids=[np.int64(7)])
+    assert sorted(packed.search(x[:1], k=30).ids[0]) == [i for i in range(30) if i not in (3, 4, 5, 6)]
