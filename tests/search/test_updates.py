@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 from typing import Any
@@ -340,3 +341,16 @@ def test_ids_as_numpy_gives_them(rng: np.random.Generator) -> None:
         packed.add(x[:1], ids=[np.int64(7)])
     packed.upsert(x[:1], ids=[np.int64(7)])
     assert sorted(packed.search(x[:1], k=30).ids[0]) == [i for i in range(30) if i not in (3, 4, 5, 6)]
+
+
+@pytest.mark.parametrize("plan", ["pq(parts=4, code_bits=4)", "float16()", "float16() | vamana(degree=8, width=32)"])
+def test_copies_change_apart(plan: str, rng: np.random.Generator) -> None:
+    x = rng.normal(size=(100, 16)).astype(np.float32)  # whose last block of 32 has room for others
+    first = nf.Plan(plan).fit(x)
+    second = copy.copy(first)
+    first.add(x[:2])
+    second.add(x[50:52])
+    np.testing.assert_array_equal(first.codes(np.array([100, 101])), first.codes(np.array([0, 1])))
+    np.testing.assert_array_equal(second.codes(np.array([100, 101])), second.codes(np.array([50, 51])))
+    assert second.delete(rows=[3]) == 1
+    assert 3 in first.search(x[3], k=1).rows
