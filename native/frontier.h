@@ -26,22 +26,19 @@ class Frontier {
   float score(int64_t i) const { return key_score(keys_[size_t(i)]); }
   bool visited(int64_t i) const { return keys_[size_t(i)] & 1; }
 
-  // Whether the row is the best of those where the walk has not been; NaN, a row that is too far, and one that is
-  // there already change nothing.
-  bool insert(float score, int64_t row) {
-    if (!(score >= floor_)) return false;
+  // NaN, a row that is too far, and one that is there already change nothing.
+  void insert(float score, int64_t row) {
+    if (!(score >= floor_)) return;
     const uint64_t key = key_of(score, row);
-    if (size_ == width_ && key <= keys_[size_ - 1]) return false;
+    if (size_ == width_ && key <= keys_[size_ - 1]) return;
     const size_t at = place(key);
-    if (at > 0 && (keys_[at - 1] | 1) == (key | 1)) return false;
+    if (at > 0 && (keys_[at - 1] | 1) == (key | 1)) return;
     const size_t last = size_ == width_ ? size_ - 1 : size_;
     std::copy_backward(keys_.begin() + long(at), keys_.begin() + long(last), keys_.begin() + long(last) + 1);
     keys_[at] = key;
     size_ = last + 1;
     if (size_ == width_) floor_ = key_score(keys_[size_ - 1]);
-    const bool first = at <= next_;
     next_ = std::min(next_, at);
-    return first;
   }
 
   // The best row where the walk has not been, marked as visited; -1 where there is none.
@@ -50,17 +47,6 @@ class Frontier {
     if (next_ == size_) return -1;
     keys_[next_] |= 1;
     return row_of(keys_[next_++]);
-  }
-
-  bool full() const { return size_ == width_; }
-  // The score of the row that was visited last.
-  float visited() const { return key_score(keys_[next_ - 1]); }
-
-  // The row that would be visited after that, as things stand; -1 where there is none.
-  int64_t upcoming() const {
-    for (size_t i = next_; i < size_; i++)
-      if (!(keys_[i] & 1)) return row_of(keys_[i]);
-    return -1;
   }
 
  private:

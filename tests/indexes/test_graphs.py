@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -119,3 +120,23 @@ def test_like_rows_that_come_together_are_found(index: str) -> None:
     right = packed.search(x, k=1, budget=300).rows[:, 0] == np.arange(1200)
     assert right[:600].mean() > 0.9
     assert right[600:].mean() > 0.9
+
+
+@pytest.mark.parametrize("metric", ["dot", "l2"])
+def test_frontiers_of_every_width_on_every_instruction_set(metric: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(12)
+    x = rng.integers(-4, 5, size=(900, 9)).astype(np.float32)  # whose products are exact, and often equal
+    q = rng.integers(-4, 5, size=(6, 9)).astype(np.float32)
+    packed = nf.Plan("raw() | vamana(degree=8, width=32)").fit(x, metric=metric)
+    monkeypatch.setenv("NEARFIELD_ISA", "base")
+    plain = pickle.loads(pickle.dumps(packed))
+    wanted = {(k, budget): plain.search(q, k, budget=budget) for k in range(1, 140) for budget in (1, 150)}
+    for isa in kernels.info()["compiled"]:
+        if isa in kernels.info()["not run"]:
+            continue
+        monkeypatch.setenv("NEARFIELD_ISA", isa)
+        other = pickle.loads(pickle.dumps(packed))
+        for (k, budget), want in wanted.items():
+            found = other.search(q, k, budget=budget)
+            np.testing.assert_array_equal(found.rows, want.rows, f"{isa}, {k} of {budget}")
+            np.testing.assert_array_equal(found.scored, want.scored)

@@ -52,6 +52,33 @@ def test_the_same_as_step_by_step(plan: str, metric: Any, data: Any, monkeypatch
     assert quick.metric == slow.metric
 
 
+@pytest.mark.parametrize("size", [1.0, 1e4, 1e8])
+@pytest.mark.parametrize("plan", ["center() | int8()", "pca(dim=16) | int8()", "whiten(dim=16) | float16()"])
+def test_rows_far_from_zero(plan: str, size: float, data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, q = (np.float32(size) * (some + 2) for some in data)
+    packed = nf.Plan(f"{plan} | vamana(degree=8, width=32)").fit(x, metric="l2")
+    quick = packed.search(q, k=5, budget=300)
+    monkeypatch.setattr(packed.now, "pipeline", None)
+    slow = packed.search(q, k=5, budget=300)
+    assert np.mean(quick.rows == slow.rows) > 0.95
+    np.testing.assert_allclose(quick.scores, slow.scores, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float16, np.int32, ">f4"])
+@pytest.mark.parametrize("plan", PLANS[3:6])
+def test_queries_of_any_type_find_the_same(plan: str, kind: Any, data: Any) -> None:
+    x, q = data
+    packed, q = nf.Plan(plan).fit(x, metric="l2"), np.rint(10 * q)
+    for some in (q, q[0]):
+        want = packed.search(some.astype(np.float32), k=5, budget=100)
+        found = packed.search(some.astype(kind), k=5, budget=100)
+        np.testing.assert_array_equal(found.rows, want.rows)
+        np.testing.assert_array_equal(found.scores, want.scores)
+        np.testing.assert_array_equal(found.scored, want.scored)
+    with pytest.raises(BadInput, match="finite"):
+        packed.search(np.full(x.shape[1], 1e300), k=5, budget=100)
+
+
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 @pytest.mark.parametrize("index", ["flat()", "vamana(degree=16)"])
 def test_residuals_score_as_both_codecs_together(metric: Any, index: str, data: Any) -> None:

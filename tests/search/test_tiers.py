@@ -395,3 +395,11 @@ def test_texts_are_checked_one_by_one(rows: np.ndarray, tmp_path: Path) -> None:
     assert packed.texts is not None
     with pytest.raises(Corrupt, match=r"texts\.nf.*texts\.bytes"):
         [packed.texts[i] for i in range(2900, 3000)]
+
+
+def test_values_beyond_float16_are_refused() -> None:
+    x = 1e5 * np.random.default_rng(3).normal(size=(40, 8)).astype(np.float32)
+    with pytest.raises(BadInput, match="diskgraph: float16"):
+        nf.Plan("raw() | diskgraph()").fit(x, metric="l2")
+    packed = nf.Plan("raw() | diskgraph(values='float32')").fit(x, metric="l2")
+    assert np.isfinite(packed.search(x, k=3, budget=20).scores).all()

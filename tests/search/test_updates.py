@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 from typing import Any
@@ -329,3 +330,27 @@ def test_no_link_leads_to_a_deleted_row_after_consolidation(rng: np.random.Gener
                 assert not dead[real].any()
                 matches = (~dead if allow is None else allow & ~dead).sum()
                 assert ((found >= 0).sum(axis=1) == min(k, matches)).all()
+
+
+def test_ids_as_numpy_gives_them(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(30, 8)).astype(np.float32)
+    packed = nf.Plan("int8()").fit(x, ids=list(np.arange(30)))
+    assert packed.delete([np.int64(3), np.int32(4), 5]) == 3
+    assert packed.delete(np.int64(6)) == 1
+    with pytest.raises(BadInput, match="which are there"):
+        packed.add(x[:1], ids=[np.int64(7)])
+    packed.upsert(x[:1], ids=[np.int64(7)])
+    assert sorted(packed.search(x[:1], k=30).ids[0]) == [i for i in range(30) if i not in (3, 4, 5, 6)]
+
+
+@pytest.mark.parametrize("plan", ["pq(parts=4, code_bits=4)", "float16()", "float16() | vamana(degree=8, width=32)"])
+def test_copies_change_apart(plan: str, rng: np.random.Generator) -> None:
+    x = rng.normal(size=(100, 16)).astype(np.float32)  # whose last block of 32 has room for others
+    first = nf.Plan(plan).fit(x)
+    second = copy.copy(first)
+    first.add(x[:2])
+    second.add(x[50:52])
+    np.testing.assert_array_equal(first.codes(np.array([100, 101])), first.codes(np.array([0, 1])))
+    np.testing.assert_array_equal(second.codes(np.array([100, 101])), second.codes(np.array([50, 51])))
+    assert second.delete(rows=[3]) == 1
+    assert 3 in first.search(x[3], k=1).rows

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from nearfield.core.errors import Corrupt
+from nearfield.core.errors import BadInput, Corrupt
 from nearfield.core.hits import Hits
 from nearfield.core.indexes import Columns, Index, Shapes, check_search
 from nearfield.core.params import OneOf, Range
@@ -101,7 +101,7 @@ class DiskGraph(Index):
         at, kept, behind = 0, self._dim * np.dtype(self.values).itemsize, self._bytes_of_values
         for block in x.blocks():
             made = np.zeros((len(block), self._size), np.uint8)
-            values = np.ascontiguousarray(block, self.values)
+            values = self._as_kept(block)
             squares = np.einsum("ij,ij->i", values, values, dtype=np.float32)
             made[:, :kept] = values.view(np.uint8)
             made[:, behind : behind + 4] = squares[:, None].view(np.uint8)
@@ -110,6 +110,16 @@ class DiskGraph(Index):
             each[row // self._per, row % self._per] = made
             at += len(block)
         return nodes
+
+    def _as_kept(self, block: F32) -> NDArray[Any]:
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(block, self.values)
+        if not np.isfinite(values).all():
+            worst = float(np.abs(block).max())
+            raise BadInput(
+                f"diskgraph: float16 holds values within +-65504, got one of {worst:g}; use values='float32'"
+            )
+        return values
 
     def shapes(self, n: int) -> Shapes:
         """Nodes, where walks begin, and what walks of some widths cost."""

@@ -13,6 +13,7 @@ class Grown:
 
     def __init__(self, values: NDArray[Any]) -> None:
         self._whole = values
+        self._own = False  # what was given may be read elsewhere, to its last place
         self.n = len(values)
 
     @property
@@ -32,11 +33,11 @@ class Grown:
 
     def reserve(self, rows: int) -> None:
         """Make room for so many rows in all."""
-        if rows > len(self._whole) or not self._whole.flags.writeable:
+        if rows > len(self._whole) or not self._own:
             room = max(rows, len(self._whole) + len(self._whole) // 2)
             moved = np.empty((room, *self._whole.shape[1:]), self._whole.dtype)
             moved[: self.n] = self.values
-            self._whole = moved
+            self._whole, self._own = moved, True
 
     def append(self, rows: NDArray[Any]) -> None:
         """Further rows."""

@@ -27,7 +27,7 @@ from nearfield.numerics.runs import within
 from nearfield.search.background import Job
 from nearfield.search.columns import MemorySink
 from nearfield.search.decoded import Decoded
-from nearfield.search.fit import INDEX, Fitted, MappedRows, encode_codes, interleaved, row_columns
+from nearfield.search.fit import INDEX, Fitted, MappedRows, encode_codes, interleaved, listed_ids, row_columns
 from nearfield.search.ordered import gather_ordered
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class Held:
         if ids is not None:
             if self.packed.ids is None:
                 raise BadInput("delete: these rows have no ids; give their numbers as rows=")
-            if isinstance(ids, (str, int)):
+            if isinstance(ids, (str, int, np.integer)):
                 ids = [ids]
             found = self._rows_of(ids)
         else:
@@ -212,13 +212,13 @@ class Held:
             names = self.packed.ids
             living = np.flatnonzero(~self.dead.values).tolist()
             self._places = {} if names is None else {names[row]: row for row in living}
-        listed = np.asarray(ids).tolist() if hasattr(ids, "tolist") else list(ids)
+        listed = listed_ids(ids)
         found = {self._places[i] for i in listed if isinstance(i, (int, str)) and i in self._places}
         return np.array(sorted(row for row in found if not self.dead.values[row]), np.int64)
 
     def _name_places(self, start: int, ids: Any) -> None:
         if ids is not None and self._places is not None:
-            listed = np.asarray(ids).tolist() if hasattr(ids, "tolist") else list(ids)
+            listed = listed_ids(ids)
             self._places.update(zip(listed, range(start, start + len(listed))))
 
     # -- the index ---------------------------------------------------------------------------------

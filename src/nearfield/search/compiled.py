@@ -23,6 +23,7 @@ from nearfield.search.tiers import DiskColumn
 WIDEST = 4096  # asking by unit vectors takes the square of the width
 _PROBES = 8
 _TOLERANCE = 1e-4
+_FARTHEST = 2.0**60
 _CONSTANTS = ("inside", "slope", "outside")
 
 Affine: TypeAlias = tuple[int, int, F32 | None, F32 | None, F32 | None]  # in, out, matrix, diagonal, offset
@@ -92,15 +93,24 @@ def _drawn(d: int, *, unit: bool) -> F32:
 def _affine(f: Callable[[F32], F32], d: int, probes: F32) -> Affine | None:
     """``f`` as a matrix (or its diagonal, or nothing where it is the identity) and an offset; None where it is not."""
     offset = f(np.zeros((1, d), np.float32))[0]
-    matrix = np.ascontiguousarray((f(np.eye(d, dtype=np.float32)) - offset).T)
-    want = f(probes)
-    if not np.isfinite(matrix).all() or not _alike(probes @ matrix.T + offset, want):
+    reach = _reach(f, probes, offset)
+    matrix = np.ascontiguousarray(((f(reach * np.eye(d, dtype=np.float32)) - offset) / reach).T)
+    want = f(reach * probes)
+    if not np.isfinite(matrix).all() or not _alike(reach * probes @ matrix.T + offset, want):
         return None
     shift = offset if offset.any() else None
     if matrix.shape == (d, d) and not np.any(matrix - np.diag(np.diagonal(matrix))):
         diagonal = np.ascontiguousarray(np.diagonal(matrix))
         return (d, d, None, None if (diagonal == 1).all() else diagonal, shift)
     return (d, len(matrix), matrix, None, shift)
+
+
+def _reach(f: Callable[[F32], F32], probes: F32, offset: F32) -> np.float32:
+    """How long queries are asked by: what those of length one add is lost beside the offset of rows far from zero."""
+    least, reach = float(np.abs(offset).max(initial=0)), 1.0
+    while reach < _FARTHEST and np.abs(f(np.float32(reach) * probes) - offset).max(initial=0) < least:
+        reach *= 16
+    return np.float32(reach if reach < _FARTHEST else 1.0)  # no query adds anything to a constant
 
 
 def _alike(a: F32, b: F32) -> bool:

@@ -181,6 +181,12 @@ def describe_space(encoder: Any, batch: Batch, metric: Metric) -> tuple[str | No
     return type(encoder).__module__.rsplit(".", 1)[-1], space | dict(getattr(encoder, "space", {}))
 
 
+def listed_ids(ids: Any) -> list[Any]:
+    """Ids as Python's own ints and strings, wherever they come from."""
+    listed = np.asarray(ids).tolist() if hasattr(ids, "tolist") else list(ids)
+    return [i.item() if isinstance(i, np.generic) else i for i in listed]
+
+
 def row_columns(n: int, ids: Sequence[Any] | None, texts: Sequence[str] | None) -> dict[str, NDArray[Any]]:
     """Ids and texts as columns, checked: one a row, ids of one type and each once."""
     out: dict[str, NDArray[Any]] = {}
@@ -190,7 +196,7 @@ def row_columns(n: int, ids: Sequence[Any] | None, texts: Sequence[str] | None) 
         if values is not None and len(values) != n:
             raise BadInput(f"{name}: expected one for each of {n} rows, got {len(values)}")
     if ids is not None:
-        listed = np.asarray(ids).tolist() if hasattr(ids, "tolist") else list(ids)
+        listed = listed_ids(ids)
         odd = next((i for i in listed if not isinstance(i, (int, str)) or isinstance(i, bool)), None)
         if odd is not None:
             raise BadInput(f"ids: expected all int or all str, got {odd!r}")

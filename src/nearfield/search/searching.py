@@ -65,8 +65,8 @@ class Searched(State):
             given = allow.flags if isinstance(allow, Bitmap) else allow
             allow, k = self.live if given is None else given & self.live, max(1, min(k, len(self)))
         sound = budget is None or (type(budget) is int and budget > 0)
-        if sound and type(queries) is np.ndarray and queries.dtype == np.float32:
-            quick = self.search_compiled(queries, k, budget or 0, None if bare else allow)
+        if sound and type(queries) is np.ndarray and queries.dtype.kind in "fiu":
+            quick = self.search_compiled(_as_floats(queries), k, budget or 0, None if bare else allow)
             if quick is not None:
                 if bare or allow is None:
                     self._settle((wanted, budget), k)
@@ -203,6 +203,14 @@ class Searched(State):
         admit = np.ones(self.fitted.n, dtype=np.bool_) if allow is None else allow.copy()
         admit[zeros] = False
         return admit
+
+
+def _as_floats(queries: NDArray[Any]) -> F32:
+    """Numbers as float32; those that it cannot hold become infinite, which no search takes."""
+    if queries.dtype == np.float32:
+        return queries
+    with np.errstate(over="ignore"):
+        return queries.astype(np.float32)
 
 
 def _stack(found: list[Hits], k: int, n: int) -> Hits:
