@@ -278,7 +278,8 @@ def test_an_index_is_built_anew_beside_what_goes_on(rng: np.random.Generator, mo
 
 
 EXIT = """
-import sys, numpy as np, nearfield as nf
+import signal, sys, numpy as np, nearfield as nf
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs of a shell begin without
 packed = nf.Plan("float16() | vamana(degree=24)").fit(np.random.default_rng(0).normal(size=(6000, 32)).astype("f4"))
 packed.delete(rows=np.arange(900))
 job = packed._changes().job
