@@ -138,9 +138,6 @@ class Linker {
   std::vector<uint8_t> taken_;
 };
 
-// Writes a link whole: others may be walking meanwhile.
-inline void put_link(uint32_t* at, uint32_t to) { *static_cast<volatile uint32_t*>(at) = to; }
-
 // Gives a row other links. Who reads them meanwhile finds some of both, each of a row that is or was near.
 inline void keep(const Growing& g, uint32_t row, const std::vector<uint32_t>& links) {
   uint32_t* at = g.links + int64_t(row) * g.room;

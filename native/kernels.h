@@ -22,8 +22,14 @@ constexpr int kRun = 256;       // columns whose sums of two entries of so many 
 constexpr int kWideShare = 2;   // at most one in so many columns is wide
 
 // A link as it is at one moment. Rows may be linked in while others walk: what was checked is what has to be followed,
-// so it is read once.
+// so it is read once, and written whole. Relaxed: plain moves on every processor.
+#if defined(__GNUC__)
+static inline uint32_t link_at(const uint32_t* at) { return __atomic_load_n(at, __ATOMIC_RELAXED); }
+static inline void put_link(uint32_t* at, uint32_t to) { __atomic_store_n(at, to, __ATOMIC_RELAXED); }
+#else
 static inline uint32_t link_at(const uint32_t* at) { return *(const volatile uint32_t*)at; }
+static inline void put_link(uint32_t* at, uint32_t to) { *(volatile uint32_t*)at = to; }
+#endif
 
 struct Constant {
   int kind;
