@@ -18,21 +18,6 @@ RABITQ = "arXiv 2405.12497, RaBitQ"
 LISTS = 122
 
 
-@pytest.fixture(scope="module")
-def rows(minilm60k: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(minilm60k[::4])
-
-
-@pytest.fixture(scope="module")
-def queries(minilm_queries: np.ndarray) -> np.ndarray:
-    return minilm_queries[:500]
-
-
-@pytest.fixture(scope="module")
-def truth(rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    return np.argsort(-(queries @ rows.T), axis=1, kind="stable")[:, :10]
-
-
 def test_as_good_as_the_lists_of_faiss(rows: Any, queries: Any, truth: Any, recall: Any, record_claim: Record) -> None:
     """With as many lists, and as many rows scanned by faiss's own count, recall@10 is within a point of its."""
     faiss = pytest.importorskip("faiss")

@@ -21,21 +21,6 @@ WANTED = (0.93, 0.95, 0.98, 0.985)
 
 
 @pytest.fixture(scope="module")
-def rows(minilm60k: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(minilm60k[::4])
-
-
-@pytest.fixture(scope="module")
-def queries(minilm_queries: np.ndarray) -> np.ndarray:
-    return minilm_queries[:500]
-
-
-@pytest.fixture(scope="module")
-def truth(rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    return np.argsort(-(queries @ rows.T), axis=1, kind="stable")[:, :10]
-
-
-@pytest.fixture(scope="module")
 def packed(rows: np.ndarray) -> Any:
     return Plan("lvq(bits=8) | packed_graph()").fit(rows)
 
