@@ -98,6 +98,7 @@ struct Walk {
   int64_t degree, n;
   const uint8_t* codes;  // asked for as rows are met, row_bytes of each
   int64_t row_bytes;
+  int64_t asked, last;        // a row's bytes below `asked` are asked for line by line, and then the one at `last`
   int64_t* keys;              // best first; INT64_MAX in front, kNoKey behind
   int64_t width, size, next;  // next: no row before it is one where the walk has not been
   int64_t visits;             // it goes to none that stands behind so many

@@ -37,8 +37,7 @@ class Walker : public Scratch {
     count_ = 0;
     walk_.meet(links_.entries, links_.n_entries);
     score();
-    begin_at_best();
-    walk_.take();
+    walk_.take_best(kFirst);
     for (int64_t visited = 0; walk_.next(); visited++) {
       if (!allow && visited < best) ask_codes(walk_.visited());
       score();
@@ -64,17 +63,6 @@ class Walker : public Scratch {
       const uint32_t row = walk_.met()[r];
       if (has(w_.allow, row)) found_.insert(walk_.scores()[r], row);
     }
-  }
-
-  // Of the entries only the best enter the frontier.
-  void begin_at_best() {
-    const int64_t n = walk_.count();
-    float* scores = walk_.scores();
-    if (n <= kFirst) return;
-    sorted_.assign(scores, scores + n);
-    std::nth_element(sorted_.begin(), sorted_.begin() + kFirst, sorted_.end(), std::greater<float>());
-    for (int64_t r = 0; r < n; r++)
-      if (scores[r] < sorted_[kFirst]) scores[r] = std::numeric_limits<float>::quiet_NaN();
   }
 
   // Asks for the codes of a row that is scored at the end.
@@ -115,10 +103,10 @@ class Walker : public Scratch {
   LineQuery line_ = {};
   Frontier found_, best_;
   LineDesk desk_ = {};
-  std::vector<float> sorted_, given_, of_axes_, floats_;
-  std::vector<uint8_t> bytes_;
+  LineVector<float> given_, of_axes_, floats_;
+  LineVector<uint8_t> bytes_;
   std::vector<int32_t> products_;
-  std::vector<int8_t> weights_;
+  LineVector<int8_t> weights_;
   int64_t count_ = 0;
 
  public:

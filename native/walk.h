@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels.h"
+#include "on_lines.h"
 
 namespace nearfield {
 
@@ -15,9 +16,11 @@ class Walking {
   // Walks over graphs of n rows meet at most so many rows in one step.
   Walking(const Kernels& isa, const uint32_t* links, int64_t degree, int64_t n, const uint8_t* codes, int64_t row_bytes,
           int64_t most)
-      : isa_(isa), seen_(size_t(n + 63) / 64), touched_(size_t(std::min<int64_t>(n, kTouched))), met_(size_t(most)),
-        scores_(size_t(most) + kBlock) {
+      : isa_(isa), seen_(size_t(n + 63) / 64), touched_(size_t(n <= kFew ? 0 : std::min<int64_t>(n, kTouched))),
+        met_(size_t(most)), scores_(size_t(most) + kBlock) {
     w_.links = links, w_.degree = degree, w_.n = n, w_.codes = codes, w_.row_bytes = row_bytes;
+    const bool whole = (reinterpret_cast<uintptr_t>(codes) | uintptr_t(row_bytes)) % 64 == 0;
+    w_.asked = whole ? row_bytes - 64 : row_bytes - 4, w_.last = whole ? row_bytes - 64 : row_bytes - 1;
     w_.seen = seen_.data(), w_.touched = touched_.data(), w_.most_touched = int64_t(touched_.size());
     w_.met = met_.data();
   }
@@ -46,6 +49,14 @@ class Walking {
   // Where it is, right after it went there.
   int64_t visited() const { return row(w_.next - 1); }
   void take() { isa_.walk_take(&w_, scores_.data()); }
+  // The same, right after begin, of which only the best `most` stay.
+  void take_best(int64_t most) {
+    const int64_t width = w_.width;
+    w_.width = std::min(width, most);
+    take();
+    w_.width = width;
+    if (w_.size < width) w_.floor = -std::numeric_limits<float>::infinity();
+  }
 
   // The rows just met, and where their scores go; there is room behind the last for kBlock more.
   const uint32_t* met() const { return w_.met; }
@@ -62,6 +73,7 @@ class Walking {
   bool visited(int64_t i) const { return w_.keys[i] & 1; }
 
  private:
+  static constexpr int64_t kFew = 1 << 17;    // of so many rows, all bits are cleared sooner than some
   static constexpr int64_t kTouched = 16384;  // walks that meet more have all bits cleared
 
   void forget() {
@@ -74,10 +86,10 @@ class Walking {
 
   const Kernels& isa_;
   Walk w_ = {};
-  std::vector<int64_t> keys_;
+  LineVector<int64_t> keys_;
   std::vector<uint64_t> seen_;
   std::vector<uint32_t> touched_, met_;
-  std::vector<float> scores_;
+  LineVector<float> scores_;
 };
 
 }  // namespace nearfield
