@@ -21,7 +21,8 @@ class Walker : public Scratch {
  public:
   Walker(const Stored& stored, const Links& links, const Lines& lines, const PaddedAxes& axes)
       : links_(links), lines_(lines), axes_(axes), w_(stored.work({})), tile_(w_, 1, 64),
-        walk_(*stored.isa, links.to, links.degree, stored.n, lines.rows, lines.width, std::max(links.degree, links.n_entries)) {
+        walk_(*stored.isa, links.to, links.degree, stored.n, lines.rows, lines.width,
+              Walking::most_met(links.degree, links.n_entries), true) {
     given_.resize(size_t(axes.axes.stride)), bytes_.resize(given_.size());
     products_.resize(axes.sums.size()), of_axes_.resize(axes.sums.size());
     floats_.resize(size_t(4 * lines.width)), weights_.resize(floats_.size());
@@ -38,8 +39,8 @@ class Walker : public Scratch {
     walk_.meet(links_.entries, links_.n_entries);
     score();
     walk_.take_best(kFirst);
-    for (int64_t visited = 0; walk_.next(); visited++) {
-      if (!allow && visited < best) ask_codes(walk_.visited());
+    for (int64_t visited = 0, some = walk_.next(); some; visited += some, some = walk_.next()) {
+      if (!allow && visited < best) std::for_each_n(walk_.went(), some, [this](int64_t row) { ask_codes(row); });
       score();
       walk_.take();
       if (out.watcher) out.watcher->look(walk_);
