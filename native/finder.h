@@ -69,8 +69,11 @@ class Finder {
   virtual std::unique_ptr<Scratch> scratch() const = 0;
   // The best k rows for query i of q with so much effort, in the finder's own measure. `rough`: scores are made again by
   // who asks, and may be as rough as the search wants them.
+  // Fewer than min(k, matches) where a walk or a table leads to fewer: see `complete`.
   virtual void find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
                     Scratch& scratch, Found& out) const = 0;
+  // Where `find` found fewer than min(k, matches) rows, scores all of the `matches` that a filter lets through.
+  void complete(const Folded& q, int64_t i, int64_t k, const uint64_t* allow, int64_t matches, Found& out) const;
   // Which way to take under a filter, for comparisons; 0 leaves the choice to the finder.
   virtual void prefer(int) {}
   // Where rows lie in an order of their own, the row at each place: codes and what is found are by place then.
@@ -79,6 +82,8 @@ class Finder {
 
  protected:
   explicit Finder(const Stored& stored) : stored_(stored) {}
+  // The best k of all rows that a filter lets through: codes lie row by row.
+  virtual void scan_all(const Folded& one, int64_t k, const uint64_t* allow, Found& out) const;
   Stored stored_;
 };
 
@@ -92,7 +97,7 @@ struct Filters {
   int64_t matching(int64_t i) const { return matches[stride ? i : 0]; }
 };
 
-// Every query of q, on so many threads.
+// Every query of q, on so many threads: always min(k, matches) rows.
 void find_all(const Finder& finder, const Folded& q, int64_t k, int64_t effort, const Filters& filters, int threads,
               int64_t* ids, float* scores, int64_t* scored, int64_t* ways);
 

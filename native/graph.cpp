@@ -23,7 +23,7 @@ class Walker : public Scratch {
   // The best k that a filter admits of a frontier of this width.
   void run(const Folded& one, int64_t k, int64_t width, const uint64_t* allow, bool rough, Found& out) {
     scorer_.query(one, true);
-    walk_.begin(width, std::max(width, k));
+    walk_.begin(width, std::max(width, k), k);
     out.scored = 0;
     walk_.meet(links_.entries, links_.n_entries);
     do {

@@ -163,7 +163,7 @@ std::unique_ptr<Scratch> HashFinder::scratch() const { return std::make_unique<P
 
 void HashFinder::find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
                       Scratch& scratch, Found& out) const {
-  static_cast<Probing&>(scratch).run(one_of(q, stored_.format, i), k, effort, allow, rough, out);
+  static_cast<Probing&>(scratch).run(one_of(q, stored_.format, i), k, std::max(effort, k), allow, rough, out);
 }
 
 }  // namespace nearfield

@@ -33,7 +33,7 @@ class Walker : public Scratch {
     const int64_t best = std::max(k, std::min(width, std::max(kBest * k, kBestLeast)));
     std::copy_n(one.vectors, lines_.axes.dim, given_.begin());
     w_.isa->line_query(&axes_.axes, &desk_, lines_.width, &line_);
-    walk_.begin(width, std::max(width, best)), found_.reset(allow ? best : 1);
+    walk_.begin(width, std::max(width, best), k), found_.reset(allow ? best : 1);
     count_ = 0;
     walk_.meet(links_.entries, links_.n_entries);
     score();

@@ -22,20 +22,26 @@ class Walking {
     w_.met = met_.data();
   }
 
-  // Nothing met, nothing in the frontier. The walk ends where it has been at the best `visits` rows; the frontier holds
-  // `width`, as many or more.
-  void begin(int64_t visits, int64_t width) {
+  // Nothing met, nothing in the frontier. The walk ends where it has been at the best `visits` rows and met `enough`;
+  // the frontier holds `width`, as many or more.
+  void begin(int64_t visits, int64_t width, int64_t enough = 0) {
     forget();
     const size_t size = size_t(width + 2 * kKeyGuard + 1);
     keys_.assign(size, kNoKey);
     std::fill_n(keys_.begin(), kKeyGuard, INT64_MAX);
     w_.keys = keys_.data() + kKeyGuard;
-    w_.width = width, w_.visits = visits, w_.size = w_.next = w_.count = 0;
+    enough_ = enough, w_.width = width, w_.visits = visits, w_.size = w_.next = w_.count = 0;
     w_.floor = -std::numeric_limits<float>::infinity();
   }
 
   void meet(const uint32_t* rows, int64_t count) { isa_.walk_meet(&w_, rows, count); }
-  bool next() { return isa_.walk_next(&w_); }
+  bool next() {
+    while (!isa_.walk_next(&w_)) {
+      if (w_.size >= enough_ || w_.visits >= w_.size) return false;
+      w_.visits++;
+    }
+    return true;
+  }
   // Goes to the best row where it has not been, and meets nobody; -1 where there is none.
   int64_t go() {
     while (w_.next < w_.size && (w_.keys[w_.next] & 1)) w_.next++;
@@ -72,6 +78,7 @@ class Walking {
     w_.n_touched = 0;
   }
 
+  int64_t enough_ = 0;
   const Kernels& isa_;
   Walk w_ = {};
   std::vector<int64_t> keys_;
