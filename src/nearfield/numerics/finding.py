@@ -78,13 +78,15 @@ class Finding(Index):
         """Meet filters in this way, a word of ``core.hits.WAYS``; "walk" leaves the choice to the planner again."""
         self.finder().prefer(WAYS.index(strategy))
 
-    def search(self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None) -> Hits:
+    def search(
+        self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None, depth: int = 1
+    ) -> Hits:
         """The best ``k`` that are found; every row is scored where ``budget`` covers them all or few match."""
         n = self.rows.n
         k = check_search(k, n, allow)
         matches = n if allow is None else int(np.count_nonzero(allow))
         allow = None if matches == n else allow
-        effort = self.effort(k, budget, matches)
+        effort, k = self.effort(k, budget, matches), min(depth * k, n)
         if effort is None:
             found, scores = self._scan(q, k, allow)
             return Hits(found, scores, np.full(q.m, matches, np.int64))

@@ -191,12 +191,9 @@ class Searched(State):
             if extra is not None:
                 bias = extra if bias is None else bias + extra
             mapped = map_.transform_queries(mapped)
-        wanted = k
-        for step in reversed(self.fitted.plan.rescores):
-            wanted = max(wanted, step.depth * k)
-        wanted = min(wanted, self.fitted.n)
+        depth = max((step.depth for step in self.fitted.plan.rescores), default=1)
         with faults():
-            hits = self.index.search(self.scorer.prepare(mapped), wanted, budget=budget or 0, allow=allow)
+            hits = self.index.search(self.scorer.prepare(mapped), k, budget=budget or 0, allow=allow, depth=depth)
         if not self.fitted.plan.rescores:
             if bias is not None:
                 hits.scores += bias[:, None]
