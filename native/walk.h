@@ -1,7 +1,6 @@
 // Room for one walk after another over a graph: the arrays of a Walk, which the kernels move.
 #pragma once
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -60,11 +59,8 @@ class Walking {
 
   // The frontier, best first.
   int64_t size() const { return w_.size; }
-  int64_t row(int64_t i) const { return int64_t(~uint32_t(uint64_t(w_.keys[i]) >> 1) & 0x7fffffffu); }
-  float score(int64_t i) const {
-    const int32_t ordered = int32_t(w_.keys[i] >> 32);
-    return std::bit_cast<float>(ordered ^ ((ordered >> 31) & 0x7fffffff));
-  }
+  int64_t row(int64_t i) const { return int64_t(walk_row(w_.keys[i])); }
+  float score(int64_t i) const { return walk_score(w_.keys[i]); }
   bool visited(int64_t i) const { return w_.keys[i] & 1; }
 
  private:
