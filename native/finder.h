@@ -6,6 +6,7 @@
 
 #include "bitmap.h"
 #include "scan.h"
+#include "walk.h"
 
 namespace nearfield {
 
@@ -35,13 +36,12 @@ class Watcher {
   // Asks for the rows among the best `most` that a filter admits.
   Watcher(int64_t most, const uint64_t* allow) : most_(most), allow_(allow) {}
   virtual ~Watcher() = default;
-  // Now and then, those where the walk has been already, which seldom leave again. `Best` is a frontier of any kind.
-  template <class Best>
-  void look(const Best& best) {
+  // Now and then, those where the walk has been already, which seldom leave again.
+  void look(const Walking& walk) {
     if (++steps_ % kLook) return;
-    const int64_t count = std::min(best.size(), most_);
+    const int64_t count = std::min(walk.size(), most_);
     for (int64_t r = 0; r < count; r++)
-      if (best.visited(r) && (!allow_ || has(allow_, best.row(r)))) ask(best.row(r));
+      if (walk.visited(r) && (!allow_ || has(allow_, walk.row(r)))) ask(walk.row(r));
   }
 
  private:

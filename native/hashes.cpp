@@ -59,7 +59,7 @@ class Probing : public Scratch {
     project(one);
     probes_.clear();
     for (int64_t t = 0; t < s_.tables; t++) begin(t);
-    for (int64_t looks = most + s_.tables; !probes_.empty() && looks > 0 && !candidates_.full();) {
+    for (int64_t looks = std::max(most, k) + s_.tables; !probes_.empty() && looks > 0 && !candidates_.full();) {
       std::pop_heap(probes_.begin(), probes_.end());
       const Probe probe = probes_.back();
       probes_.pop_back();
@@ -163,7 +163,7 @@ std::unique_ptr<Scratch> HashFinder::scratch() const { return std::make_unique<P
 
 void HashFinder::find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
                       Scratch& scratch, Found& out) const {
-  static_cast<Probing&>(scratch).run(one_of(q, stored_.format, i), k, std::max(effort, k), allow, rough, out);
+  static_cast<Probing&>(scratch).run(one_of(q, stored_.format, i), k, effort, allow, rough, out);
 }
 
 }  // namespace nearfield

@@ -167,7 +167,7 @@ std::unique_ptr<Scratch> TreesFinder::scratch() const {
 
 void TreesFinder::find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
                        Scratch& scratch, Found& out) const {
-  static_cast<Search&>(scratch).run(one_of(q, stored_.format, i), k, std::max(effort, k), allow, rough, out);
+  static_cast<Search&>(scratch).run(one_of(q, stored_.format, i), k, effort, allow, rough, out);
 }
 
 }  // namespace nearfield
