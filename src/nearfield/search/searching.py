@@ -84,7 +84,13 @@ class Searched(State):
         x = np.atleast_2d(queries) if vectors is None else vectors(self, queries, encoder, expand, shared)
         if several(allow):
             return each_filter(partial(self.search, k=k, budget=budget, on_zero=on_zero), x, allow)
-        f = self.fitted
+        return self._search_by_steps(x, k, budget, allow, on_zero)
+
+    def _search_by_steps(
+        self, x: Any, k: int, budget: int | None, allow: NDArray[np.bool_] | None, on_zero: str
+    ) -> Hits:
+        """What every plan and every query can take."""
+        f, n = self.fitted, self.fitted.n
         q = as_queries(x, f.metric, f.d, on_zero)
         if f.origin is not None:
             q = q - f.origin
