@@ -93,6 +93,16 @@ struct Side {
   float scale, square, lift, unused;
 };
 
+// What a key of a frontier says. It orders like (score, -row); its lowest bit says that the walk has been there, which
+// moves it past no other row.
+static inline uint32_t walk_row(int64_t key) { return ~uint32_t(uint64_t(key) >> 1) & 0x7fffffffu; }
+static inline float walk_score(int64_t key) {
+  const int32_t ordered = int32_t(key >> 32);
+  union { int32_t i; float f; } y;
+  y.i = ordered ^ ((ordered >> 31) & 0x7fffffff);
+  return y.f;
+}
+
 // A walk over a graph: its frontier, and what it has met; see walk.inc.
 struct Walk {
   const uint32_t* links;  // [n][degree]

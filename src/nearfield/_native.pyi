@@ -179,6 +179,7 @@ class Pipeline:
         fold: Folding,
         bias: Number,
         steps: list[tuple[Rows, Folding, bool, bool, int]],
+        live: Filters | None,
     ) -> None: ...
     def search(
         self,

@@ -128,8 +128,13 @@ class Index(Method):
         """Take up codes and the columns of ``build``."""
         raise TypeError(f"{type(self).__name__} must define attach")
 
-    def search(self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None) -> Hits:
-        """The ``k`` best rows for each query among those that ``allow`` admits; always ``min(k, matches)``."""
+    def search(
+        self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None, depth: int = 1
+    ) -> Hits:
+        """The ``k`` best rows for each query among those that ``allow`` admits; always ``min(k, matches)``.
+
+        With a ``depth``, so many times ``k`` rows for others to choose from, at the effort of a search for ``k``.
+        """
         raise TypeError(f"{type(self).__name__} must define search")
 
     def finder(self) -> Any:

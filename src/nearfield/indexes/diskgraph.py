@@ -156,10 +156,12 @@ class DiskGraph(Index):
         """A node, with its share of what a block leaves unused."""
         return self._block / self._per
 
-    def search(self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None) -> Hits:
+    def search(
+        self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None, depth: int = 1
+    ) -> Hits:
         """The best ``k`` visited; every row is scored by its codes where ``budget`` covers them all or few match."""
         n = self.rows.n
-        k = check_search(k, n, allow)
+        k = min(depth * check_search(k, n, allow), n)
         matches = n if allow is None else int(np.count_nonzero(allow))
         budget = budget or self.budget
         if budget >= n or kernels.native() is None:
