@@ -12,6 +12,7 @@ status: proven
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
@@ -77,18 +78,22 @@ class PackedGraph(Walking):
 
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
         """Link rows in a drawn order, from distances of their bytes; any number of threads makes the same graph."""
-        axes = self._axes
-        lines, at = np.zeros((x.n, self.line), np.uint8), 0
-        for block in x.blocks():
-            lines[at : at + len(block)] = axes.lines(block, self.line, x.metric)
-            at += len(block)
-        rows = graphs.ByteRows.of(x.blocks(), x.n, x.metric)
+        lines = np.zeros((x.n, self.line), np.uint8)
+        rows = graphs.ByteRows.of(self._lined(x, lines), x.n, x.metric)
         tell = None if progress is None else lambda done, total: progress("link", done, total)
         graph = graphs.build(
             rows, degree=self.degree, width=self.width, alpha=self.alpha, rng=rng, progress=tell, aside=x.aside
         )
         graph.effort = self._measure(graph, rows, lines, x.metric, rng)
         return {"links": graph.links, "entries": graph.entries, "effort": graph.effort, "lines": lines}
+
+    def _lined(self, x: Vectors, lines: NDArray[np.uint8]) -> Iterator[F32]:
+        """The blocks of rows, each made into lines before it goes on."""
+        axes, at = self._axes, 0
+        for block in x.blocks():
+            lines[at : at + len(block)] = axes.lines(block, self.line, x.metric)
+            at += len(block)
+            yield block
 
     def _measure(
         self,

@@ -79,11 +79,12 @@ class Axes:
         values = rest @ self._rows.T * _inverse(lengths, self.size)[:, None] / self.steps
         values = np.clip(np.floor(values + levels / 2), 0, levels - 1)
         sizes = np.linalg.norm((values - (levels - 1) / 2) * self.steps, axis=1)
-        codes, slot, bytes_ = values.astype(np.uint8), 0, width - END
-        for j, digits in enumerate(self.digits.tolist()):
-            for i in range(digits):
-                out[:, slot % bytes_] |= (codes[:, j] >> 2 * i & 3) << 2 * (slot // bytes_)
-                slot += 1
+        codes, bytes_ = values.astype(np.uint8), width - END
+        of, place = np.repeat(np.arange(len(self.digits)), self.digits), _places(self.digits)
+        for slot in range(0, len(of), bytes_):  # a quarter of the bits of each byte
+            some = slice(slot, min(slot + bytes_, len(of)))
+            held = codes[:, of[some]] >> 2 * place[some] & 3
+            out[:, : held.shape[1]] |= held << np.uint8(2 * (slot // bytes_))
         ends = np.zeros((len(x), 2), np.float32)
         ends[:, 0] = np.minimum(lengths / np.maximum(sizes, 1e-30), _LARGEST)
         if metric == "l2":
@@ -100,6 +101,12 @@ class Axes:
         l2 = metric == "l2"
         offsets = self._rows @ self.centre if l2 else np.zeros(len(self.digits), np.float32)
         return self.axes, self.scales, offsets.astype(np.float32), self.steps, self.digits, self.size**2 if l2 else 0.0
+
+
+def _places(digits: U8) -> U8:
+    """Which digit of its axis each is, the lowest first."""
+    firsts = np.cumsum(digits, dtype=np.int64) - digits
+    return np.asarray(np.arange(int(digits.sum())) - np.repeat(firsts, digits), np.uint8)
 
 
 def _inverse(lengths: F32, size: float) -> F32:
