@@ -211,6 +211,10 @@ class Pipeline:
         counts: I64,
     ) -> bool: ...
 
+
+class LineRows:
+    def __init__(self, lines: U8, axes: tuple[NDArray[np.int8], F32, F32, F32, U8, float], lifted: bool) -> None: ...
+
 def grow(
     isa: int,
     bytes: NDArray[np.int8],
@@ -227,6 +231,7 @@ def grow(
     chosen: int = 0,
     own: bool = False,
     dead: U8 | None = None,
+    lines: LineRows | None = None,
 ) -> None: ...
 def mend(
     isa: int,

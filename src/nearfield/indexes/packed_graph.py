@@ -25,7 +25,7 @@ from nearfield.core.params import OneOf, Range
 from nearfield.core.protocols import F32, Layout, Metric, Progress, RowFormat, Vectors
 from nearfield.numerics import finders, graphs, kernels
 from nearfield.numerics.finding import Walking, check_finite
-from nearfield.numerics.lines import SAMPLE, Axes
+from nearfield.numerics.lines import SAMPLE, Axes, Lined
 
 
 @dataclass
@@ -82,7 +82,14 @@ class PackedGraph(Walking):
         rows = graphs.ByteRows.of(self._lined(x, lines), x.n, x.metric)
         tell = None if progress is None else lambda done, total: progress("link", done, total)
         graph = graphs.build(
-            rows, degree=self.degree, width=self.width, alpha=self.alpha, rng=rng, progress=tell, aside=x.aside
+            rows,
+            degree=self.degree,
+            width=self.width,
+            alpha=self.alpha,
+            rng=rng,
+            progress=tell,
+            aside=x.aside,
+            lined=Lined(lines, self._axes, x.metric),
         )
         graph.effort = self._measure(graph, rows, lines, x.metric, rng)
         return {"links": graph.links, "entries": graph.entries, "effort": graph.effort, "lines": lines}
