@@ -211,7 +211,6 @@ class Pipeline:
         counts: I64,
     ) -> bool: ...
 
-
 class LineRows:
     def __init__(self, lines: U8, axes: tuple[NDArray[np.int8], F32, F32, F32, U8, float], lifted: bool) -> None: ...
 

@@ -24,6 +24,7 @@ from nearfield.numerics import coding
 from nearfield.numerics.planes import Planes
 
 F64 = NDArray[np.float64]
+_BLOCK = 1024  # rows held beside the given ones at a time
 
 
 @dataclass
@@ -79,8 +80,8 @@ class LVQ(Codec):
         self.dim_ = int(x.shape[1])
         self.mean_ = x.mean(axis=0, dtype=np.float64).astype(np.float32)
         # Constants are stored in units of a typical step, so that float16 holds them for rows of any size.
-        rest = x - self.mean_
-        spread = float(np.sqrt(np.einsum("ij,ij->i", rest, rest).mean(dtype=np.float64) / max(self.dim_, 1)))
+        squares = np.concatenate([_squares(x[i : i + _BLOCK], self.mean_) for i in range(0, len(x), _BLOCK)])
+        spread = float(np.sqrt(squares.mean(dtype=np.float64) / max(self.dim_, 1)))
         between = spread * 2.0 ** (1.5 - self._all_bits / 2)  # half way from a least value to a step
         self.unit_ = float(2.0 ** np.round(np.log2(between))) if spread > 1e-30 else 1.0
         return self
@@ -133,6 +134,11 @@ class LVQ(Codec):
             return low, step
         cell = step / (1 << self.residual)
         return low - step / 2 + cell / 2, cell
+
+
+def _squares(x: F32, mean: F32) -> F32:
+    rest = x - mean
+    return np.asarray(np.einsum("ij,ij->i", rest, rest), np.float32)
 
 
 def _half(values: F64, unit: float) -> F64:
