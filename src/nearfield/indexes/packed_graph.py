@@ -77,7 +77,10 @@ class PackedGraph(Walking):
         return Axes(self.centre_, self.axes_, self.scales_, self.steps_, self.digits_, self.size_)
 
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
-        """Link rows in a drawn order, from distances of their bytes; any number of threads makes the same graph."""
+        """Link rows in a drawn order; any number of threads makes the same graph.
+
+        Walks to a row see lines, as searches do; links are chosen of what they come near to by distances of bytes.
+        """
         lines = np.zeros((x.n, self.line), np.uint8)
         rows = graphs.ByteRows.of(self._lined(x, lines), x.n, x.metric)
         tell = None if progress is None else lambda done, total: progress("link", done, total)
