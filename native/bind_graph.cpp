@@ -1,6 +1,7 @@
 #include <nanobind/stl/optional.h>
 #include <algorithm>
 
+#include "bind_lines.h"
 #include "bind_work.h"
 #include "graph_build.h"
 #include "graph_update.h"
@@ -41,11 +42,13 @@ void check(const In<uint32_t, 1>& rows, int64_t n) {
 
 void grow_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> links, InOut<int32_t, 1> counts,
                 In<uint32_t, 1> entries, In<uint32_t, 1> rows, int64_t degree, int64_t width, float alpha, bool last,
-                int threads, int64_t chosen, bool own, Dead dead) {
+                int threads, int64_t chosen, bool own, Dead dead, const BoundLines* lines) {
   Growing g = growing(isa, byte_rows(bytes, sides), links, counts, degree, chosen > 0 ? chosen : degree, width, alpha,
                       threads, dead);
   g.entries = entries.data(), g.n_entries = int64_t(entries.shape(0));
   check(rows, g.rows.n), check(entries, g.rows.n);
+  expect(!lines || (lines->rows.n == g.rows.n && lines->rows.dim <= g.rows.stride), "grow: expected a line for each row");
+  if (lines) g.lines = &lines->rows;
   expect(own ? entries.shape(0) == rows.shape(0) : entries.shape(0) >= 1, "grow: expected entries");
   nb::gil_scoped_release release;
   grow(g, rows.data(), int64_t(rows.shape(0)), own ? entries.data() : nullptr);
@@ -136,7 +139,7 @@ void bind_graph(nb::module_& m) {
   using namespace nb::literals;
   m.def("grow", grow_bound, "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "entries"_a, "rows"_a,
         "degree"_a, "width"_a, "alpha"_a, "last"_a, "threads"_a, "chosen"_a = 0, "own"_a = false,
-        "dead"_a = nb::none());
+        "dead"_a = nb::none(), "lines"_a = nb::none());
   m.def("mend", mend_bound, "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "rows"_a, "degree"_a, "width"_a,
         "alpha"_a, "last"_a, "threads"_a, "dead"_a);
   m.def("link_near", link_bound, "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "near"_a, "degree"_a, "alpha"_a,

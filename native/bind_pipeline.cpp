@@ -8,6 +8,7 @@
 
 #include "bind_disk.h"
 #include "bind_finder.h"
+#include "bind_lines.h"
 #include "bitmap.h"
 #include "graph.h"
 #include "lists.h"
@@ -70,26 +71,6 @@ BoundFinder graph_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint32
   const Links made = {links.data(), int64_t(links.shape(1)), entries.data(), int64_t(entries.shape(0))};
   return {std::make_unique<GraphFinder>(s, made, filter_costs(effort)),
           {rows.codes, rows.terms, nb::cast(links), nb::cast(entries)}};
-}
-
-// (axes, scales, offsets, steps, digits, of_less)
-Axes axes(nb::tuple t, int64_t width, std::vector<nb::object>& kept) {
-  const auto rows = nb::cast<In<int8_t, 2>>(t[0], false);
-  const auto scales = nb::cast<In<float, 1>>(t[1], false), offsets = nb::cast<In<float, 1>>(t[2], false);
-  const auto steps = nb::cast<In<float, 1>>(t[3], false);
-  const auto digits = nb::cast<In<uint8_t, 1>>(t[4], false);
-  const size_t count = rows.shape(0);
-  expect(count >= 1 && rows.shape(1) >= 1, "axes: expected at least one");
-  expect(scales.shape(0) == count && offsets.shape(0) == count && steps.shape(0) == count && digits.shape(0) == count, "axes: expected one of each");
-  int64_t all = 0;
-  for (size_t i = 0; i < count; i++) {
-    expect(digits.data()[i] <= 4, "axes: expected at most four digits");
-    all += digits.data()[i];
-  }
-  expect(all <= 4 * (width - kLineEnd), "axes: the digits do not fit in a line");
-  for (size_t i = 0; i < 5; i++) kept.push_back(nb::borrow(t[i]));
-  return {rows.data(), scales.data(), offsets.data(), steps.data(), digits.data(), int64_t(count), int64_t(rows.shape(1)),
-          nb::cast<float>(t[5])};
 }
 
 BoundFinder packed_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint32_t, 1> entries, In<float, 2> effort,
@@ -278,6 +259,25 @@ nb::object bitmap(nb::object flags) {
 
 }  // namespace
 
+Axes axes(nb::tuple t, int64_t width, std::vector<nb::object>& kept) {
+  const auto rows = nb::cast<In<int8_t, 2>>(t[0], false);
+  const auto scales = nb::cast<In<float, 1>>(t[1], false), offsets = nb::cast<In<float, 1>>(t[2], false);
+  const auto steps = nb::cast<In<float, 1>>(t[3], false);
+  const auto digits = nb::cast<In<uint8_t, 1>>(t[4], false);
+  const size_t count = rows.shape(0);
+  expect(count >= 1 && rows.shape(1) >= 1, "axes: expected at least one");
+  expect(scales.shape(0) == count && offsets.shape(0) == count && steps.shape(0) == count && digits.shape(0) == count, "axes: expected one of each");
+  int64_t all = 0;
+  for (size_t i = 0; i < count; i++) {
+    expect(digits.data()[i] <= 4, "axes: expected at most four digits");
+    all += digits.data()[i];
+  }
+  expect(all <= 4 * (width - kLineEnd), "axes: the digits do not fit in a line");
+  for (size_t i = 0; i < 5; i++) kept.push_back(nb::borrow(t[i]));
+  return {rows.data(), scales.data(), offsets.data(), steps.data(), digits.data(), int64_t(count), int64_t(rows.shape(1)),
+          nb::cast<float>(t[5])};
+}
+
 void bind_pipeline(nb::module_& m) {
   using namespace nb::literals;
   nb::class_<BoundRows>(m, "Rows").def(
@@ -301,6 +301,8 @@ void bind_pipeline(nb::module_& m) {
   m.def("graph_finder", graph_finder, "rows"_a, "links"_a, "entries"_a, "effort"_a);
   m.def("bitmap", bitmap, "flags"_a);
   m.def("packed_finder", packed_finder, "rows"_a, "links"_a, "entries"_a, "effort"_a, "lines"_a, "axes"_a);
+  nb::class_<BoundLines>(m, "LineRows")
+      .def(nb::init<In<uint8_t, 2>, nb::tuple, bool>(), "lines"_a, "axes"_a, "lifted"_a);
   nb::class_<BoundPipeline>(m, "Pipeline")
       .def("__init__", make_pipeline, "finder"_a, "unit"_a, "map"_a, "fold"_a, "bias"_a, "steps"_a, "live"_a.none())
       .def("search", run_pipeline, "queries"_a, "k"_a, "effort"_a, "allow"_a.none(), "threads"_a,

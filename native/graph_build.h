@@ -7,6 +7,8 @@
 
 namespace nearfield {
 
+struct LineRows;
+
 struct Growing {
   const Kernels* isa;
   ByteRows rows;
@@ -21,6 +23,7 @@ struct Growing {
   int64_t n_entries;
   int threads;
   const uint8_t* dead = nullptr;  // [n], 1 for rows that are walked over but linked to only for want of others
+  const LineRows* lines = nullptr;  // walks see these; what they come near to is ranked by bytes
 };
 
 // Links some rows to those that were linked before; the entries come first of all. Where starts are given, the walk to

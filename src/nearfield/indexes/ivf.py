@@ -84,7 +84,7 @@ class Ivf(Index):
         whole = self._whole()
         if self.distances_:
             return np.ones(len(whole), np.float32)
-        lengths, lists = np.linalg.norm(some, axis=1), kernels.assign(some, whole)[0]
+        lengths, lists = np.sqrt(np.einsum("ij,ij->i", some, some)), kernels.assign(some, whole)[0]
         held = np.bincount(lists, minlength=len(whole))
         means = np.bincount(lists, weights=lengths, minlength=len(whole)) / np.maximum(held, 1)
         norms = np.linalg.norm(whole, axis=1)

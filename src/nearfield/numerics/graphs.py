@@ -20,6 +20,7 @@ from nearfield.core.errors import Unsupported
 from nearfield.core.protocols import F32, I64, U8, Aside, Element, Folded, Layout, Metric, RowFormat
 from nearfield.numerics import finders, kernels
 from nearfield.numerics.kmeans import kmeans
+from nearfield.numerics.lines import Lined
 from nearfield.numerics.taken_up import Taken
 
 U32 = NDArray[np.uint32]
@@ -143,12 +144,14 @@ def build(
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
     aside: Aside | None = None,
+    lined: Lined | None = None,
 ) -> Graph:
     """Link every row to at most ``degree`` others, in the order given or a drawn one.
 
     ``width`` is the frontier's while building, ``alpha`` how much nearer another link must lead for one to be
     dropped. ``progress`` is called with rows linked and rows in all; what it raises ends the building. How far it
-    came is kept ``aside``, and the same build goes on from there to the same graph.
+    came is kept ``aside``, and the same build goes on from there to the same graph. Walks see the rows ``lined``,
+    where they are, and links are chosen of what they come near to, by bytes.
     """
     native = kernels.native()
     if native is None:
@@ -159,7 +162,9 @@ def build(
     order = rng.permutation(n).astype(np.uint32) if order is None else order
     order = np.concatenate([entries, order[~np.isin(order, entries)]])
     links, counts = unlinked(n, degree)
-    taken = Taken.up(aside, rows, links, counts, order, (degree, width, alpha))
+    seen = None if lined is None else lined.native(rows.lift, rows.square)
+    how = (degree, width, alpha) if lined is None or aside is None else (degree, width, alpha, lined.digest())
+    taken = Taken.up(aside, rows, links, counts, order, how)
     with taken.kept():
         for at, some in batches(n, most):
             if at < taken.linked:
@@ -167,7 +172,7 @@ def build(
             taken.going = at + some
             native.grow(
                 kernels.which_isa(), rows.values, rows.sides, links, counts, entries,
-                order[at : at + some], degree, width, alpha, at + some == n, kernels.thread_count(threads),
+                order[at : at + some], degree, width, alpha, at + some == n, kernels.thread_count(threads), lines=seen,
             )  # fmt: skip
             taken.linked = taken.going
             taken.look()
