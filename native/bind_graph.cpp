@@ -119,15 +119,19 @@ void join_leaves_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<u
   join_leaves(isa_at(isa), of, lists, order.data(), at, count, std::clamp(threads, 1, 1024));
 }
 
-int64_t join_near_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> rows, InOut<float, 2> gaps,
+nb::tuple join_near_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> rows, InOut<float, 2> gaps,
                         InOut<uint8_t, 2> fresh, int64_t some, uint64_t seed, int threads) {
   const ByteRows of = byte_rows(bytes, sides);
   const NearLists lists = near_lists(of, rows, gaps, fresh);
   for (int64_t e = 0; e < lists.n * lists.k; e++)
     expect(lists.rows[e] < of.n || lists.rows[e] == kNoLink, "lists: a row number is out of range");
   expect(some >= 1, "lists: expected some of at least 1");
-  nb::gil_scoped_release release;
-  return join_near(isa_at(isa), of, lists, some, seed, std::clamp(threads, 1, 1024));
+  Joined joined;
+  {
+    nb::gil_scoped_release release;
+    joined = join_near(isa_at(isa), of, lists, some, seed, std::clamp(threads, 1, 1024));
+  }
+  return nb::make_tuple(joined.fresh, joined.compared);
 }
 
 }  // namespace

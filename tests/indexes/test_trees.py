@@ -56,21 +56,23 @@ def test_equal_rows_are_parted_by_number() -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_near_rows_are_those_of_an_exact_search(threads: int) -> None:
     x = rows(3000, 24)
-    ids, gaps = neighbours.near_rows(as_bytes(x), 15, rng=np.random.default_rng(1), threads=threads)
+    ids, gaps, compared = neighbours.near_rows(as_bytes(x), 15, rng=np.random.default_rng(1), threads=threads)
     exact, distances = nearest(x, x, 15, others=True)
     assert np.mean([np.isin(a, b).mean() for a, b in zip(ids, exact)]) > 0.93
     assert (np.diff(gaps, axis=1) >= 0).all()
     assert not (ids == np.arange(3000)[:, None]).any()
     assert all(len(set(found)) == 15 for found in ids)
     np.testing.assert_allclose(np.sqrt(gaps[:, 0]).mean(), distances[:, 0].mean(), rtol=0.02)
-    again, _ = neighbours.near_rows(as_bytes(x), 15, rng=np.random.default_rng(1), threads=2)
-    np.testing.assert_array_equal(ids, again)
+    again = neighbours.near_rows(as_bytes(x), 15, rng=np.random.default_rng(1), threads=2)
+    np.testing.assert_array_equal(ids, again.ids)
+    assert compared == again.compared < 3000 * 2999 / 2
 
 
 def test_near_rows_of_few() -> None:
-    ids, gaps = neighbours.near_rows(as_bytes(rows(4)), 3, rng=np.random.default_rng(1))
+    ids, _, compared = neighbours.near_rows(as_bytes(rows(4)), 3, rng=np.random.default_rng(1))
+    assert compared >= 6
     assert [sorted(found) for found in ids] == [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]
-    ids, gaps = neighbours.near_rows(as_bytes(rows(1)), 2, rng=np.random.default_rng(1))
+    ids, gaps, _ = neighbours.near_rows(as_bytes(rows(1)), 2, rng=np.random.default_rng(1))
     assert (ids == NO_LINK).all()
     assert np.isinf(gaps).all()
 
@@ -78,7 +80,7 @@ def test_near_rows_of_few() -> None:
 def test_near_rows_of_real_ones(data: object) -> None:
     x = np.load(f"{data}/retrieval/arxiv60k/doc_title_minilm_f16.npy")[:10_000].astype(np.float32)
     made = ByteRows.of(iter([x / np.linalg.norm(x, axis=1, keepdims=True)]), len(x), "dot")
-    ids, _ = neighbours.near_rows(made, 15, rng=np.random.default_rng(1))
+    ids = neighbours.near_rows(made, 15, rng=np.random.default_rng(1)).ids
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     exact, _ = nearest(x[:500], x, 16)
     assert np.mean([np.isin(a, b[1:]).mean() for a, b in zip(ids, exact)]) > 0.9
@@ -90,7 +92,7 @@ def test_near_rows_are_as_many_as_pynndescent_finds(data: object) -> None:
     x = np.load(f"{data}/retrieval/arxiv60k/doc_title_minilm_f16.npy")[:5000].astype(np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     theirs = pynndescent.NNDescent(x, metric="euclidean", n_neighbors=16, random_state=1, n_jobs=1).neighbor_graph[0]
-    ids, _ = neighbours.near_rows(ByteRows.of(iter([x]), len(x), "l2"), 15, rng=np.random.default_rng(1))
+    ids = neighbours.near_rows(ByteRows.of(iter([x]), len(x), "l2"), 15, rng=np.random.default_rng(1)).ids
     exact, _ = nearest(x, x, 15, others=True)
     shares = [np.mean([np.isin(a, b).mean() for a, b in zip(exact, found)]) for found in (theirs[:, 1:], ids)]
     assert shares[1] > shares[0] - 0.02
