@@ -332,8 +332,8 @@ def _scored(rows: list[Row]) -> str:
         f"## Recall at equal rows scored\n\nRecall@{settings[0]['k']} where so many rows are scored a query, for "
         f"{settings[0]['queries']:,} queries over {settings[0]['rows']:,} rows; *clustered* are the stress set of "
         f"`bench/generator.py`. A plan's count is of its first stage and of rows scored again, faiss's of distances; "
-        f"hnswlib does not count, and what faiss computes at the same ef stands for it. Empty where no effort scores so "
-        f"few. {_where(rows[0])}"
+        f"hnswlib does not count, and what faiss computes at the same ef stands for it. Empty where no effort scores "
+        f"so few. {_where(rows[0])}"
     )
     cells = [
         [_name(r), r["of"], *("" if (at := r["at"][c]) is None else f"{at:.4f}" for c in counts)]

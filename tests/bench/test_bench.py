@@ -310,7 +310,7 @@ def test_recall_at_equal_rows_scored(tiny: Path) -> None:
     found = {r["engine"]: r for r in rows if r["part"] == "scored"}
     assert found.keys() == {"nearfield", "faiss", "hnswlib"}
     counts = [[p["scored"] for p in r["points"]] for r in found.values()]
-    assert all(c == sorted(c) and 0 < c[0] and c[-1] <= 400 + 10 for c in counts)
+    assert all(c == sorted(c) and c[0] > 0 and c[-1] <= 400 + 10 for c in counts)
     assert counts[1] == counts[2]
     assert all(r["at"]["1"] is None for r in found.values())
     last = [r for r in rows if r["part"] == "verdict"][-1]
