@@ -137,10 +137,11 @@ def layered_finder(
 def trees_finder(
     rows: Rows,
     order: NDArray[np.uint32],
-    pairs: NDArray[np.uint32],
-    planes: F32,
+    normals: NDArray[np.int8],
+    sides: F32,
+    thresholds: F32,
     levels: int,
-    unfold: F32,
+    dim: int,
     length: float,
 ) -> Finder: ...
 def hash_finder(
@@ -251,12 +252,13 @@ def grow_trees(
     bytes: NDArray[np.int8],
     sides: F32,
     rows: NDArray[np.uint32],
-    pairs: NDArray[np.uint32],
-    planes: F32,
+    normals: NDArray[np.int8],
+    along: F32,
+    thresholds: F32,
     levels: int,
     seed: int,
     threads: int,
-) -> None: ...
+) -> int: ...
 def join_leaves(
     isa: int,
     bytes: NDArray[np.int8],

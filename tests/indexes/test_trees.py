@@ -31,26 +31,30 @@ def test_leaves_hold_every_row_once(n: int, leaf: int) -> None:
     assert sizes.max() <= leaf
     for order in made.rows:
         assert sorted(order) == list(range(n))
-    assert made.pairs.max(initial=0) < n
 
 
 def test_planes_part_the_rows() -> None:
     x = rows()
     made = trees.grow(as_bytes(x), 2, 100, rng=np.random.default_rng(1))
     for t in range(2):
-        a, b = x[made.pairs[t, 0]]
-        gain = ((x - b) ** 2).sum(axis=1) - ((x - a) ** 2).sum(axis=1)
-        upper = gain[made.rows[t, 500:]] >= made.planes[t, 0, 0]
-        lower = gain[made.rows[t, :500]] <= made.planes[t, 0, 0]
-        assert upper.mean() > 0.98  # bytes are a little coarser than floats
-        assert lower.mean() > 0.98
-        assert made.planes[t, 0, 1] == pytest.approx(0.5 / np.linalg.norm(a - b), rel=0.02)
+        direction = made.normals[t, 0, :16] * made.sides[t, 0, 0]
+        along = x @ direction
+        lower, upper = (along[part] for part in np.split(made.rows[t], 2))
+        assert (lower < made.thresholds[t, 0]).mean() > 0.98  # bytes are a little coarser than floats
+        assert (upper >= made.thresholds[t, 0]).mean() > 0.98
+        assert made.sides[t, 0, 1] == pytest.approx(direction @ direction, rel=0.001)
+
+
+def test_planes_lie_between_two_clusters() -> None:
+    x = rows(1000) + 20 * (np.arange(1000) % 2)[:, None].astype(np.float32)
+    made = trees.grow(as_bytes(x), 4, 500, rng=np.random.default_rng(1))
+    assert {len({row % 2 for row in half}) for order in made.rows for half in np.split(order, 2)} == {1}
 
 
 def test_equal_rows_are_parted_by_number() -> None:
     made = trees.grow(as_bytes(np.ones((50, 4), np.float32)), 1, 5, rng=np.random.default_rng(1))
     assert made.rows[0].tolist() == list(range(50))
-    assert (made.planes[..., 1] == 0).all()
+    assert not made.normals.any()
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -39,7 +39,7 @@ class NNDescent(Walking):
     """
 
     layouts: ClassVar[frozenset[Layout]] = graphs.LAYOUTS
-    swept: ClassVar[bool] = False  # vamana is as good, and built in a fraction of the time
+    swept: ClassVar[bool] = False  # vamana is about as good, and built in half the time
 
     degree: Annotated[int, Range(2, 1024)] = 32
     near: Annotated[int, Range(2, 1024)] = 40

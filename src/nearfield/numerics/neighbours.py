@@ -52,7 +52,7 @@ def near_rows(
     made = trees.grow(rows, grown, max(_LEAF, k), rng=rng, threads=threads)
     begins = trees.leaf_begins(n, made.levels)
     sizes = np.diff(begins)
-    compared = grown * (2 * n * made.levels + int((sizes * (sizes - 1)).sum()) // 2)  # in nodes, and in leaves
+    compared = made.compared + grown * int((sizes * (sizes - 1)).sum()) // 2  # in nodes, and in leaves
     for order in made.rows:
         native.join_leaves(isa, rows.values, rows.sides, ids, gaps, fresh, order, begins, workers)
     for done in range(rounds):

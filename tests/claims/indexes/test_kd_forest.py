@@ -22,15 +22,12 @@ ANNOY = "Bernhardsson, Annoy"
 
 def leaves_of(packed: Any, rows: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The leaf in which each query and each row lies, for each tree: ``[trees, m]`` and ``[trees, n]``."""
-    made = packed.index.forest
-    scores = (queries @ rows.T).astype(np.float32)
+    made, d = packed.index.forest, rows.shape[1]
     node = np.zeros((len(made.rows), len(queries)), np.int64)
     for t, at in enumerate(node):
         for _ in range(made.levels):
-            pair, plane = made.pairs[t, at], made.planes[t, at]
-            gain = 2 * (np.take_along_axis(scores, pair[:, :1].astype(np.int64), axis=1)[:, 0]
-                        - np.take_along_axis(scores, pair[:, 1:].astype(np.int64), axis=1)[:, 0])  # fmt: skip
-            at[:] = 2 * at + 1 + (gain >= plane[:, 0])
+            along = np.einsum("ij,ij->i", queries, made.normals[t, at, :d]) * made.sides[t, at, 0]
+            at[:] = 2 * at + 1 + (along >= made.thresholds[t, at])
     begins = trees.leaf_begins(len(rows), made.levels)
     own = np.empty((len(made.rows), len(rows)), np.int64)
     leaf = np.repeat(np.arange(len(begins) - 1), np.diff(begins))
@@ -110,4 +107,4 @@ def test_as_good_as_annoy(rows: Any, queries: Any, truth: Any, recall: Any, reco
         told.append(f"{count} rows: {ours:.4f}, Annoy {theirs:.4f}")
     text, held = "; ".join(told), min(gaps) > -0.01
     record_claim(ANNOY, "recall@10 within a point of Annoy's at equal rows scored, 16 trees", held, text)
-    assert min(gaps) > -0.15, text
+    assert held, text
