@@ -87,18 +87,21 @@ auto descend_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint3
   return ends_out;
 }
 
-void grow_trees_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> rows,
-                      InOut<uint32_t, 3> pairs, InOut<float, 3> planes, int64_t levels, uint64_t seed, int threads) {
+int64_t grow_trees_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> rows,
+                         InOut<int8_t, 3> normals, InOut<float, 3> along, InOut<float, 2> thresholds, int64_t levels,
+                         uint64_t seed, int threads) {
   const ByteRows of = byte_rows(bytes, sides);
-  const Trees shape = {rows.data(), pairs.data(), planes.data(), of.n, int64_t(rows.shape(0)), levels};
+  const size_t trees = rows.shape(0);
   expect(levels >= 0 && levels < 31 && (of.n >> levels) >= 1, "trees: expected a row for each leaf");
-  expect(int64_t(rows.shape(1)) == of.n && pairs.shape(0) == rows.shape(0) && planes.shape(0) == rows.shape(0),
-         "trees: expected rows [trees, n]");
-  expect(int64_t(pairs.shape(1)) >= shape.nodes() && pairs.shape(2) == 2 && planes.shape(1) == pairs.shape(1) &&
-             planes.shape(2) == 2 && (levels == 0 || int64_t(pairs.shape(1)) == shape.nodes()),
-         "trees: expected pairs and planes [trees, nodes, 2]");
+  const size_t nodes = size_t(std::max<int64_t>((int64_t(1) << levels) - 1, 1));
+  expect(int64_t(rows.shape(1)) == of.n, "trees: expected rows [trees, n]");
+  expect(normals.shape(0) == trees && along.shape(0) == trees && thresholds.shape(0) == trees &&
+             normals.shape(1) == nodes && along.shape(1) == nodes && thresholds.shape(1) == nodes,
+         "trees: expected as many nodes for each tree");
+  expect(int64_t(normals.shape(2)) == of.stride && along.shape(2) == 4, "trees: expected directions as rows are");
+  const NewTrees out = {rows.data(), normals.data(), reinterpret_cast<Side*>(along.data()), thresholds.data()};
   nb::gil_scoped_release release;
-  grow_trees(isa_at(isa), of, shape, seed, std::clamp(threads, 1, 1024), rows.data(), pairs.data(), planes.data());
+  return grow_trees(isa_at(isa), of, int64_t(trees), levels, seed, std::clamp(threads, 1, 1024), out);
 }
 
 NearLists near_lists(const ByteRows& of, InOut<uint32_t, 2>& rows, InOut<float, 2>& gaps, InOut<uint8_t, 2>& fresh) {
@@ -122,15 +125,19 @@ void join_leaves_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<u
   join_leaves(isa_at(isa), of, lists, order.data(), at, count, std::clamp(threads, 1, 1024));
 }
 
-int64_t join_near_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> rows, InOut<float, 2> gaps,
+nb::tuple join_near_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> rows, InOut<float, 2> gaps,
                         InOut<uint8_t, 2> fresh, int64_t some, uint64_t seed, int threads) {
   const ByteRows of = byte_rows(bytes, sides);
   const NearLists lists = near_lists(of, rows, gaps, fresh);
   for (int64_t e = 0; e < lists.n * lists.k; e++)
     expect(lists.rows[e] < of.n || lists.rows[e] == kNoLink, "lists: a row number is out of range");
   expect(some >= 1, "lists: expected some of at least 1");
-  nb::gil_scoped_release release;
-  return join_near(isa_at(isa), of, lists, some, seed, std::clamp(threads, 1, 1024));
+  Joined joined;
+  {
+    nb::gil_scoped_release release;
+    joined = join_near(isa_at(isa), of, lists, some, seed, std::clamp(threads, 1, 1024));
+  }
+  return nb::make_tuple(joined.fresh, joined.compared);
 }
 
 }  // namespace
@@ -146,8 +153,8 @@ void bind_graph(nb::module_& m) {
         "threads"_a);
   m.def("descend", descend_bound, "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "of"_a, "of_sides"_a, "rows"_a,
         "starts"_a, "threads"_a);
-  m.def("grow_trees", grow_trees_bound, "isa"_a, "bytes"_a, "sides"_a, "rows"_a, "pairs"_a, "planes"_a, "levels"_a,
-        "seed"_a, "threads"_a);
+  m.def("grow_trees", grow_trees_bound, "isa"_a, "bytes"_a, "sides"_a, "rows"_a, "normals"_a, "along"_a,
+        "thresholds"_a, "levels"_a, "seed"_a, "threads"_a);
   m.def("join_leaves", join_leaves_bound, "isa"_a, "bytes"_a, "sides"_a, "rows"_a, "gaps"_a, "fresh"_a, "order"_a,
         "leaves"_a, "threads"_a);
   m.def("join_near", join_near_bound, "isa"_a, "bytes"_a, "sides"_a, "rows"_a, "gaps"_a, "fresh"_a, "some"_a, "seed"_a,

@@ -41,22 +41,6 @@ class Candidates {
     if (tile_.count() == kAtOnce) flush();
   }
 
-  // The score of a row that is no candidate, -inf where there is none.
-  void score(const uint32_t* rows, int64_t count, float* out) {
-    if (tile_.count() + count > kAtOnce) flush();
-    const int64_t before = tile_.count();
-    for (int64_t r = 0; r < count; r++) {
-      const bool there = int64_t(rows[r]) < w_.n;
-      tile_.add(there ? rows[r] : 0);
-      if (!there) out[r] = -std::numeric_limits<float>::infinity();
-    }
-    const float* got = tile_.score(q_, 0, 1, 0);
-    for (int64_t r = 0; r < count; r++)
-      if (int64_t(rows[r]) < w_.n) out[r] = got[before + r];
-    take(got, before);
-    tile_.clear();
-  }
-
   void end(int64_t k, Found& out) {
     flush();
     best_.write(true, k, out.ids, out.scores);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <numeric>
 #include <vector>
 
 #include "candidates.h"
@@ -47,6 +48,7 @@ class Joiner {
   Joiner(const Kernels& isa, const ByteRows& of, const NearLists& lists) : lists_(lists), gaps_(isa, of) {}
 
   void join(uint32_t row, const uint32_t* others, int64_t count, std::vector<Update>& out) {
+    compared += count;
     got_.resize(size_t(count));
     gaps_.from(row);
     gaps_.to(others, count, got_.data());
@@ -57,6 +59,8 @@ class Joiner {
       if (gap <= last(others[o])) out.push_back({others[o], row, gap});
     }
   }
+
+  int64_t compared = 0;
 
  private:
   float last(uint32_t row) const { return lists_.gaps[(int64_t(row) + 1) * lists_.k - 1]; }
@@ -124,12 +128,13 @@ void join_leaves(const Kernels& isa, const ByteRows& of, const NearLists& lists,
   }
 }
 
-int64_t join_near(const Kernels& isa, const ByteRows& of, const NearLists& lists, int64_t some, uint64_t seed, int threads) {
+Joined join_near(const Kernels& isa, const ByteRows& of, const NearLists& lists, int64_t some, uint64_t seed, int threads) {
   Draws fresh(lists.n, some), known(lists.n, some);
   draw(lists, seed, threads, fresh, known);
   for (int64_t i = 0; i < lists.n; i++)
     for (int64_t e = i * lists.k; e < (i + 1) * lists.k; e++)
       if (lists.fresh[e] && fresh.has(i, lists.rows[e])) lists.fresh[e] = 0;
+  std::vector<int64_t> compared(size_t(threads), 0);
   for (int64_t from = 0; from < lists.n; from += kBlock_) {
     const int64_t rows = std::min(kBlock_, lists.n - from);
     Updates updates{size_t(threads)};
@@ -143,10 +148,12 @@ int64_t join_near(const Kernels& isa, const ByteRows& of, const NearLists& lists
           joiner.join(news[a], known.of(i), known.count(i), updates[size_t(j)]);
         }
       }
+      compared[size_t(j)] += joiner.compared;
     });
     take(lists, updates, threads);
   }
-  return std::count(lists.fresh, lists.fresh + lists.n * lists.k, uint8_t(1));
+  return {std::count(lists.fresh, lists.fresh + lists.n * lists.k, uint8_t(1)),
+          std::accumulate(compared.begin(), compared.end(), int64_t(0))};
 }
 
 }  // namespace nearfield

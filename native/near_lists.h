@@ -17,8 +17,13 @@ struct NearLists {
 void join_leaves(const Kernels& isa, const ByteRows& of, const NearLists& lists, const uint32_t* rows,
                  const int64_t* leaves, int64_t count, int threads);
 
+struct Joined {
+  int64_t fresh;     // entries that were not joined yet
+  int64_t compared;  // pairs of rows
+};
+
 // One round: of each row, and of those that have it in their lists, at most `some` fresh entries and as many others are
-// compared with each other. Returns how many entries are fresh then. Any number of threads makes the same lists.
-int64_t join_near(const Kernels& isa, const ByteRows& of, const NearLists& lists, int64_t some, uint64_t seed, int threads);
+// compared with each other. Any number of threads makes the same lists.
+Joined join_near(const Kernels& isa, const ByteRows& of, const NearLists& lists, int64_t some, uint64_t seed, int threads);
 
 }  // namespace nearfield

@@ -156,10 +156,11 @@ def layered_finder(
 def trees_finder(
     rows: Rows,
     order: NDArray[np.uint32],
-    pairs: NDArray[np.uint32],
-    planes: F32,
+    normals: NDArray[np.int8],
+    sides: F32,
+    thresholds: F32,
     levels: int,
-    unfold: F32,
+    dim: int,
     length: float,
 ) -> Finder: ...
 def hash_finder(
@@ -275,12 +276,13 @@ def grow_trees(
     bytes: NDArray[np.int8],
     sides: F32,
     rows: NDArray[np.uint32],
-    pairs: NDArray[np.uint32],
-    planes: F32,
+    normals: NDArray[np.int8],
+    along: F32,
+    thresholds: F32,
     levels: int,
     seed: int,
     threads: int,
-) -> None: ...
+) -> int: ...
 def join_leaves(
     isa: int,
     bytes: NDArray[np.int8],
@@ -302,4 +304,4 @@ def join_near(
     some: int,
     seed: int,
     threads: int,
-) -> int: ...
+) -> tuple[int, int]: ...

@@ -71,6 +71,7 @@ class Index(Method):
     orders: ClassVar[bool] = False  # whether it keeps rows in an order of its own
     decodes: ClassVar[bool] = False  # whether it searches codes without a layout
     from_disk: ClassVar[frozenset[str]] = frozenset()  # columns that are read from a file a few rows at a time
+    swept: ClassVar[bool] = True  # whether the adviser tries it where no plan names it
 
     def fit(self, x: F32, n: int, *, metric: Metric, as_given: bool, rng: np.random.Generator) -> Self:
         """Learn from a sample what all sets of about ``n`` rows share; ``as_given``: codes are the rows themselves."""

@@ -5,7 +5,7 @@ blocks of the rows that it visits, several at once, and scores these by their ow
 
 paper: Subramanya, Devvrit, Kadekodi, Krishnaswamy, Simhadri, 2019 (DiskANN), NeurIPS
 needs: native
-status: experimental
+status: proven
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class DiskGraph(Index):
     """
 
     layouts: ClassVar[frozenset[Layout]] = graphs.LAYOUTS
+    swept: ClassVar[bool] = False  # its place is where rows do not fit in memory, which no sweep over few rows tells
     from_disk: ClassVar[frozenset[str]] = frozenset({"nodes"})
 
     degree: Annotated[int, Range(2, 1024)] = 32

@@ -169,13 +169,6 @@ def _diagonal(matrix: NDArray[np.float64]) -> NDArray[np.float64] | None:
     return np.where(diagonal != 0, 1 / np.where(diagonal != 0, diagonal, 1), 0)
 
 
-def unfolded_scales(rows: Rows) -> F32 | None:
-    """What weights of folded queries are multiplied by to be as long as the queries; None where that cannot be told."""
-    matrix = _folding(rows, width_of(rows))
-    scales = None if matrix is None else _diagonal(matrix)
-    return None if scales is None else scales.astype(np.float32)
-
-
 def width_of(rows: Rows) -> int:
     """How wide rows are as they were given to ``build``."""
     return int(rows.decode(rows.codes[:1]).shape[1])

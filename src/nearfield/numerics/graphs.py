@@ -72,6 +72,11 @@ class Graph:
         return int(min(max(wanted, 1), _WIDEST))
 
 
+def padded(d: int) -> int:
+    """The width of rows of bytes."""
+    return -(-d // _PAD) * _PAD
+
+
 @dataclass
 class ByteRows:
     """Rows as signed bytes, each with its scale; what a graph is built from, a quarter of float32."""
@@ -88,7 +93,7 @@ class ByteRows:
         for block in blocks:
             if made is None:
                 d = block.shape[1]
-                values = roomy((n, -(-d // _PAD) * _PAD), np.int8)
+                values = roomy((n, padded(d)), np.int8)
                 values[:, d:] = 0
                 made = cls(values, np.zeros((n, 4), np.float32), d)
             made.take(at, block)

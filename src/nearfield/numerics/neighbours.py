@@ -6,6 +6,7 @@ Dong, Moses, Li (2011); begun from trees, with a bounded number of entries joine
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,14 @@ _SOME = 60  # fresh entries of a row that are joined in a round, at most
 _ENOUGH = 0.001  # rounds end where no more than this share of the entries is fresh
 
 
+class Near(NamedTuple):
+    """Rows ``[n, k]``, nearest first, their squared distances ``[n, k]``, and how many pairs of rows were compared."""
+
+    ids: U32
+    gaps: F32
+    compared: int
+
+
 def near_rows(
     rows: ByteRows,
     k: int,
@@ -28,8 +37,8 @@ def near_rows(
     rounds: int = 12,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
-) -> tuple[U32, F32]:
-    """The ``k`` rows nearest to each row, nearest first, nearly: ids ``[n, k]`` and squared distances ``[n, k]``.
+) -> Near:
+    """The ``k`` rows nearest to each row, nearly.
 
     ``NO_LINK`` and infinity where fewer were found. Under dot, distances are those of rows lifted to equal length.
     Any number of threads finds the same. ``progress`` is called with rounds done and rounds at most.
@@ -42,13 +51,17 @@ def near_rows(
     fresh = np.zeros((n, k), np.uint8)
     made = trees.grow(rows, grown, max(_LEAF, k), rng=rng, threads=threads)
     begins = trees.leaf_begins(n, made.levels)
+    sizes = np.diff(begins)
+    compared = made.compared + grown * int((sizes * (sizes - 1)).sum()) // 2  # in nodes, and in leaves
     for order in made.rows:
         native.join_leaves(isa, rows.values, rows.sides, ids, gaps, fresh, order, begins, workers)
     for done in range(rounds):
         seed = int(rng.integers(1 << 63))
-        news = native.join_near(isa, rows.values, rows.sides, ids, gaps, fresh, min(k, _SOME), seed, workers)
+        some = min(k, _SOME)
+        news, pairs = native.join_near(isa, rows.values, rows.sides, ids, gaps, fresh, some, seed, workers)
+        compared += pairs
         if progress:
             progress(done + 1, rounds)
         if news <= _ENOUGH * n * k:
             break
-    return ids, gaps
+    return Near(ids, gaps, compared)
