@@ -104,10 +104,14 @@ class Nearfield(Engine):
     def load(self, at: Path) -> None:
         """Into memory."""
         import nearfield as nf
+        from nearfield.core.arrays import roomy
         from nearfield.search.packed import Packed
 
-        mapped = nf.load(at / "index.nf")
-        self.index = Packed(mapped.fitted, {name: np.array(c) for name, c in mapped.columns.items()})
+        mapped, columns = nf.load(at / "index.nf"), {}
+        for name, column in mapped.columns.items():
+            columns[name] = roomy(column.shape, column.dtype)
+            columns[name][...] = column
+        self.index = Packed(mapped.fitted, columns)
 
     def tune(self, effort: Effort) -> None:
         """The budget."""
