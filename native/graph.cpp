@@ -15,9 +15,9 @@ class Walker : public Scratch {
  public:
   Walker(const Stored& stored, const Links& links)
       : links_(links),
-        scorer_(stored, std::max(links.degree, links.n_entries)),
+        scorer_(stored, Walking::most_met(links.degree, links.n_entries)),
         walk_(*stored.isa, links.to, links.degree, stored.n, stored.codes, stored.format.width,
-              std::max(links.degree, links.n_entries)) {}
+              Walking::most_met(links.degree, links.n_entries), true) {}
 
   // The best k that a filter admits of a frontier of this width.
   void run(const Folded& one, int64_t k, int64_t width, const uint64_t* allow, bool rough, Found& out) {

@@ -83,6 +83,7 @@ inline int64_t byte_place(int64_t j) {
   return (j & ~int64_t(63)) + (j & 16) * 2 + (j & 32) / 2 + (j & 15);
 }
 
+constexpr int64_t kTogetherMost = 4;
 constexpr int64_t kNoKey = INT64_MIN;  // where a frontier has no row
 constexpr int64_t kKeyGuard = 32;       // places in front of a frontier and behind it
 
@@ -108,8 +109,10 @@ struct Walk {
   int64_t degree, n;
   const uint8_t* codes;  // asked for as rows are met, row_bytes of each
   int64_t row_bytes;
+  int64_t asked, last;        // a row's bytes below `asked` are asked for line by line, and then the one at `last`
   int64_t* keys;              // best first; INT64_MAX in front, kNoKey behind
   int64_t width, size, next;  // next: no row before it is one where the walk has not been
+  int64_t together, went[kTogetherMost];  // to so many rows it goes at a time; the last of them
   int64_t visits;             // it goes to none that stands behind so many
   float floor;                // what a full frontier admits
   uint64_t* seen;             // a bit a row
@@ -224,7 +227,7 @@ struct Kernels {
                     int64_t count, int64_t stride, float* out);
   // Walks over graphs.
   void (*walk_meet)(Walk* w, const uint32_t* rows, int64_t count);
-  bool (*walk_next)(Walk* w);
+  int64_t (*walk_next)(Walk* w);
   void (*walk_take)(Walk* w, const float* scores);
   // Scores up to a multiple of 8 behind the last; false where this query needs more care. Null where it is never quicker.
   bool (*walk_nibbles)(const NibbleWalk* q, const uint8_t* codes, const uint32_t* rows, int64_t count, float* out);

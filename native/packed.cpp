@@ -20,7 +20,8 @@ class Walker : public Scratch {
  public:
   Walker(const Stored& stored, const Links& links, const Lines& lines, const PaddedAxes& axes)
       : links_(links), lines_(lines), axes_(axes), stored_(stored), scorer_(stored, 1),
-        walk_(*stored.isa, links.to, links.degree, stored.n, lines.rows, lines.width, std::max(links.degree, links.n_entries)) {
+        walk_(*stored.isa, links.to, links.degree, stored.n, lines.rows, lines.width,
+              Walking::most_met(links.degree, links.n_entries), true) {
     given_.resize(size_t(axes.axes.stride)), bytes_.resize(given_.size());
     products_.resize(axes.sums.size()), of_axes_.resize(axes.sums.size());
     floats_.resize(size_t(4 * lines.width)), weights_.resize(floats_.size());
@@ -36,10 +37,9 @@ class Walker : public Scratch {
     count_ = 0;
     walk_.meet(links_.entries, links_.n_entries);
     score();
-    begin_at_best();
-    walk_.take();
-    for (int64_t visited = 0; walk_.next(); visited++) {
-      if (!allow && visited < best) ask_codes(walk_.visited());
+    walk_.take_best(kFirst);
+    for (int64_t visited = 0, some = walk_.next(); some; visited += some, some = walk_.next()) {
+      if (!allow && visited < best) std::for_each_n(walk_.went(), some, [this](int64_t row) { ask_codes(row); });
       score();
       walk_.take();
       if (out.watcher) out.watcher->look(walk_);
@@ -68,17 +68,6 @@ class Walker : public Scratch {
     }
   }
 
-  // Of the entries only the best enter the frontier.
-  void begin_at_best() {
-    const int64_t n = walk_.count();
-    float* scores = walk_.scores();
-    if (n <= kFirst) return;
-    sorted_.assign(scores, scores + n);
-    std::nth_element(sorted_.begin(), sorted_.begin() + kFirst, sorted_.end(), std::greater<float>());
-    for (int64_t r = 0; r < n; r++)
-      if (scores[r] < sorted_[kFirst]) scores[r] = std::numeric_limits<float>::quiet_NaN();
-  }
-
   // Asks for the codes of a row that is scored at the end.
   void ask_codes(int64_t row) const {
     const uint8_t* at = stored_.codes + row * stored_.format.width;
@@ -95,10 +84,10 @@ class Walker : public Scratch {
   LineQuery line_ = {};
   Best found_, best_;
   LineDesk desk_ = {};
-  std::vector<float> sorted_, given_, of_axes_, floats_;
-  std::vector<uint8_t> bytes_;
+  LineVector<float> given_, of_axes_, floats_;
+  LineVector<uint8_t> bytes_;
   std::vector<int32_t> products_;
-  std::vector<int8_t> weights_;
+  LineVector<int8_t> weights_;
   int64_t count_ = 0;
 
  public:

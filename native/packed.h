@@ -7,6 +7,7 @@
 
 #include "finder.h"
 #include "graph.h"
+#include "on_lines.h"
 
 namespace nearfield {
 
@@ -23,7 +24,7 @@ struct Axes {
 
 // The same as kernels read them, with room for every array that LineAxes names.
 struct PaddedAxes {
-  std::vector<int8_t> rows;
+  LineVector<int8_t> rows;
   std::vector<int32_t> sums, sources;
   std::vector<float> scales, offsets, steps, middles, powers;
   LineAxes axes;

@@ -33,17 +33,19 @@ void products(const Kernels& isa, const Affine& a, const float* x, float* out) {
   }
 }
 
-// x is padded with zeros to a multiple of kPad; so is out.
-void apply(const Kernels& isa, const Affine& a, const float* x, std::vector<float>& out) {
-  out.assign(size_t((a.out + kPad - 1) / kPad * kPad), 0.0f);
+int64_t padded(int64_t d) { return (d + kPad - 1) / kPad * kPad; }
+
+// x is padded with zeros to a multiple of kPad; so is what is returned: x itself, or what `out` then holds.
+const float* apply(const Kernels& isa, const Affine& a, const float* x, std::vector<float>& out) {
+  if (!a.matrix && !a.diagonal && !a.offset) return x;
+  out.resize(size_t(padded(a.out)));
   if (a.matrix)
     products(isa, a, x, out.data());
-  else if (a.diagonal)
-    for (int64_t i = 0; i < a.out; i++) out[size_t(i)] = a.diagonal[i] * x[i];
   else
-    std::copy_n(x, a.out, out.begin());
+    for (int64_t i = 0; i < a.out; i++) out[size_t(i)] = a.diagonal ? a.diagonal[i] * x[i] : x[i];
   if (a.offset)
     for (int64_t i = 0; i < a.out; i++) out[size_t(i)] += a.offset[i];
+  return out.data();
 }
 
 float value(const Kernels& isa, const Number& n, const float* x, int64_t d) {
@@ -57,19 +59,19 @@ struct Weights {
   Folded folded;
 
   void fold(const Kernels& isa, const Folding& f, const float* x, bool square_needed) {
-    apply(isa, f.weights, x, weights);
+    const float* folding = apply(isa, f.weights, x, weights);
     for (int c = 0; c < 3; c++) constants[c] = value(isa, f.numbers[c], x, f.weights.in);
     if (square_needed) square = product(isa, x, x, f.weights.in);
-    tables(isa, f.nibbles, 16, nibbles), tables(isa, f.bytes, 256, bytes);
-    folded = {1, weights.data(), nibbles.data(), bytes.data(), f.numbers[0].used ? &constants[0] : nullptr,
+    tables(isa, f.nibbles, 16, folding, nibbles), tables(isa, f.bytes, 256, folding, bytes);
+    folded = {1, folding, nibbles.data(), bytes.data(), f.numbers[0].used ? &constants[0] : nullptr,
               f.numbers[1].used ? &constants[1] : nullptr, f.numbers[2].used ? &constants[2] : nullptr,
               square_needed ? &square : nullptr, x};
   }
 
  private:
-  void tables(const Kernels& isa, const Pieces& p, int64_t entries, std::vector<float>& out) {
+  void tables(const Kernels& isa, const Pieces& p, int64_t entries, const float* folding, std::vector<float>& out) {
     out.resize(size_t(p.tables * entries));
-    if (p.tables) isa.fold_tables(weights.data(), p.sources, p.values, p.count, p.tables, entries, out.data());
+    if (p.tables) isa.fold_tables(folding, p.sources, p.values, p.count, p.tables, entries, out.data());
   }
 };
 
@@ -149,6 +151,7 @@ class Ahead : public Watcher {
 struct Pipeline::Desk {
   std::unique_ptr<Scratch> scratch;
   std::vector<float> given, mapped;
+  const float* moved;  // the query under the maps
   Weights weights;
   std::vector<int64_t> ids;
   std::vector<float> scores;
@@ -220,7 +223,7 @@ bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* al
                    int64_t* rescored) const {
   const Kernels& isa = *finder_.stored().isa;
   const int64_t d = map_.in;
-  desk.given.assign(size_t((d + kPad - 1) / kPad * kPad), 0.0f);
+  desk.given.resize(size_t(padded(d)));
   std::copy_n(q, d, desk.given.begin());
   const float square = product(isa, desk.given.data(), desk.given.data(), d);
   // Lengths whose squares leave the range are measured with more care elsewhere.
@@ -230,8 +233,8 @@ bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* al
     const float share = 1.0f / length;
     for (int64_t i = 0; i < d; i++) desk.given[size_t(i)] *= share;
   }
-  apply(isa, map_, desk.given.data(), desk.mapped);
-  desk.weights.fold(isa, folding_, desk.mapped.data(), finder_.stored().metric == kL2);
+  desk.moved = apply(isa, map_, desk.given.data(), desk.mapped);
+  desk.weights.fold(isa, folding_, desk.moved, finder_.stored().metric == kL2);
   const int64_t n = finder_.stored().n, wanted = std::min(wanted_after(0, k), n);
   const int64_t matches = allow ? out.matches : live_.bits ? live_.matching(0) : n;
   desk.ids.resize(size_t(wanted)), desk.scores.resize(size_t(wanted));
@@ -274,7 +277,7 @@ int64_t Pipeline::wanted_after(size_t step, int64_t k) const {
 int64_t Pipeline::rescore(size_t s, int64_t count, int64_t keep, Desk& desk) const {
   const Rescoring& step = steps_[s];
   Desk::Step& mine = desk.steps[s];
-  mine.weights.fold(*finder_.stored().isa, step.folding, step.mapped ? desk.mapped.data() : desk.given.data(),
+  mine.weights.fold(*finder_.stored().isa, step.folding, step.mapped ? desk.moved : desk.given.data(),
                     step.stored.metric == kL2 && !step.residual);
   mine.work.folded = mine.weights.folded;
   desk.best.reset(keep, finder_.order());

@@ -1,6 +1,6 @@
 // Folded queries made ready for a kernel: padded, or turned into integers.
 #pragma once
-#include <vector>
+#include "on_lines.h"
 
 #include "scan.h"
 
@@ -8,14 +8,14 @@ namespace nearfield {
 
 struct DenseQueries {
   int64_t stride = 0;
-  std::vector<float> floats;
-  std::vector<int16_t> shorts;
+  LineVector<float> floats;
+  LineVector<int16_t> shorts;
   // Of queries on nibbles: the shorts as 256 * upper + lower, by byte_place, and their sums; no upper ones where all
   // shorts fit in a byte.
   int64_t byte_stride = 0;
-  std::vector<int8_t> lower, upper;
-  std::vector<int32_t> sums;
-  std::vector<float> wscale;
+  LineVector<int8_t> lower, upper;
+  LineVector<int32_t> sums;
+  LineVector<float> wscale;
 };
 
 // `rough`: queries on nibbles in a byte a weight, for scores that are only compared with each other.

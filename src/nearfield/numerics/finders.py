@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,6 +31,7 @@ from nearfield.numerics.machine import native, thread_count, which_isa
 Filters: TypeAlias = tuple[NDArray[np.uint64], I64]  # words [1 or m, w], how many rows match [1 or m]
 
 _IDS, _SCORES = np.dtype(np.int64), np.dtype(np.float32)
+_COUNTS = (3, 1)
 _PIECE, _SOON = 256, 0.05  # queries of a first piece, and how many seconds a piece may take
 
 
@@ -139,14 +140,19 @@ def run(
     return ids, scores, counts, sound
 
 
-def run_one(pipeline: Any, q: F32, k: int, effort: int) -> tuple[I64, F32, I64] | None:
-    """:func:`run` of one query ``[1, d]`` without a filter; None also where anything is wrong, which that tells."""
-    ids, scores, counts = np.empty((1, k), _IDS), np.empty((1, k), _SCORES), np.empty((3, 1), _IDS)
-    try:
-        sound = pipeline.search(q, k, effort, None, 1, ids, scores, counts)
-    except Exception:
-        return None
-    return (ids, scores, counts) if sound else None
+def one_by_one(pipeline: Any, k: int, effort: int) -> Callable[[F32], tuple[I64, F32, I64] | None]:
+    """:func:`run` of one query ``[1, d]`` without a filter, for many; None also where anything is wrong, which that
+    tells."""
+    search, empty, shape = pipeline.search, np.empty, (1, k)
+
+    def one(q: F32) -> tuple[I64, F32, I64] | None:
+        ids, scores, counts = empty(shape, _IDS), empty(shape, _SCORES), empty(_COUNTS, _IDS)
+        try:
+            return (ids, scores, counts) if search(q, k, effort, None, 1, ids, scores, counts) else None
+        except Exception:
+            return None
+
+    return one
 
 
 def _pieces(m: int, some: int) -> Iterator[slice]:

@@ -196,7 +196,12 @@ class Packed:
         ``expand`` makes the vectors of texts from more than the texts: ``nearfield.HyDE(...)``.
         Raises ``BadInput`` for queries of another width, not finite, or zero under cosine.
         """
-        return self.now.search(queries, k, budget, allow, on_zero, self._vectors, encoder, expand)
+        now = self.now
+        if allow is None and on_zero == "raise" and type(queries) is np.ndarray:
+            quick = now.search_settled(queries, k, budget)
+            if quick is not None:
+                return quick
+        return now.search(queries, k, budget, allow, on_zero, self._vectors, encoder, expand)
 
     def _vectors(self, now: Searched, queries: Any, encoder: Any, expand: Any, allow: NDArray[np.bool_] | None) -> Any:
         if isinstance(queries, str):

@@ -35,8 +35,8 @@ class Searched(State):
     pipeline: Any = _UNKNOWN
 
     @cached_property
-    def settled(self) -> dict[tuple[int, int | None], tuple[int, int]]:
-        """For a ``k`` and a budget that were asked for before: ``k`` of the rows there are, what the index spends."""
+    def settled(self) -> dict[tuple[int, int | None], tuple[Any, ...]]:
+        """For a ``k`` and a budget that were asked for before: what answers a query, and what is told of it beside."""
         return {}
 
     def search(
@@ -51,11 +51,6 @@ class Searched(State):
         expand: Any = None,
     ) -> Hits:
         """The ``k`` best rows for each query; ``vectors`` makes them of texts by ``encoder`` and ``expand``."""
-        if allow is None and type(queries) is np.ndarray:
-            quick = self.search_settled(queries, k, budget)
-            if quick is not None:
-                check_on_zero(on_zero)
-                return quick
         n, wanted = self.fitted.n, k
         check_on_zero(on_zero)
         if type(k) is not int or allow is not None or not 0 < k <= n:  # the usual is plainly sound
@@ -109,7 +104,7 @@ class Searched(State):
     def _settle(self, key: tuple[int, int | None], k: int) -> None:
         effort = self.index.effort(k, key[1] or 0, self.fitted.n)
         if effort is not None and len(self.settled) < _SETTLED:
-            self.settled[key] = (k, effort)
+            self.settled[key] = (finders.one_by_one(self.pipeline, k, effort), self.fitted.metric, *self.named)
 
     def search_settled(self, q: NDArray[Any], k: int, budget: int | None) -> Hits | None:
         """The answer to one query in the way that an earlier one went: a search of microseconds is not asked twice
@@ -117,14 +112,14 @@ class Searched(State):
         if type(k) is not int or not (budget is None or type(budget) is int) or q.dtype is not _FLOATS:
             return None
         way = self.settled.get((k, budget))
-        if way is None or not 1 <= q.ndim <= 2 or (q.ndim == 2 and len(q) != 1):
+        if way is None or (q.ndim != 2 and q.ndim != 1) or (q.ndim == 2 and len(q) != 1):
             return None
-        found = finders.run_one(self.pipeline, q if q.ndim == 2 else q[None, :], *way)
+        one, metric, names, texts = way
+        found = one(q if q.ndim == 2 else q[None, :])
         if found is None:
             return None
         rows, scores, counts = found
-        names, texts = self.named
-        return Hits(rows, scores, counts[0], self.fitted.metric, names, texts, counts[1] if self.rescorers else None)
+        return Hits(rows, scores, counts[0], metric, names, texts, counts[1] if self.rescorers else None)
 
     def _with_rest(
         self, hits: Hits, queries: NDArray[Any], search: Callable[..., Hits], allow: Any, on_zero: str
