@@ -44,10 +44,10 @@ class LineScores {
   const LineRows& lines_;
   LineQuery query_ = {};
   Side mine_ = {};
-  std::vector<float> given_, of_axes_, floats_;
-  std::vector<uint8_t> bytes_;
+  LineVector<float> given_, of_axes_, floats_;
+  LineVector<uint8_t> bytes_;
   std::vector<int32_t> products_;
-  std::vector<int8_t> weights_;
+  LineVector<int8_t> weights_;
 };
 
 }  // namespace nearfield

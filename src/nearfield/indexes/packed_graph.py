@@ -22,6 +22,7 @@ from typing import Annotated, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.core.arrays import roomy
 from nearfield.core.errors import Corrupt, Unsupported
 from nearfield.core.indexes import Columns, Shapes
 from nearfield.core.params import OneOf, Range
@@ -84,7 +85,7 @@ class PackedGraph(Walking):
 
         Walks to a row see lines, as searches do; links are chosen of what they come near to by distances of bytes.
         """
-        lines = np.zeros((x.n, self.line), np.uint8)
+        lines = roomy((x.n, self.line), np.uint8)
         rows = graphs.ByteRows.of(self._lined(x, lines), x.n, x.metric)
         tell = None if progress is None else lambda done, total: progress("link", done, total)
         graph = graphs.build(
