@@ -49,7 +49,7 @@ void grow_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t
   expect(own ? entries.shape(0) == rows.shape(0) : entries.shape(0) >= 1, "grow: expected entries");
   nb::gil_scoped_release release;
   grow(g, rows.data(), int64_t(rows.shape(0)), own ? entries.data() : nullptr);
-  if (last) settle(g);
+  if (last) settle(g, 0, g.rows.n);
 }
 
 void mend_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> links, InOut<int32_t, 1> counts,
@@ -59,17 +59,64 @@ void mend_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t
   check(rows, g.rows.n);
   nb::gil_scoped_release release;
   mend(g, rows.data(), int64_t(rows.shape(0)));
-  if (last) settle(g);
+  if (last) settle(g, 0, g.rows.n);
 }
 
-void link_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> links, InOut<int32_t, 1> counts,
-                In<uint32_t, 2> near, int64_t degree, float alpha, int threads) {
-  const Growing g = growing(isa, byte_rows(bytes, sides), links, counts, degree, degree, 1, alpha, threads);
-  expect(int64_t(near.shape(0)) == g.rows.n && near.shape(1) >= 1, "link_near: expected [n, k]");
-  nb::gil_scoped_release release;
-  link_near(g, near.data(), int64_t(near.shape(1)));
-  settle(g);
-}
+// Links that grow in pieces, beside the arrays that they are kept in. Nothing is seen of Python while a piece is made:
+// what asks for an end waits for the piece.
+struct BoundGrowth {
+  In<int8_t, 2> bytes;
+  In<float, 2> sides;
+  InOut<uint32_t, 2> links;
+  InOut<int32_t, 1> counts;
+  Growing g;
+
+  BoundGrowth(int isa, In<int8_t, 2> bytes_, In<float, 2> sides_, InOut<uint32_t, 2> links_, InOut<int32_t, 1> counts_,
+              int64_t degree, int64_t chosen, int64_t width, float alpha, int threads)
+      : bytes(bytes_), sides(sides_), links(links_), counts(counts_),
+        g(growing(isa, byte_rows(bytes, sides), links, counts, degree, chosen, width, alpha, threads)) {}
+
+  void expect_chosen(const InOut<uint32_t, 2>& chosen, size_t count) const {
+    expect(chosen.shape(0) == count && int64_t(chosen.shape(1)) == g.chosen, "grow: expected a place for each link");
+  }
+  void choose(In<uint32_t, 1> rows, In<uint32_t, 1> entries, bool own, InOut<uint32_t, 2> chosen) const {
+    Growing from = g;
+    from.entries = entries.data(), from.n_entries = int64_t(entries.shape(0));
+    check(rows, g.rows.n), check(entries, g.rows.n);
+    expect(own ? entries.shape(0) == rows.shape(0) : entries.shape(0) >= 1, "grow: expected entries");
+    expect_chosen(chosen, rows.shape(0));
+    nb::gil_scoped_release release;
+    nearfield::choose(from, rows.data(), int64_t(rows.shape(0)), own ? entries.data() : nullptr, chosen.data());
+  }
+  void choose_near(int64_t first, In<uint32_t, 2> near, InOut<uint32_t, 2> chosen) const {
+    const int64_t count = int64_t(near.shape(0));
+    expect(first >= 0 && first <= g.rows.n - count && near.shape(1) >= 1, "grow: expected [n, k] near rows");
+    expect_chosen(chosen, near.shape(0));
+    nb::gil_scoped_release release;
+    nearfield::choose_near(g, first, count, near.data(), int64_t(near.shape(1)), chosen.data());
+  }
+  void enter(In<uint32_t, 1> rows, InOut<uint32_t, 2> chosen) const {
+    check(rows, g.rows.n);
+    expect_chosen(chosen, rows.shape(0));
+    nb::gil_scoped_release release;
+    nearfield::enter(g, rows.data(), int64_t(rows.shape(0)), chosen.data());
+  }
+  // What was done is told in an array, so that it is known also where an interrupt comes first.
+  void lead_back(In<uint64_t, 1> edges, InOut<int64_t, 1> done) const {
+    const int64_t count = int64_t(edges.shape(0));
+    for (int64_t e = 0; e < count; e++)
+      expect(std::max(edges.data()[e] >> 32, edges.data()[e] & 0xffffffffu) < uint64_t(g.rows.n), "edges: no such row");
+    expect(done.shape(0) == 1, "edges: expected one number");
+    nb::gil_scoped_release release;
+    nearfield::lead_back(g, edges.data(), count);
+    done.data()[0] += count;
+  }
+  void settle(int64_t from, int64_t to) const {
+    expect(from >= 0 && from <= to && to <= g.rows.n, "settle: no such rows");
+    nb::gil_scoped_release release;
+    nearfield::settle(g, from, to);
+  }
+};
 
 auto descend_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> links, InOut<int32_t, 1> counts,
                    In<int8_t, 2> of, In<float, 2> of_sides, In<uint32_t, 1> rows, In<uint32_t, 1> starts, int threads) {
@@ -139,8 +186,16 @@ void bind_graph(nb::module_& m) {
         "dead"_a = nb::none());
   m.def("mend", mend_bound, "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "rows"_a, "degree"_a, "width"_a,
         "alpha"_a, "last"_a, "threads"_a, "dead"_a);
-  m.def("link_near", link_bound, "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "near"_a, "degree"_a, "alpha"_a,
-        "threads"_a);
+  nb::class_<BoundGrowth>(m, "Growth")
+      .def(nb::init<int, In<int8_t, 2>, In<float, 2>, InOut<uint32_t, 2>, InOut<int32_t, 1>, int64_t, int64_t, int64_t,
+                    float, int>(),
+           "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "degree"_a, "chosen"_a, "width"_a, "alpha"_a,
+           "threads"_a)
+      .def("choose", &BoundGrowth::choose, "rows"_a, "entries"_a, "own"_a, "chosen"_a)
+      .def("choose_near", &BoundGrowth::choose_near, "first"_a, "near"_a, "chosen"_a)
+      .def("enter", &BoundGrowth::enter, "rows"_a, "chosen"_a)
+      .def("lead_back", &BoundGrowth::lead_back, "edges"_a, "done"_a)
+      .def("settle", &BoundGrowth::settle, "from_row"_a, "to_row"_a);
   m.def("descend", descend_bound, "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "of"_a, "of_sides"_a, "rows"_a,
         "starts"_a, "threads"_a);
   m.def("grow_trees", grow_trees_bound, "isa"_a, "bytes"_a, "sides"_a, "rows"_a, "pairs"_a, "planes"_a, "levels"_a,

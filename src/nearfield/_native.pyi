@@ -223,17 +223,29 @@ def mend(
     threads: int,
     dead: U8,
 ) -> None: ...
-def link_near(
-    isa: int,
-    bytes: NDArray[np.int8],
-    sides: F32,
-    links: NDArray[np.uint32],
-    counts: NDArray[np.int32],
-    near: NDArray[np.uint32],
-    degree: int,
-    alpha: float,
-    threads: int,
-) -> None: ...
+
+class Growth:
+    def __init__(
+        self,
+        isa: int,
+        bytes: NDArray[np.int8],
+        sides: F32,
+        links: NDArray[np.uint32],
+        counts: NDArray[np.int32],
+        degree: int,
+        chosen: int,
+        width: int,
+        alpha: float,
+        threads: int,
+    ) -> None: ...
+    def choose(
+        self, rows: NDArray[np.uint32], entries: NDArray[np.uint32], own: bool, chosen: NDArray[np.uint32]
+    ) -> None: ...
+    def choose_near(self, first: int, near: NDArray[np.uint32], chosen: NDArray[np.uint32]) -> None: ...
+    def enter(self, rows: NDArray[np.uint32], chosen: NDArray[np.uint32]) -> None: ...
+    def lead_back(self, edges: NDArray[np.uint64], done: I64) -> None: ...
+    def settle(self, from_row: int, to_row: int) -> None: ...
+
 def descend(
     isa: int,
     bytes: NDArray[np.int8],

@@ -95,7 +95,7 @@ std::vector<uint32_t> built(const Rows& rows, int threads) {
   const std::vector<uint32_t> all = counted(kRows);
   for (int64_t at = 0, some = 4; at < kRows; at += some, some = std::min<int64_t>(std::max<int64_t>(4, at / 2), kRows - at))
     grow(g, all.data() + at, some);
-  settle(g);
+  settle(g, 0, kRows);
   return grown.settled();
 }
 
@@ -113,7 +113,7 @@ std::vector<uint32_t> mended(const Rows& rows, const std::vector<uint32_t>& from
   }
   const Growing g = grown.growing(rows, threads, dead.data());
   mend(g, counted(kRows).data(), kRows);
-  settle(g);
+  settle(g, 0, kRows);
   return grown.settled();
 }
 
@@ -133,8 +133,12 @@ std::vector<uint32_t> linked(const Rows& rows, int threads) {
   for (uint64_t round = 0; round < 3; round++) join_near(*isa, rows.as_bytes(), lists, k, round, threads);
   Grown grown;
   const Growing g = grown.growing(rows, threads);
-  link_near(g, near.data(), k);
-  settle(g);
+  std::vector<uint32_t> chosen(size_t(kRows * kDegree));
+  choose_near(g, 0, kRows, near.data(), k, chosen.data());
+  enter(g, counted(kRows).data(), kRows, chosen.data());
+  const std::vector<uint64_t> edges = edges_back(g, counted(kRows).data(), kRows);
+  lead_back(g, edges.data(), int64_t(edges.size()));
+  settle(g, 0, kRows);
   return grown.settled();
 }
 

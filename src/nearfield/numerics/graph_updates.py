@@ -22,18 +22,9 @@ from nearfield.core.errors import Corrupt
 from nearfield.core.indexes import Columns, Step
 from nearfield.core.protocols import F32, I64, Metric, Vectors
 from nearfield.numerics import kernels
-from nearfield.numerics.graphs import (
-    NO_LINK,
-    U32,
-    ByteRows,
-    Graph,
-    batches,
-    effort_of,
-    entries_among,
-    entry_count,
-    room_for,
-)
+from nearfield.numerics.graphs import ByteRows, Graph, batches, effort_of, entries_among, entry_count
 from nearfield.numerics.growing import Grown
+from nearfield.numerics.linking import NO_LINK, U32, room_for
 
 Dead = NDArray[np.bool_]
 _BATCH = 1024  # rows that are linked in together at the most

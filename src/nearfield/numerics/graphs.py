@@ -20,10 +20,9 @@ from nearfield.core.errors import Unsupported
 from nearfield.core.protocols import F32, I64, U8, Aside, Element, Folded, Layout, Metric, RowFormat
 from nearfield.numerics import finders, kernels
 from nearfield.numerics.kmeans import kmeans
+from nearfield.numerics.linking import U32, Entering, Links
 from nearfield.numerics.taken_up import Taken
 
-U32 = NDArray[np.uint32]
-NO_LINK = np.uint32(0xFFFFFFFF)  # stands behind the last link of a row
 LAYOUTS = frozenset({Layout.F32, Layout.F16, Layout.AFFINE8, Layout.AFFINE4})
 ORDERED = 32  # rows of a batch where like rows may come together: those of one batch are not linked to each other
 _BATCH_SHARE, _BATCH = 0.02, 1024  # a batch is at most this share of the rows, or so many where they are few
@@ -150,30 +149,27 @@ def build(
     dropped. ``progress`` is called with rows linked and rows in all; what it raises ends the building. How far it
     came is kept ``aside``, and the same build goes on from there to the same graph.
     """
-    native = kernels.native()
-    if native is None:
+    if kernels.native() is None:
         raise Unsupported("graphs are built by native code, which is not installed here; use the index flat()")
     n = len(rows.values)
     entries = entries_among(rows, None, entry_count(n), rng)
     most = None if order is None else ORDERED
     order = rng.permutation(n).astype(np.uint32) if order is None else order
     order = np.concatenate([entries, order[~np.isin(order, entries)]])
-    links, counts = unlinked(n, degree)
-    taken = Taken.up(aside, rows, links, counts, order, (degree, width, alpha))
+    growing = Links(rows, degree=degree, width=width, alpha=alpha, threads=threads)
+    taken = Taken.up(aside, rows, growing.arrays, (degree, width, alpha), (order,), growing.sound)
     with taken.kept():
         for at, some in batches(n, most):
-            if at < taken.linked:
+            if at < taken.done:
                 continue
-            taken.going = at + some
-            native.grow(
-                kernels.which_isa(), rows.values, rows.sides, links, counts, entries,
-                order[at : at + some], degree, width, alpha, at + some == n, kernels.thread_count(threads),
-            )  # fmt: skip
-            taken.linked = taken.going
+            entering = Entering(growing, order[at : at + some])
+            entering.choose(entries)
+            taken.change(entering.link, at + some)
             taken.look()
             if progress:
                 progress(at + some, n)
-    graph = Graph(settled(links, counts, degree), entries, np.zeros((2, 4), np.float32))
+        growing.settle()
+    graph = Graph(growing.settled(), entries, np.zeros((2, 4), np.float32))
     graph.effort = effort_of(graph, rows, None, rng)
     return graph
 
@@ -183,31 +179,14 @@ def link_near(
 ) -> Graph:
     """The graph of rows whose near rows ``[n, k]`` are known: pruned like that of :func:`build`, with links back."""
     entries = entries_among(rows, None, entry_count(len(rows.values)), rng)
-    links, counts = unlinked(len(rows.values), degree)
-    kernels.native().link_near(
-        kernels.which_isa(), rows.values, rows.sides, links, counts, near, degree, alpha, kernels.thread_count(threads)
-    )
-    graph = Graph(settled(links, counts, degree), entries, np.zeros((2, 4), np.float32))
+    growing = Links(rows, degree=degree, width=1, alpha=alpha, threads=threads)
+    entering = Entering(growing, np.arange(growing.n, dtype=np.uint32))
+    entering.choose_near(near)
+    entering.link()
+    growing.settle()
+    graph = Graph(growing.settled(), entries, np.zeros((2, 4), np.float32))
     graph.effort = effort_of(graph, rows, None, rng)
     return graph
-
-
-def room_for(degree: int) -> int:
-    """How many links a row may hold while a graph grows: it is pruned once for many that come."""
-    return degree + max(1, degree // 2)
-
-
-def unlinked(n: int, degree: int) -> tuple[U32, NDArray[np.int32]]:
-    """Room for links while a graph grows, and how many there are."""
-    links = roomy((n, room_for(degree)), np.uint32)
-    links[...] = NO_LINK
-    return links, np.zeros(n, np.int32)
-
-
-def settled(links: U32, counts: NDArray[np.int32], degree: int) -> U32:
-    """The links that remain, ``NO_LINK`` behind the last."""
-    links[np.arange(links.shape[1]) >= counts[:, None]] = NO_LINK
-    return np.ascontiguousarray(links[:, :degree])
 
 
 def batches(n: int, most: int | None = None) -> Iterator[tuple[int, int]]:

@@ -12,7 +12,8 @@ import numpy as np
 from nearfield.core.errors import Unsupported
 from nearfield.core.protocols import F32
 from nearfield.numerics import kernels, trees
-from nearfield.numerics.graphs import NO_LINK, U32, ByteRows
+from nearfield.numerics.graphs import ByteRows
+from nearfield.numerics.linking import NO_LINK, U32
 
 _LEAF = 32
 _SOME = 60  # fresh entries of a row that are joined in a round, at most

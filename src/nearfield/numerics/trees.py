@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from nearfield.core.errors import Unsupported
 from nearfield.core.protocols import F32, I64
 from nearfield.numerics import kernels
-from nearfield.numerics.graphs import U32, ByteRows
+from nearfield.numerics.graphs import ByteRows
+from nearfield.numerics.linking import U32
 
 
 @dataclass
