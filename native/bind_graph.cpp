@@ -1,5 +1,7 @@
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/tuple.h>
 #include <algorithm>
+#include <memory>
 
 #include "bind_work.h"
 #include "graph_build.h"
@@ -132,7 +134,8 @@ auto descend_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint3
 }
 
 void grow_trees_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> rows,
-                      InOut<uint32_t, 3> pairs, InOut<float, 3> planes, int64_t levels, uint64_t seed, int threads) {
+                      InOut<uint32_t, 3> pairs, InOut<float, 3> planes, int64_t levels, uint64_t seed, int64_t first,
+                      std::tuple<int64_t, int64_t, int64_t, int64_t> part, int64_t down, int threads) {
   const ByteRows of = byte_rows(bytes, sides);
   const Trees shape = {rows.data(), pairs.data(), planes.data(), of.n, int64_t(rows.shape(0)), levels};
   expect(levels >= 0 && levels < 31 && (of.n >> levels) >= 1, "trees: expected a row for each leaf");
@@ -141,41 +144,70 @@ void grow_trees_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<ui
   expect(int64_t(pairs.shape(1)) >= shape.nodes() && pairs.shape(2) == 2 && planes.shape(1) == pairs.shape(1) &&
              planes.shape(2) == 2 && (levels == 0 || int64_t(pairs.shape(1)) == shape.nodes()),
          "trees: expected pairs and planes [trees, nodes, 2]");
+  const auto [node, from, to, left] = part;
+  expect(left >= 0 && left <= levels && node + 1 >= int64_t(1) << (levels - left) &&
+             node + 1 < int64_t(2) << (levels - left) && from >= 0 && from < to && to <= of.n && (to - from) >> left >= 1,
+         "trees: expected a part of the trees");
+  for (size_t t = 0; t < rows.shape(0); t++)
+    for (int64_t r = from; r < to; r++) expect(rows.data()[int64_t(t) * of.n + r] < of.n, "trees: no such row");
   nb::gil_scoped_release release;
-  grow_trees(isa_at(isa), of, shape, seed, std::clamp(threads, 1, 1024), rows.data(), pairs.data(), planes.data());
+  grow_trees(isa_at(isa), of, shape, seed, first, {node, from, to, left}, down, std::clamp(threads, 1, 1024), rows.data(),
+             pairs.data(), planes.data());
 }
 
-NearLists near_lists(const ByteRows& of, InOut<uint32_t, 2>& rows, InOut<float, 2>& gaps, InOut<uint8_t, 2>& fresh) {
-  const size_t k = rows.shape(1);
-  expect(int64_t(rows.shape(0)) == of.n && k >= 1 && gaps.shape(0) == rows.shape(0) && gaps.shape(1) == k &&
-             fresh.shape(0) == rows.shape(0) && fresh.shape(1) == k,
-         "lists: expected rows, gaps and fresh [n, k]");
-  return {rows.data(), gaps.data(), fresh.data(), of.n, int64_t(k)};
-}
+// Lists of near rows that are brought on in pieces, beside the arrays that they are kept in.
+struct BoundNear {
+  In<int8_t, 2> bytes;
+  In<float, 2> sides;
+  InOut<uint32_t, 2> rows;
+  InOut<float, 2> gaps;
+  InOut<uint8_t, 2> fresh;
+  int64_t n;
+  std::unique_ptr<NearJoins> joins;
+  bool drawn = false;
 
-void join_leaves_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> rows, InOut<float, 2> gaps,
-                       InOut<uint8_t, 2> fresh, In<uint32_t, 1> order, In<int64_t, 1> leaves, int threads) {
-  const ByteRows of = byte_rows(bytes, sides);
-  const NearLists lists = near_lists(of, rows, gaps, fresh);
-  check(order, of.n);
-  expect(int64_t(order.shape(0)) == of.n && leaves.shape(0) >= 2, "leaves: expected where each begins, and the end");
-  const int64_t* at = leaves.data();
-  const int64_t count = int64_t(leaves.shape(0)) - 1;
-  for (int64_t l = 0; l < count; l++) expect(at[l] >= 0 && at[l] <= at[l + 1] && at[l + 1] <= of.n, "leaves: not in order");
-  nb::gil_scoped_release release;
-  join_leaves(isa_at(isa), of, lists, order.data(), at, count, std::clamp(threads, 1, 1024));
-}
+  BoundNear(int isa, In<int8_t, 2> bytes_, In<float, 2> sides_, InOut<uint32_t, 2> rows_, InOut<float, 2> gaps_,
+            InOut<uint8_t, 2> fresh_, int64_t some, int threads)
+      : bytes(bytes_), sides(sides_), rows(rows_), gaps(gaps_), fresh(fresh_) {
+    const ByteRows of = byte_rows(bytes, sides);
+    const size_t k = rows.shape(1);
+    n = of.n;
+    expect(int64_t(rows.shape(0)) == n && k >= 1 && gaps.shape(0) == rows.shape(0) && gaps.shape(1) == k &&
+               fresh.shape(0) == rows.shape(0) && fresh.shape(1) == k && some >= 1,
+           "lists: expected rows, gaps and fresh [n, k]");
+    for (int64_t e = 0; e < n * int64_t(k); e++)
+      expect(rows.data()[e] < n || rows.data()[e] == kNoLink, "lists: a row number is out of range");
+    const NearLists lists = {rows.data(), gaps.data(), fresh.data(), n, int64_t(k)};
+    joins = std::make_unique<NearJoins>(isa_at(isa), of, lists, some, std::clamp(threads, 1, 1024));
+  }
 
-int64_t join_near_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> rows, InOut<float, 2> gaps,
-                        InOut<uint8_t, 2> fresh, int64_t some, uint64_t seed, int threads) {
-  const ByteRows of = byte_rows(bytes, sides);
-  const NearLists lists = near_lists(of, rows, gaps, fresh);
-  for (int64_t e = 0; e < lists.n * lists.k; e++)
-    expect(lists.rows[e] < of.n || lists.rows[e] == kNoLink, "lists: a row number is out of range");
-  expect(some >= 1, "lists: expected some of at least 1");
-  nb::gil_scoped_release release;
-  return join_near(isa_at(isa), of, lists, some, seed, std::clamp(threads, 1, 1024));
-}
+  void leaves(In<uint32_t, 1> order, In<int64_t, 1> begins) {
+    check(order, n);
+    expect(int64_t(order.shape(0)) == n && begins.shape(0) >= 2, "leaves: expected where each begins, and the end");
+    const int64_t* at = begins.data();
+    const int64_t count = int64_t(begins.shape(0)) - 1;
+    for (int64_t l = 0; l < count; l++) expect(at[l] >= 0 && at[l] <= at[l + 1] && at[l + 1] <= n, "leaves: not in order");
+    nb::gil_scoped_release release;
+    joins->leaves(order.data(), at, count);
+  }
+  void expect_rows(int64_t from, int64_t to) const { expect(from >= 0 && from <= to && to <= n, "lists: no such rows"); }
+  void draw(uint64_t seed, int64_t from, int64_t to) {
+    expect_rows(from, to);
+    drawn = true;
+    nb::gil_scoped_release release;
+    joins->draw(seed, from, to);
+  }
+  void age(int64_t from, int64_t to) {
+    expect_rows(from, to), expect(drawn, "lists: expected draws");
+    nb::gil_scoped_release release;
+    joins->age(from, to);
+  }
+  void join(int64_t from, int64_t to) {
+    expect_rows(from, to), expect(drawn, "lists: expected draws");
+    nb::gil_scoped_release release;
+    joins->join(from, to);
+  }
+};
 
 }  // namespace
 
@@ -199,11 +231,15 @@ void bind_graph(nb::module_& m) {
   m.def("descend", descend_bound, "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "of"_a, "of_sides"_a, "rows"_a,
         "starts"_a, "threads"_a);
   m.def("grow_trees", grow_trees_bound, "isa"_a, "bytes"_a, "sides"_a, "rows"_a, "pairs"_a, "planes"_a, "levels"_a,
-        "seed"_a, "threads"_a);
-  m.def("join_leaves", join_leaves_bound, "isa"_a, "bytes"_a, "sides"_a, "rows"_a, "gaps"_a, "fresh"_a, "order"_a,
-        "leaves"_a, "threads"_a);
-  m.def("join_near", join_near_bound, "isa"_a, "bytes"_a, "sides"_a, "rows"_a, "gaps"_a, "fresh"_a, "some"_a, "seed"_a,
-        "threads"_a);
+        "seed"_a, "first"_a, "part"_a, "down"_a, "threads"_a);
+  nb::class_<BoundNear>(m, "NearLists")
+      .def(nb::init<int, In<int8_t, 2>, In<float, 2>, InOut<uint32_t, 2>, InOut<float, 2>, InOut<uint8_t, 2>, int64_t,
+                    int>(),
+           "isa"_a, "bytes"_a, "sides"_a, "rows"_a, "gaps"_a, "fresh"_a, "some"_a, "threads"_a)
+      .def("leaves", &BoundNear::leaves, "order"_a, "begins"_a)
+      .def("draw", &BoundNear::draw, "seed"_a, "from_row"_a, "to_row"_a)
+      .def("age", &BoundNear::age, "from_row"_a, "to_row"_a)
+      .def("join", &BoundNear::join, "from_row"_a, "to_row"_a);
 }
 
 }  // namespace nearfield

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "candidates.h"
 #include "pool.h"
@@ -17,15 +16,14 @@ class Grower {
  public:
   Grower(const Kernels& isa, const ByteRows& of) : of_(of), gaps_(isa, of) {}
 
-  void grow(int64_t levels, uint64_t seed, uint32_t* rows, uint32_t* pairs, float* planes) {
+  void grow(const TreePart& at, int64_t down, uint64_t seed, uint32_t* rows, uint32_t* pairs, float* planes) {
     rows_ = rows, pairs_ = pairs, planes_ = planes, seed_ = seed;
-    std::iota(rows, rows + of_.n, 0u);
-    part(0, 0, of_.n, levels);
+    part(at.node, at.from, at.to, at.levels, down);
   }
 
  private:
-  void part(int64_t node, int64_t from, int64_t to, int64_t levels) {
-    if (levels == 0) return;
+  void part(int64_t node, int64_t from, int64_t to, int64_t levels, int64_t down) {
+    if (levels == 0 || down == 0) return;
     const int64_t count = to - from, middle = from + count / 2;
     const float apart = draw(node, from, count);
     const uint32_t* pair = pairs_ + 2 * node;
@@ -41,8 +39,8 @@ class Grower {
     for (int64_t r = 0; r < count; r++) rows_[from + r] = order_[size_t(r)].row;
     // Leaves hold their rows in order, so that they are read in order.
     if (levels == 1) std::sort(rows_ + from, rows_ + middle), std::sort(rows_ + middle, rows_ + to);
-    part(2 * node + 1, from, middle, levels - 1);
-    part(2 * node + 2, middle, to, levels - 1);
+    part(2 * node + 1, from, middle, levels - 1, down - 1);
+    part(2 * node + 2, middle, to, levels - 1, down - 1);
   }
 
   // Two rows that differ, where some draws find them; returns their squared distance.
@@ -150,13 +148,13 @@ class Search : public Scratch {
 
 }  // namespace
 
-void grow_trees(const Kernels& isa, const ByteRows& of, const Trees& shape, uint64_t seed, int threads, uint32_t* rows,
-                uint32_t* pairs, float* planes) {
+void grow_trees(const Kernels& isa, const ByteRows& of, const Trees& shape, uint64_t seed, int64_t first,
+                const TreePart& part, int64_t down, int threads, uint32_t* rows, uint32_t* pairs, float* planes) {
   const int jobs = int(std::clamp<int64_t>(shape.trees, 1, threads));
   parallel(jobs, [&](int j) {
     Grower grower(isa, of);
     for (int64_t t = j; t < shape.trees; t += jobs)
-      grower.grow(shape.levels, mixed(seed + uint64_t(t)), rows + t * shape.n, pairs + t * shape.nodes() * 2,
+      grower.grow(part, down, mixed(seed + uint64_t(first + t)), rows + t * shape.n, pairs + t * shape.nodes() * 2,
                   planes + t * shape.nodes() * 2);
   });
 }

@@ -20,9 +20,15 @@ struct Trees {
   int64_t nodes() const { return (int64_t(1) << levels) - 1; }
 };
 
-// Parts rows in so many trees, each from numbers of its own drawn from the seed; into rows, pairs and planes.
-void grow_trees(const Kernels& isa, const ByteRows& of, const Trees& shape, uint64_t seed, int threads, uint32_t* rows,
-                uint32_t* pairs, float* planes);
+// A node and the rows [from, to) below it, which have so many levels to go.
+struct TreePart {
+  int64_t node, from, to, levels;
+};
+
+// Parts the rows of that part in each tree, so many levels down, each tree from numbers of its own drawn from its seed;
+// into rows, which hold those of the part, pairs and planes. Trees are numbered from `first` on.
+void grow_trees(const Kernels& isa, const ByteRows& of, const Trees& shape, uint64_t seed, int64_t first,
+                const TreePart& part, int64_t down, int threads, uint32_t* rows, uint32_t* pairs, float* planes);
 
 // Takes leaves by how far the query lies on the wrong side of a plane on the way to each, until so many candidates are
 // found as its effort says.

@@ -267,27 +267,25 @@ def grow_trees(
     planes: F32,
     levels: int,
     seed: int,
+    first: int,
+    part: tuple[int, int, int, int],
+    down: int,
     threads: int,
 ) -> None: ...
-def join_leaves(
-    isa: int,
-    bytes: NDArray[np.int8],
-    sides: F32,
-    rows: NDArray[np.uint32],
-    gaps: F32,
-    fresh: U8,
-    order: NDArray[np.uint32],
-    leaves: I64,
-    threads: int,
-) -> None: ...
-def join_near(
-    isa: int,
-    bytes: NDArray[np.int8],
-    sides: F32,
-    rows: NDArray[np.uint32],
-    gaps: F32,
-    fresh: U8,
-    some: int,
-    seed: int,
-    threads: int,
-) -> int: ...
+
+class NearLists:
+    def __init__(
+        self,
+        isa: int,
+        bytes: NDArray[np.int8],
+        sides: F32,
+        rows: NDArray[np.uint32],
+        gaps: F32,
+        fresh: U8,
+        some: int,
+        threads: int,
+    ) -> None: ...
+    def leaves(self, order: NDArray[np.uint32], begins: I64) -> None: ...
+    def draw(self, seed: int, from_row: int, to_row: int) -> None: ...
+    def age(self, from_row: int, to_row: int) -> None: ...
+    def join(self, from_row: int, to_row: int) -> None: ...

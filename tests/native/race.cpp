@@ -124,13 +124,19 @@ std::vector<uint32_t> linked(const Rows& rows, int threads) {
   std::vector<float> planes(pairs.size()), gaps(near.size(), INFINITY);
   std::vector<uint8_t> fresh(near.size());
   const Trees shape = {nullptr, nullptr, nullptr, kRows, trees, kLevels};
-  grow_trees(*isa, rows.as_bytes(), shape, 7, threads, order.data(), pairs.data(), planes.data());
+  for (int64_t t = 0; t < trees; t++)
+    for (int64_t r = 0; r < kRows; r++) order[size_t(t * kRows + r)] = uint32_t(r);
+  grow_trees(*isa, rows.as_bytes(), shape, 7, 0, {0, 0, kRows, kLevels}, kLevels, threads, order.data(), pairs.data(),
+             planes.data());
   std::vector<int64_t> begins;
   for (int64_t l = 0; l <= 1 << kLevels; l++) begins.push_back(l * (kRows >> kLevels));
   const NearLists lists = {near.data(), gaps.data(), fresh.data(), kRows, k};
-  for (int64_t t = 0; t < trees; t++)
-    join_leaves(*isa, rows.as_bytes(), lists, order.data() + t * kRows, begins.data(), 1 << kLevels, threads);
-  for (uint64_t round = 0; round < 3; round++) join_near(*isa, rows.as_bytes(), lists, k, round, threads);
+  NearJoins joins(*isa, rows.as_bytes(), lists, k, threads);
+  for (int64_t t = 0; t < trees; t++) joins.leaves(order.data() + t * kRows, begins.data(), 1 << kLevels);
+  for (uint64_t round = 0; round < 3; round++) {
+    joins.draw(round, 0, kRows), joins.age(0, kRows);
+    for (int64_t at = 0; at < kRows; at += 700) joins.join(at, std::min<int64_t>(at + 700, kRows));
+  }
   Grown grown;
   const Growing g = grown.growing(rows, threads);
   std::vector<uint32_t> chosen(size_t(kRows * kDegree));

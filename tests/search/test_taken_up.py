@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import nearfield as nf
-from nearfield.numerics import taken_up
+from nearfield.numerics import linking, taken_up, trees
 from nearfield.numerics.pieces import Pace
 
 PLANS = [
@@ -105,11 +105,34 @@ def test_it_is_kept_from_time_to_time(x: Any, tmp_path: Path, monkeypatch: pytes
     assert not (tmp_path / "rows.nf.building").exists()
 
 
+@pytest.mark.parametrize("error", [Stop, KeyboardInterrupt])
+def test_near_rows_go_on_to_the_same_graph(error: type[BaseException], x: Any, tmp_path: Path) -> None:
+    plan, out = "float16() | nndescent(degree=8, near=12, trees=3, rounds=6)", tmp_path / "rows.nf"
+    seen: list[int] = []
+
+    def stop(what: str, done: int, total: int) -> None:
+        if what == "compare":
+            seen.append(done)
+            if done in (2, 4):
+                raise error
+
+    whole = columns(nf.Plan(plan).fit(x, progress=lambda *_: None))
+    for _ in range(2):
+        with pytest.raises(error):
+            nf.Plan(plan).fit(x, out=out, progress=stop)
+        assert (tmp_path / "rows.nf.building").exists()
+    assert columns(nf.Plan(plan).fit(x, out=out, progress=stop)) == whole
+    assert seen == list(range(1, len(seen) + 1))  # every round once
+    assert len(seen) > 4
+
+
 class Cut:
     """Cuts native work into small pieces, and ends it before one of them as Ctrl-C does."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made, self.last = 0, 10**9
+        monkeypatch.setattr(linking, "_EDGES", 500)
+        monkeypatch.setattr(trees, "_AT_ONCE", 100)
         whole = Pace.pieces
 
         def pieces(pace: Pace, m: int, at: int = 0) -> Iterator[slice]:
@@ -125,7 +148,7 @@ class Cut:
         monkeypatch.setattr(Pace, "pieces", pieces)
 
 
-@pytest.mark.parametrize("plan", [PLANS[0], PLANS[4]])
+@pytest.mark.parametrize("plan", [PLANS[0], PLANS[4], "float16() | nndescent(degree=8, near=12, trees=2)"])
 def test_an_interrupt_may_come_between_any_two_pieces(
     plan: str, x: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

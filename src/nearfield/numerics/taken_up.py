@@ -80,7 +80,7 @@ class Taken:
     def look(self) -> None:
         """Keep what was built where some time has gone since."""
         if self.aside is not None and time.monotonic() - self._kept > EVERY:
-            self._put()
+            self.put()
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -90,7 +90,7 @@ class Taken:
             yield
         except BaseException as error:
             if self.aside is not None and self._whole(error) and self.done > before:
-                self._put()
+                self.put()
             raise
 
     def _whole(self, error: BaseException) -> bool:
@@ -99,7 +99,8 @@ class Taken:
             self.change(*self._change)
         return self._change is None
 
-    def _put(self) -> None:
+    def put(self) -> None:
+        """Keep what was built."""
         if self.aside is not None:
             self.aside.put(self.key, self.arrays | {"done": np.array([self.done])})
             self._kept = time.monotonic()
