@@ -159,12 +159,14 @@ class _Growing:
             own = places[inside].astype(np.uint32)
             first = int(np.argmin(self.entered[:count]))
             if starts is None and self.entered[first] >= max(at, 1):  # the layer is empty yet: it begins in this batch
-                coming.append(layer.entering(own[1:], np.full(max(len(own) - 1, 0), first, np.uint32)))
+                if len(own) > 1:
+                    coming.append(layer.entering(own[1:], np.full(len(own) - 1, first, np.uint32)))
                 continue
             if starts is None:
                 starts = np.full(some, first, np.uint32)
             ends = layer.descend(self.rows, batch, starts)
-            coming.append(layer.entering(own, starts[inside]))
+            if len(own):
+                coming.append(layer.entering(own, starts[inside]))
             starts = ends
         begin = np.full(some, self.order[0], np.uint32) if starts is None else self.members[starts]
         coming.append(self.lowest.entering(batch, begin))

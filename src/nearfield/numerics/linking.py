@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
 NO_LINK = np.uint32(0xFFFFFFFF)  # stands behind the last link of a row
+_HALF = np.uint64(32)  # bits
 _ROWS, _TAKERS = 64, 1024  # rows of a first piece: to be linked, and that take links back
 _EDGES = 1 << 21  # links back that are put in order at once
 
@@ -97,7 +98,12 @@ class Entering:
             self._of.native.enter(self._rows, self._chosen)
         before = 0
         for edges in self._edges():
-            takers = np.flatnonzero(np.diff(edges >> np.uint64(32), prepend=np.uint64(1 << 32)))
+            if len(edges) <= _TAKERS:
+                if self._led[0] == before:
+                    self._of.native.lead_back(edges, self._led)
+                before += len(edges)
+                continue
+            takers = np.flatnonzero(np.diff(edges >> _HALF, prepend=np.uint64(1 << 32)))
             ends = np.append(takers, len(edges))
             first = int(np.searchsorted(ends, self._led[0] - before)) if len(edges) else 0
             for piece in self._of.taking.pieces(len(takers), first):
@@ -106,14 +112,14 @@ class Entering:
 
     def _edges(self) -> Iterator[U64]:
         """The links from their other ends, in order: who takes one back in the upper half."""
-        chosen, of = self._chosen, self._of
-        parts = -(-chosen.size // _EDGES)
+        parts = -(-self._chosen.size // _EDGES)
         for part in range(parts):
-            there = chosen != NO_LINK
+            there = self._chosen != NO_LINK
             if parts > 1:  # those of some takers at a time
-                there &= (chosen >= of.n * part // parts) & (chosen < of.n * (part + 1) // parts)
-            at = np.nonzero(there)
-            edges = chosen[at].astype(np.uint64) << np.uint64(32) | self._rows[at[0]]
+                begin, end = (self._of.n * p // parts for p in (part, part + 1))
+                there &= (self._chosen >= begin) & (self._chosen < end)
+            edges = self._chosen[there].astype(np.uint64) << _HALF
+            edges |= np.broadcast_to(self._rows[:, None], there.shape)[there]
             edges.sort()
             yield edges
 
