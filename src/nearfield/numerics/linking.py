@@ -129,6 +129,13 @@ def room_for(degree: int) -> int:
     return degree + max(1, degree // 2)
 
 
+def within_rows(links: U32, n: int) -> U32:
+    """Links without those that lead to rows behind the ``n``-th, in their order."""
+    there = links < n
+    order = np.argsort(~there, axis=1, kind="stable")
+    return np.take_along_axis(np.where(there, links, NO_LINK), order, axis=1)
+
+
 def unlinked(n: int, degree: int) -> tuple[U32, NDArray[np.int32]]:
     """Room for links while a graph grows, and how many there are."""
     links = roomy((n, room_for(degree)), np.uint32)
