@@ -357,7 +357,6 @@ def test_assign_is_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch, rng: np.r
         np.testing.assert_array_equal(a, b)
 
 
-
 @pytest.mark.parametrize("isa", NATIVE)
 @pytest.mark.parametrize(("m", "parts", "c", "sub"), [(0, 2, 16, 3), (1, 1, 1, 1), (3, 7, 16, 5), (5, 3, 256, 8)])
 def test_part_tables(m: int, parts: int, c: int, sub: int, isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
