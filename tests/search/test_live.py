@@ -289,21 +289,23 @@ def test_what_fails_in_the_background_is_told_once(
     monkeypatch.setattr(changing, "_TAIL", 50)
     monkeypatch.setattr(changing, "_TAIL_SHARE", 0.05)
     x = rows(1000, rng)
-    packed = nf.Plan(plan).fit(x[:900])
+    packed = nf.Plan(plan).fit(x)
     for what in ("_mend_aside", "_build_aside"):
         monkeypatch.setattr(changing.Held, what, lambda *_: (_ for _ in ()).throw(Fault("no more room")))
-    packed.add(x[900:])
-    packed.delete(rows=np.arange(200))
+    if plan == GRAPH:
+        packed.delete(rows=np.arange(200))
+    else:
+        packed.add(x[:100] + 9)
     wait_for_the_background(packed)
     found = packed.search(x, k=1, budget=ALL).rows[:, 0]
     assert found[200:].tolist() == list(range(200, 1000))
     with pytest.warns(UpkeepWarning, match=r"failed in the background \(Fault: no more room\); .*consolidate\(\)"):
-        assert packed.delete(rows=[200]) == 1
+        assert packed.delete(rows=[210]) == 1
     wait_for_the_background(packed)
     with pytest.warns(UpkeepWarning):
         packed.consolidate()
     assert packed.fitted.mended == (plan == GRAPH)
-    packed.delete(rows=[201])  # and nothing is told any more
+    packed.delete(rows=[211])  # and nothing is told any more
     packed.search(x, k=1)
 
 

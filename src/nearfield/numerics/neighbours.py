@@ -20,7 +20,7 @@ from nearfield.numerics.pieces import Pace
 from nearfield.numerics.taken_up import Taken
 
 _LEAF = 32
-_FIRST = 1024  # rows or leaves of a first piece
+_LEAVES, _DRAWS, _JOINS = 8, 1024, 64  # leaves or rows of a first piece
 _SOME = 60  # fresh entries of a row that are joined in a round, at most
 _ENOUGH = 0.001  # rounds end where no more than this share of the entries is fresh
 
@@ -88,7 +88,8 @@ class _Lists:
         self._make: Callable[[], Any] = lambda: kernels.native().NearLists(
             kernels.which_isa(), rows.values, rows.sides, self.ids, self.gaps, self.fresh, min(k, _SOME), workers
         )
-        self._leaves, self._draws, self._joins = Pace(_FIRST), Pace(_FIRST), Pace(_FIRST)
+        self._leaves, self._joins = Pace(_LEAVES), Pace(_JOINS)
+        self._draws, self._ages = Pace(_DRAWS), Pace(_DRAWS)
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -132,7 +133,7 @@ class _Lists:
         """A round: entries are drawn for each row, and compared with each other."""
         for piece in self._draws.pieces(self.n):
             self._native.draw(seed, piece.start, piece.stop)
-        for piece in self._draws.pieces(self.n):
+        for piece in self._ages.pieces(self.n):
             self._native.age(piece.start, piece.stop)
         for piece in self._joins.pieces(self.n):
             self._native.join(piece.start, piece.stop)

@@ -14,7 +14,7 @@ from nearfield.numerics import kernels
 from nearfield.numerics.graphs import ByteRows
 from nearfield.numerics.linking import U32
 
-_AT_ONCE = 1 << 15  # rows of a part whose trees are grown to their leaves in one call
+_AT_ONCE = 1 << 14  # rows of a part whose trees are grown to their leaves in one call
 
 
 @dataclass

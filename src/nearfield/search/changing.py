@@ -267,7 +267,7 @@ class Held:
         failure, self._failure = self._failure, None
         if failure is not None:
             warnings.warn(
-                f"taking rows in and out of the index {self.packed.index.name()} failed in the background "
+                f"taking rows in and out of the index {self.packed.fitted.index.name()} failed in the background "
                 f"({type(failure).__name__}: {failure}); searches go on with the index as it was; "
                 "consolidate() does it again",
                 UpkeepWarning,
