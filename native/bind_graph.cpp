@@ -42,26 +42,22 @@ void check(const In<uint32_t, 1>& rows, int64_t n) {
 }
 
 void grow_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> links, InOut<int32_t, 1> counts,
-                In<uint32_t, 1> entries, In<uint32_t, 1> rows, int64_t degree, int64_t width, float alpha, bool last,
-                int threads, int64_t chosen, bool own, Dead dead) {
-  Growing g = growing(isa, byte_rows(bytes, sides), links, counts, degree, chosen > 0 ? chosen : degree, width, alpha,
-                      threads, dead);
+                In<uint32_t, 1> entries, In<uint32_t, 1> rows, int64_t degree, int64_t width, float alpha, int threads,
+                In<uint8_t, 1> dead) {
+  Growing g = growing(isa, byte_rows(bytes, sides), links, counts, degree, degree, width, alpha, threads, dead);
   g.entries = entries.data(), g.n_entries = int64_t(entries.shape(0));
   check(rows, g.rows.n), check(entries, g.rows.n);
-  expect(own ? entries.shape(0) == rows.shape(0) : entries.shape(0) >= 1, "grow: expected entries");
+  expect(entries.shape(0) >= 1, "grow: expected entries");
   nb::gil_scoped_release release;
-  grow(g, rows.data(), int64_t(rows.shape(0)), own ? entries.data() : nullptr);
-  if (last) settle(g, 0, g.rows.n);
+  grow(g, rows.data(), int64_t(rows.shape(0)));
 }
 
 void mend_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> links, InOut<int32_t, 1> counts,
-                In<uint32_t, 1> rows, int64_t degree, int64_t width, float alpha, bool last, int threads,
-                In<uint8_t, 1> dead) {
+                In<uint32_t, 1> rows, int64_t degree, int64_t width, float alpha, int threads, In<uint8_t, 1> dead) {
   const Growing g = growing(isa, byte_rows(bytes, sides), links, counts, degree, degree, width, alpha, threads, dead);
   check(rows, g.rows.n);
   nb::gil_scoped_release release;
   mend(g, rows.data(), int64_t(rows.shape(0)));
-  if (last) settle(g, 0, g.rows.n);
 }
 
 // Links that grow in pieces, beside the arrays that they are kept in. Nothing is seen of Python while a piece is made:
@@ -213,11 +209,10 @@ struct BoundNear {
 
 void bind_graph(nb::module_& m) {
   using namespace nb::literals;
-  m.def("grow", grow_bound, "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "entries"_a, "rows"_a,
-        "degree"_a, "width"_a, "alpha"_a, "last"_a, "threads"_a, "chosen"_a = 0, "own"_a = false,
-        "dead"_a = nb::none());
+  m.def("grow", grow_bound, "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "entries"_a, "rows"_a, "degree"_a,
+        "width"_a, "alpha"_a, "threads"_a, "dead"_a);
   m.def("mend", mend_bound, "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "rows"_a, "degree"_a, "width"_a,
-        "alpha"_a, "last"_a, "threads"_a, "dead"_a);
+        "alpha"_a, "threads"_a, "dead"_a);
   nb::class_<BoundGrowth>(m, "Growth")
       .def(nb::init<int, In<int8_t, 2>, In<float, 2>, InOut<uint32_t, 2>, InOut<int32_t, 1>, int64_t, int64_t, int64_t,
                     float, int>(),

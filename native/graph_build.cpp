@@ -64,9 +64,9 @@ void lead_back(const Growing& g, const uint64_t* edges, int64_t count) {
   });
 }
 
-void grow(const Growing& g, const uint32_t* rows, int64_t count, const uint32_t* starts) {
+void grow(const Growing& g, const uint32_t* rows, int64_t count) {
   std::vector<uint32_t> chosen(size_t(count * g.chosen));
-  choose(g, rows, count, starts, chosen.data());
+  choose(g, rows, count, nullptr, chosen.data());
   enter(g, rows, count, chosen.data());
   const std::vector<uint64_t> edges = edges_back(g, rows, count);
   lead_back(g, edges.data(), int64_t(edges.size()));

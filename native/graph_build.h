@@ -42,7 +42,7 @@ std::vector<uint64_t> edges_back(const Growing& g, const uint32_t* rows, int64_t
 void lead_back(const Growing& g, const uint64_t* edges, int64_t count);
 
 // Links some rows to those that were linked before: all of the above.
-void grow(const Growing& g, const uint32_t* rows, int64_t count, const uint32_t* starts = nullptr);
+void grow(const Growing& g, const uint32_t* rows, int64_t count);
 
 // Prunes those of some rows that hold more than `degree` links.
 void settle(const Growing& g, int64_t from, int64_t to);

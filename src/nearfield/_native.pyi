@@ -203,11 +203,8 @@ def grow(
     degree: int,
     width: int,
     alpha: float,
-    last: bool,
     threads: int,
-    chosen: int = 0,
-    own: bool = False,
-    dead: U8 | None = None,
+    dead: U8,
 ) -> None: ...
 def mend(
     isa: int,
@@ -219,7 +216,6 @@ def mend(
     degree: int,
     width: int,
     alpha: float,
-    last: bool,
     threads: int,
     dead: U8,
 ) -> None: ...

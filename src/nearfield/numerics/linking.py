@@ -47,7 +47,7 @@ class Links:
             kernels.which_isa(), rows.values, rows.sides, self.links, self.counts,
             degree, self.chosen, width, alpha, kernels.thread_count(threads),
         )  # fmt: skip
-        self.choosing, self.taking, self._settling = Pace(_ROWS), Pace(_TAKERS), Pace(_TAKERS)
+        self.choosing, self.taking = Pace(_ROWS), Pace(_TAKERS)
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -63,8 +63,7 @@ class Links:
 
     def settle(self) -> None:
         """Prune rows that hold more links than they keep."""
-        for piece in self._settling.pieces(self.n):
-            self.native.settle(piece.start, piece.stop)
+        settle(self.native, self.n)
 
     def settled(self) -> U32:
         """The links that remain, ``NO_LINK`` behind the last."""
@@ -122,6 +121,12 @@ class Entering:
             edges |= np.broadcast_to(self._rows[:, None], there.shape)[there]
             edges.sort()
             yield edges
+
+
+def settle(native: Any, n: int) -> None:
+    """Prune those of ``n`` rows that hold more links than they keep."""
+    for piece in Pace(_TAKERS).pieces(n):
+        native.settle(piece.start, piece.stop)
 
 
 def room_for(degree: int) -> int:
