@@ -21,6 +21,7 @@ from nearfield.core.protocols import F32, I64, U8, Aside, Element, Folded, Layou
 from nearfield.numerics import finders, kernels
 from nearfield.numerics.kmeans import kmeans
 from nearfield.numerics.linking import U32, Entering, Links
+from nearfield.numerics.pieces import Pace
 from nearfield.numerics.taken_up import Taken
 
 LAYOUTS = frozenset({Layout.F32, Layout.F16, Layout.AFFINE8, Layout.AFFINE4})
@@ -28,7 +29,7 @@ ORDERED = 32  # rows of a batch where like rows may come together: those of one 
 _BATCH_SHARE, _BATCH = 0.02, 1024  # a batch is at most this share of the rows, or so many where they are few
 _PAD = 32
 _WIDEST = 1 << 30  # searches are held to the number of rows
-_PROBES = 256
+_PROBES, _PROBED = 256, 64  # rows that walks are measured with, and of a first piece
 _ROWS_AN_ENTRY, _ENTRIES, _SAMPLE = 256, 64, 16_384
 
 
@@ -234,13 +235,16 @@ def effort_of(graph: Graph, rows: ByteRows, among: I64 | None, rng: np.random.Ge
     n = len(rows.values)
     probes = _drawn(n, among, _PROBES, rng)
     q = rows.values[probes, : rows.dim] * rows.scale[probes, None]
-    seen = None if finder is None else q
+    looks = finder is not None
     if finder is None:
         finder = graph.finder(rows.format, rows.values.view(np.uint8), "cosine", np.ascontiguousarray(rows.scale))
     found = []
     for width in (1, 8, 64, 512):
-        _, _, scored, _ = finders.find(finder, rows.format, Folded(weights=q), 1, width, None, n, None, seen)
-        found.append((width, float(scored.mean())))
+        scored = []
+        for some in (q[piece] for piece in Pace(_PROBED).pieces(len(q))):
+            seen = some if looks else None
+            scored.append(finders.find(finder, rows.format, Folded(weights=some), 1, width, None, n, None, seen)[2])
+        found.append((width, float(np.concatenate(scored).mean())))
     table = np.array(found, np.float32).T
     table[1] = np.maximum.accumulate(table[1] + np.arange(len(found), dtype=np.float32))  # ascending, for interpolation
     return table
