@@ -35,6 +35,15 @@ class Best {
     if (sorted) std::sort(begin(), end(), [this](uint64_t a, uint64_t b) { return before(a, b); });
   }
 
+  // The same into so many places; -1 and -inf where there are fewer.
+  void write(bool sorted, int64_t places, int64_t* ids, float* scores) {
+    finish(sorted);
+    for (int64_t r = 0; r < places; r++) {
+      ids[r] = r < size() ? place(r) : -1;
+      scores[r] = r < size() ? score(r) : -std::numeric_limits<float>::infinity();
+    }
+  }
+
   int64_t size() const { return int64_t(size_); }
   int64_t place(int64_t i) const { return int64_t(uint32_t(keys_[size_t(i)])); }
   float score(int64_t i) const { return key_score(keys_[size_t(i)]); }

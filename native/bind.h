@@ -47,6 +47,7 @@ inline Out<T, 1> owned(T* data, size_t count) {
   return Out<T, 1>(data, {count}, owner);
 }
 
+void bind_coding(nb::module_& m);
 void bind_disk(nb::module_& m);
 void bind_families(nb::module_& m);
 void bind_graph(nb::module_& m);

@@ -49,8 +49,8 @@ Out<uint8_t, 2> take(const BoundDisk& self, In<int64_t, 1> rows) {
 nb::dict counts(const BoundDisk& self) {
   const DiskCounts& c = self.rows->counts();
   nb::dict out;
-  out["searches"] = c.searches.load(), out["wanted"] = c.wanted.load(), out["early"] = c.early.load();
-  out["ready"] = c.ready.load(), out["unused"] = c.unused.load(), out["reads"] = c.reads.load();
+  out["searches"] = c.searches.load(), out["rounds"] = c.rounds.load(), out["wanted"] = c.wanted.load();
+  out["early"] = c.early.load(), out["ready"] = c.ready.load(), out["unused"] = c.unused.load(), out["reads"] = c.reads.load();
   out["bytes"] = c.bytes.load(), out["nanoseconds"] = c.nanoseconds.load();
   return out;
 }

@@ -30,21 +30,24 @@ BoundFinder layered_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint
           {rows.codes, rows.terms, nb::cast(links), nb::cast(members), nb::cast(upper)}};
 }
 
-BoundFinder trees_finder(const BoundRows& rows, In<uint32_t, 2> order, In<uint32_t, 3> pairs, In<float, 3> planes,
-                         int64_t levels, In<float, 1> unfold, float length) {
+BoundFinder trees_finder(const BoundRows& rows, In<uint32_t, 2> order, In<int8_t, 3> normals, In<float, 3> sides,
+                         In<float, 2> thresholds, int64_t levels, int64_t dim, float length) {
   const Stored& s = in_memory(rows);
   check_rows(s);
   expect(levels >= 0 && levels < 31, "trees: too many levels");
-  const Trees trees = {order.data(), pairs.data(), planes.data(), s.n, int64_t(order.shape(0)), levels};
+  const Trees trees = {order.data(),      normals.data(),          reinterpret_cast<const Side*>(sides.data()),
+                       thresholds.data(), s.n,                     int64_t(order.shape(0)),
+                       levels,            int64_t(normals.shape(2))};
   expect(trees.trees >= 1 && int64_t(order.shape(1)) == s.n, "trees: expected rows [trees, n]");
-  for (const size_t size : {pairs.shape(0), planes.shape(0)}) expect(int64_t(size) == trees.trees, "trees: expected as many");
-  for (const size_t size : {pairs.shape(1), planes.shape(1)})
-    expect(int64_t(size) >= trees.nodes() && size == pairs.shape(1), "trees: expected nodes of so many levels");
-  expect(pairs.shape(2) == 2 && planes.shape(2) == 2 && int64_t(pairs.shape(1)) == std::max<int64_t>(trees.nodes(), 1),
-         "trees: expected pairs");
-  expect(int64_t(unfold.shape(0)) == s.format.dim, "unfold: expected one for each weight");
-  return {std::make_unique<TreesFinder>(s, trees, unfold.data(), length),
-          {rows.codes, rows.terms, nb::cast(order), nb::cast(pairs), nb::cast(planes), nb::cast(unfold)}};
+  for (const size_t size : {normals.shape(0), sides.shape(0), thresholds.shape(0)})
+    expect(int64_t(size) == trees.trees, "trees: expected as many");
+  for (const size_t size : {normals.shape(1), sides.shape(1), thresholds.shape(1)})
+    expect(int64_t(size) == std::max<int64_t>(trees.nodes(), 1), "trees: expected nodes of so many levels");
+  expect(sides.shape(2) == 4 && trees.stride % 32 == 0 && dim >= 1 && dim <= trees.stride, "trees: expected directions");
+  BoundFinder out = {std::make_unique<TreesFinder>(s, trees, dim, length),
+                     {rows.codes, rows.terms, nb::cast(order), nb::cast(normals), nb::cast(sides), nb::cast(thresholds)}};
+  out.looks = dim;
+  return out;
 }
 
 Slots slots(bool signs, int64_t tables, int64_t bits) {
@@ -84,7 +87,8 @@ void bind_families(nb::module_& m) {
   using namespace nb::literals;
   m.def("layered_finder", layered_finder, "rows"_a, "links"_a, "members"_a, "upper"_a, "counts"_a,
         "effort"_a);
-  m.def("trees_finder", trees_finder, "rows"_a, "order"_a, "pairs"_a, "planes"_a, "levels"_a, "unfold"_a, "length"_a);
+  m.def("trees_finder", trees_finder, "rows"_a, "order"_a, "normals"_a, "sides"_a, "thresholds"_a, "levels"_a,
+        "dim"_a, "length"_a);
   m.def("hash_finder", hash_finder, "rows"_a, "signs"_a, "bits"_a, "directions"_a, "offsets"_a, "keys"_a, "order"_a);
   m.def("hash_keys", hash_keys, "signs"_a, "bits"_a, "projections"_a);
 }

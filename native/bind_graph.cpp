@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "bind_lines.h"
 #include "bind_work.h"
 #include "graph_build.h"
 #include "graph_update.h"
@@ -70,9 +71,12 @@ struct BoundGrowth {
   Growing g;
 
   BoundGrowth(int isa, In<int8_t, 2> bytes_, In<float, 2> sides_, InOut<uint32_t, 2> links_, InOut<int32_t, 1> counts_,
-              int64_t degree, int64_t chosen, int64_t width, float alpha, int threads)
+              int64_t degree, int64_t chosen, int64_t width, float alpha, int threads, const BoundLines* lines)
       : bytes(bytes_), sides(sides_), links(links_), counts(counts_),
-        g(growing(isa, byte_rows(bytes, sides), links, counts, degree, chosen, width, alpha, threads)) {}
+        g(growing(isa, byte_rows(bytes, sides), links, counts, degree, chosen, width, alpha, threads)) {
+    expect(!lines || (lines->rows.n == g.rows.n && lines->rows.dim <= g.rows.stride), "grow: expected a line for each row");
+    if (lines) g.lines = &lines->rows;
+  }
 
   void expect_chosen(const InOut<uint32_t, 2>& chosen, size_t count) const {
     expect(chosen.shape(0) == count && int64_t(chosen.shape(1)) == g.chosen, "grow: expected a place for each link");
@@ -129,26 +133,29 @@ auto descend_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint3
   return ends_out;
 }
 
-void grow_trees_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> rows,
-                      InOut<uint32_t, 3> pairs, InOut<float, 3> planes, int64_t levels, uint64_t seed, int64_t first,
-                      std::tuple<int64_t, int64_t, int64_t, int64_t> part, int64_t down, int threads) {
+int64_t grow_trees_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> rows,
+                         InOut<int8_t, 3> normals, InOut<float, 3> along, InOut<float, 2> thresholds, int64_t levels,
+                         uint64_t seed, int64_t first, std::tuple<int64_t, int64_t, int64_t, int64_t> part, int64_t down,
+                         int threads) {
   const ByteRows of = byte_rows(bytes, sides);
-  const Trees shape = {rows.data(), pairs.data(), planes.data(), of.n, int64_t(rows.shape(0)), levels};
+  const size_t trees = rows.shape(0);
   expect(levels >= 0 && levels < 31 && (of.n >> levels) >= 1, "trees: expected a row for each leaf");
-  expect(int64_t(rows.shape(1)) == of.n && pairs.shape(0) == rows.shape(0) && planes.shape(0) == rows.shape(0),
-         "trees: expected rows [trees, n]");
-  expect(int64_t(pairs.shape(1)) >= shape.nodes() && pairs.shape(2) == 2 && planes.shape(1) == pairs.shape(1) &&
-             planes.shape(2) == 2 && (levels == 0 || int64_t(pairs.shape(1)) == shape.nodes()),
-         "trees: expected pairs and planes [trees, nodes, 2]");
+  const size_t nodes = size_t(std::max<int64_t>((int64_t(1) << levels) - 1, 1));
+  expect(int64_t(rows.shape(1)) == of.n, "trees: expected rows [trees, n]");
+  expect(normals.shape(0) == trees && along.shape(0) == trees && thresholds.shape(0) == trees &&
+             normals.shape(1) == nodes && along.shape(1) == nodes && thresholds.shape(1) == nodes,
+         "trees: expected as many nodes for each tree");
+  expect(int64_t(normals.shape(2)) == of.stride && along.shape(2) == 4, "trees: expected directions as rows are");
   const auto [node, from, to, left] = part;
   expect(left >= 0 && left <= levels && node + 1 >= int64_t(1) << (levels - left) &&
              node + 1 < int64_t(2) << (levels - left) && from >= 0 && from < to && to <= of.n && (to - from) >> left >= 1,
          "trees: expected a part of the trees");
-  for (size_t t = 0; t < rows.shape(0); t++)
+  for (size_t t = 0; t < trees; t++)
     for (int64_t r = from; r < to; r++) expect(rows.data()[int64_t(t) * of.n + r] < of.n, "trees: no such row");
+  const NewTrees out = {rows.data(), normals.data(), reinterpret_cast<Side*>(along.data()), thresholds.data()};
   nb::gil_scoped_release release;
-  grow_trees(isa_at(isa), of, shape, seed, first, {node, from, to, left}, down, std::clamp(threads, 1, 1024), rows.data(),
-             pairs.data(), planes.data());
+  return grow_trees(isa_at(isa), of, int64_t(trees), levels, seed, first, {node, from, to, left}, down,
+                    std::clamp(threads, 1, 1024), out);
 }
 
 // Lists of near rows that are brought on in pieces, beside the arrays that they are kept in.
@@ -198,10 +205,10 @@ struct BoundNear {
     nb::gil_scoped_release release;
     joins->age(from, to);
   }
-  void join(int64_t from, int64_t to) {
+  int64_t join(int64_t from, int64_t to) {
     expect_rows(from, to), expect(drawn, "lists: expected draws");
     nb::gil_scoped_release release;
-    joins->join(from, to);
+    return joins->join(from, to);
   }
 };
 
@@ -215,9 +222,9 @@ void bind_graph(nb::module_& m) {
         "alpha"_a, "threads"_a, "dead"_a);
   nb::class_<BoundGrowth>(m, "Growth")
       .def(nb::init<int, In<int8_t, 2>, In<float, 2>, InOut<uint32_t, 2>, InOut<int32_t, 1>, int64_t, int64_t, int64_t,
-                    float, int>(),
+                    float, int, const BoundLines*>(),
            "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "degree"_a, "chosen"_a, "width"_a, "alpha"_a,
-           "threads"_a)
+           "threads"_a, "lines"_a = nb::none(), nb::keep_alive<1, 12>())
       .def("choose", &BoundGrowth::choose, "rows"_a, "entries"_a, "own"_a, "chosen"_a)
       .def("choose_near", &BoundGrowth::choose_near, "first"_a, "near"_a, "chosen"_a)
       .def("enter", &BoundGrowth::enter, "rows"_a, "chosen"_a)
@@ -225,8 +232,8 @@ void bind_graph(nb::module_& m) {
       .def("settle", &BoundGrowth::settle, "from_row"_a, "to_row"_a);
   m.def("descend", descend_bound, "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "of"_a, "of_sides"_a, "rows"_a,
         "starts"_a, "threads"_a);
-  m.def("grow_trees", grow_trees_bound, "isa"_a, "bytes"_a, "sides"_a, "rows"_a, "pairs"_a, "planes"_a, "levels"_a,
-        "seed"_a, "first"_a, "part"_a, "down"_a, "threads"_a);
+  m.def("grow_trees", grow_trees_bound, "isa"_a, "bytes"_a, "sides"_a, "rows"_a, "normals"_a, "along"_a,
+        "thresholds"_a, "levels"_a, "seed"_a, "first"_a, "part"_a, "down"_a, "threads"_a);
   nb::class_<BoundNear>(m, "NearLists")
       .def(nb::init<int, In<int8_t, 2>, In<float, 2>, InOut<uint32_t, 2>, InOut<float, 2>, InOut<uint8_t, 2>, int64_t,
                     int>(),

@@ -8,6 +8,7 @@
 
 #include "bind_disk.h"
 #include "bind_finder.h"
+#include "bind_lines.h"
 #include "bitmap.h"
 #include "graph.h"
 #include "lists.h"
@@ -70,26 +71,6 @@ BoundFinder graph_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint32
   const Links made = {links.data(), int64_t(links.shape(1)), entries.data(), int64_t(entries.shape(0))};
   return {std::make_unique<GraphFinder>(s, made, filter_costs(effort)),
           {rows.codes, rows.terms, nb::cast(links), nb::cast(entries)}};
-}
-
-// (axes, scales, offsets, steps, digits, of_less)
-Axes axes(nb::tuple t, int64_t width, std::vector<nb::object>& kept) {
-  const auto rows = nb::cast<In<int8_t, 2>>(t[0], false);
-  const auto scales = nb::cast<In<float, 1>>(t[1], false), offsets = nb::cast<In<float, 1>>(t[2], false);
-  const auto steps = nb::cast<In<float, 1>>(t[3], false);
-  const auto digits = nb::cast<In<uint8_t, 1>>(t[4], false);
-  const size_t count = rows.shape(0);
-  expect(count >= 1 && rows.shape(1) >= 1, "axes: expected at least one");
-  expect(scales.shape(0) == count && offsets.shape(0) == count && steps.shape(0) == count && digits.shape(0) == count, "axes: expected one of each");
-  int64_t all = 0;
-  for (size_t i = 0; i < count; i++) {
-    expect(digits.data()[i] <= 4, "axes: expected at most four digits");
-    all += digits.data()[i];
-  }
-  expect(all <= 4 * (width - kLineEnd), "axes: the digits do not fit in a line");
-  for (size_t i = 0; i < 5; i++) kept.push_back(nb::borrow(t[i]));
-  return {rows.data(), scales.data(), offsets.data(), steps.data(), digits.data(), int64_t(count), int64_t(rows.shape(1)),
-          nb::cast<float>(t[5])};
 }
 
 BoundFinder packed_finder(const BoundRows& rows, In<uint32_t, 2> links, In<uint32_t, 1> entries, In<float, 2> effort,
@@ -218,7 +199,7 @@ Folding folding(nb::tuple t, const Format& f, std::vector<nb::object>& kept) {
 }
 
 void make_pipeline(BoundPipeline* self, nb::object finder, bool unit, nb::tuple map, nb::tuple fold,
-                   nb::tuple bias, nb::list steps) {
+                   nb::tuple bias, nb::list steps, nb::handle live) {
   new (self) BoundPipeline();
   self->finder = finder;
   const Finder& of = *nb::cast<const BoundFinder&>(finder).finder;
@@ -241,21 +222,23 @@ void make_pipeline(BoundPipeline* self, nb::object finder, bool unit, nb::tuple 
     self->kept.push_back(nb::borrow(t[0]));
     made.push_back(r);
   }
+  const Allow there(live, of.stored().n, 1);
+  self->kept.push_back(there.kept);
   self->pipeline = std::make_unique<Pipeline>(of, unit, mapping, first, number(bias, mapping.in, self->kept),
-                                              std::move(made));
+                                              std::move(made), there.filters);
 }
 
-// Fills ids and scores [m][k], scored, rescored and ways [m]; false where they are worth nothing.
+// Fills ids and scores [m][k], scored, rescored and ways [m]; false where some queries have no answer, and -1 as scored.
 bool run_pipeline(const BoundPipeline& self, In<float, 2> q, int64_t k, int64_t effort, nb::handle allow, int threads,
                   Filled<int64_t, 2> ids, Filled<float, 2> scores, Filled<int64_t, 2> counts) {
   const size_t m = q.shape(0);
   const int64_t n = nb::cast<const BoundFinder&>(self.finder).finder->stored().n;
-  if (int64_t(q.shape(1)) != self.pipeline->dim() || k < 1 || k > n) return false;
   for (const auto& [rows, columns] : {std::pair(ids.shape(0), ids.shape(1)), std::pair(scores.shape(0), scores.shape(1))})
     expect(rows == m && int64_t(columns) == k, "pipeline: expected places for k rows of each query");
   expect(counts.shape(0) == 3 && counts.shape(1) == m, "pipeline: expected three places for each query");
   const Allow given(allow, n, int64_t(m));
   int64_t* scored = counts.data();
+  if (int64_t(q.shape(1)) != self.pipeline->dim() || k < 1 || k > n) return std::fill_n(scored, m, -1), false;
   nb::gil_scoped_release release;
   return self.pipeline->search(q.data(), int64_t(m), k, std::min(effort, n), given.filters, std::clamp(threads, 1, 1024),
                                ids.data(), scores.data(), scored, scored + m, scored + 2 * m);
@@ -275,6 +258,25 @@ nb::object bitmap(nb::object flags) {
 }
 
 }  // namespace
+
+Axes axes(nb::tuple t, int64_t width, std::vector<nb::object>& kept) {
+  const auto rows = nb::cast<In<int8_t, 2>>(t[0], false);
+  const auto scales = nb::cast<In<float, 1>>(t[1], false), offsets = nb::cast<In<float, 1>>(t[2], false);
+  const auto steps = nb::cast<In<float, 1>>(t[3], false);
+  const auto digits = nb::cast<In<uint8_t, 1>>(t[4], false);
+  const size_t count = rows.shape(0);
+  expect(count >= 1 && rows.shape(1) >= 1, "axes: expected at least one");
+  expect(scales.shape(0) == count && offsets.shape(0) == count && steps.shape(0) == count && digits.shape(0) == count, "axes: expected one of each");
+  int64_t all = 0;
+  for (size_t i = 0; i < count; i++) {
+    expect(digits.data()[i] <= 4, "axes: expected at most four digits");
+    all += digits.data()[i];
+  }
+  expect(all <= 4 * (width - kLineEnd), "axes: the digits do not fit in a line");
+  for (size_t i = 0; i < 5; i++) kept.push_back(nb::borrow(t[i]));
+  return {rows.data(), scales.data(), offsets.data(), steps.data(), digits.data(), int64_t(count), int64_t(rows.shape(1)),
+          nb::cast<float>(t[5])};
+}
 
 void bind_pipeline(nb::module_& m) {
   using namespace nb::literals;
@@ -299,8 +301,10 @@ void bind_pipeline(nb::module_& m) {
   m.def("graph_finder", graph_finder, "rows"_a, "links"_a, "entries"_a, "effort"_a);
   m.def("bitmap", bitmap, "flags"_a);
   m.def("packed_finder", packed_finder, "rows"_a, "links"_a, "entries"_a, "effort"_a, "lines"_a, "axes"_a);
+  nb::class_<BoundLines>(m, "LineRows")
+      .def(nb::init<In<uint8_t, 2>, nb::tuple, bool>(), "lines"_a, "axes"_a, "lifted"_a);
   nb::class_<BoundPipeline>(m, "Pipeline")
-      .def("__init__", make_pipeline, "finder"_a, "unit"_a, "map"_a, "fold"_a, "bias"_a, "steps"_a)
+      .def("__init__", make_pipeline, "finder"_a, "unit"_a, "map"_a, "fold"_a, "bias"_a, "steps"_a, "live"_a.none())
       .def("search", run_pipeline, "queries"_a, "k"_a, "effort"_a, "allow"_a.none(), "threads"_a,
            "ids"_a, "scores"_a, "counts"_a);
 }

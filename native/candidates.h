@@ -5,8 +5,8 @@
 #include <limits>
 #include <vector>
 
+#include "best.h"
 #include "finder.h"
-#include "frontier.h"
 #include "tile.h"
 
 namespace nearfield {
@@ -16,14 +16,14 @@ class Candidates {
  public:
   explicit Candidates(const Stored& stored) : w_(stored.work({})), tile_(w_, 1, kAtOnce), met_(size_t(w_.n + 63) / 64) {}
 
-  // Ready for a query; so many rows are scored at most.
+  // Ready for a query; so many rows are scored at most, or k where that is more.
   void begin(const Folded& one, int64_t k, int64_t most, const uint64_t* allow, bool rough) {
     for (const uint32_t row : listed_) met_[row >> 6] = 0;
     listed_.clear(), tile_.clear();
     w_.folded = one;
     q_ = dense_queries(w_, 0, 1, rough);
-    best_.reset(k);
-    most_ = most, allow_ = allow;
+    best_.reset(k, nullptr);
+    most_ = std::max(most, k), allow_ = allow;
   }
 
   int64_t count() const { return int64_t(listed_.size()); }
@@ -41,28 +41,9 @@ class Candidates {
     if (tile_.count() == kAtOnce) flush();
   }
 
-  // The score of a row that is no candidate, -inf where there is none.
-  void score(const uint32_t* rows, int64_t count, float* out) {
-    if (tile_.count() + count > kAtOnce) flush();
-    const int64_t before = tile_.count();
-    for (int64_t r = 0; r < count; r++) {
-      const bool there = int64_t(rows[r]) < w_.n;
-      tile_.add(there ? rows[r] : 0);
-      if (!there) out[r] = -std::numeric_limits<float>::infinity();
-    }
-    const float* got = tile_.score(q_, 0, 1, 0);
-    for (int64_t r = 0; r < count; r++)
-      if (int64_t(rows[r]) < w_.n) out[r] = got[before + r];
-    take(got, before);
-    tile_.clear();
-  }
-
   void end(int64_t k, Found& out) {
     flush();
-    for (int64_t r = 0; r < k; r++) {
-      out.ids[r] = r < best_.size() ? best_.row(r) : -1;
-      out.scores[r] = r < best_.size() ? best_.score(r) : -std::numeric_limits<float>::infinity();
-    }
+    best_.write(true, k, out.ids, out.scores);
     out.scored = count();
   }
 
@@ -74,7 +55,7 @@ class Candidates {
     tile_.clear();
   }
   void take(const float* got, int64_t count) {
-    for (int64_t r = 0; r < count; r++) best_.insert(got[r], tile_.id(r));
+    for (int64_t r = 0; r < count; r++) best_.push(got[r], tile_.id(r));
   }
 
   Work w_;
@@ -82,7 +63,7 @@ class Candidates {
   std::vector<uint64_t> met_;  // a bit a row
   std::vector<uint32_t> listed_;
   DenseQueries q_;
-  Frontier best_;
+  Best best_;
   int64_t most_ = 0;
   const uint64_t* allow_ = nullptr;
 };

@@ -206,6 +206,7 @@ void Reading::need(const int64_t* rows, int64_t count) {
   }
   for (size_t from = 0, to; from < missing.size(); from = to) run(missing, from, to = end_of_run(from));
   const auto took = std::chrono::steady_clock::now() - start;
+  counts.rounds.fetch_add(1, std::memory_order_relaxed);
   counts.wanted.fetch_add(count, std::memory_order_relaxed);
   counts.early.fetch_add(early, std::memory_order_relaxed);
   counts.ready.fetch_add(count - int64_t(missing.size()), std::memory_order_relaxed);

@@ -19,6 +19,7 @@ class DiskFault : public std::runtime_error {
 // What searches have asked of the rows, so far.
 struct DiskCounts {
   std::atomic<int64_t> searches{0};
+  std::atomic<int64_t> rounds{0};    // how often rows were needed, some at once
   std::atomic<int64_t> wanted{0};    // rows that were needed
   std::atomic<int64_t> early{0};     // of those, asked for while the search went on
   std::atomic<int64_t> ready{0};     // of those, there without waiting when they were needed

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "best.h"
 #include "frontier.h"
 #include "graph.h"
 #include "pool.h"
@@ -27,7 +28,7 @@ struct DiskGraph::Walker {
     w.folded = one, w.allow = allow;
     const DenseQueries q = dense_queries(w, 0, 1, true);
     begin(x);
-    near.reset(width), best.reset(k), seen.reset(width * kSeenShare);
+    near.reset(width), best.reset(k, nullptr), seen.reset(width * kSeenShare);
     count = 0;
     meet(q, graph.entries_, graph.n_entries_);
     for (;;) {
@@ -39,16 +40,13 @@ struct DiskGraph::Walker {
       const float* got = exact();
       for (size_t s = 0; s < steps.size(); s++) {
         const int64_t row = steps[s];
-        if (!allow || (allow[row >> 6] >> (row & 63) & 1)) best.insert(got[s], row);
+        if (!allow || (allow[row >> 6] >> (row & 63) & 1)) best.push(got[s], row);
         links.resize(size_t(graph.nodes_.degree));
         std::memcpy(links.data(), at[s] + graph.nodes_.values + 4, links.size() * 4);
         meet(q, links.data(), graph.nodes_.degree);
       }
     }
-    for (int64_t r = 0; r < k; r++) {
-      ids[r] = r < best.size() ? best.row(r) : -1;
-      scores[r] = r < best.size() ? best.score(r) : -std::numeric_limits<float>::infinity();
-    }
+    best.write(true, k, ids, scores);
     *scored = count;
   }
 
@@ -117,7 +115,8 @@ struct DiskGraph::Walker {
   const DiskGraph& graph;
   Work w;
   Tile tile;
-  Frontier near, best;
+  Frontier near;
+  Best best;
   Seen seen;
   int64_t count = 0;
   float square = 0;

@@ -120,7 +120,7 @@ void Filtered::run(const Folded& one, int64_t k, int64_t width, const FilterCost
     scorer_.query(one, true);
     if (walk(wanted, plan, out.watcher)) {
       write_admitted(walk_, k, allow, out);
-      if (!rough && scorer_.roughened()) score_again(scorer_, one, k, best_, out);
+      if (!rough && scorer_.roughened()) score_found(scorer_, one, k, best_, out);
       out.scored = count_;
       return;
     }
@@ -227,7 +227,7 @@ void Filtered::scan(int64_t k, Found& out) {
     for (int64_t c = 0; c < some; c++) best_.push(scores_[size_t(where_[size_t(c)])], rows[where_[size_t(c)]]);
     count_ += counts[half];
   }
-  write_best(best_, k, out);
+  best_.write(true, k, out.ids, out.scores);
   out.scored = count_;
 }
 

@@ -25,21 +25,15 @@ inline double scan_rows(const Format& f) { return 196.0 / double(std::max<int64_
 FilterPlan plan_filtered(const FilterCosts& costs, const Format& format, int64_t n, int64_t degree, int64_t matches,
                          int64_t k, int64_t width, Way way);
 
-// The best k rows of a frontier that a filter admits; null: all.
-template <class Frontier>
-void write_admitted(const Frontier& best, int64_t k, const uint64_t* allow, Found& out) {
+// The best k rows of a walk that a filter admits; null: all.
+inline void write_admitted(const Walking& walk, int64_t k, const uint64_t* allow, Found& out) {
   int64_t at = 0;
-  for (int64_t r = 0; r < best.size() && at < k; r++) {
-    if (allow && !has(allow, best.row(r))) continue;
-    out.ids[at] = best.row(r), out.scores[at++] = best.score(r);
+  for (int64_t r = 0; r < walk.size() && at < k; r++) {
+    if (allow && !has(allow, walk.row(r))) continue;
+    out.ids[at] = walk.row(r), out.scores[at++] = walk.score(r);
   }
   for (; at < k; at++) out.ids[at] = -1, out.scores[at] = -std::numeric_limits<float>::infinity();
 }
-
-// What was kept of some rows, best first.
-void write_best(Best& best, int64_t k, Found& out);
-// Scores what was found as a scan of whole numbers would.
-void score_again(RowScorer& scorer, const Folded& one, int64_t k, Best& best, Found& out);
 
 // What one thread needs for such searches.
 class Filtered {

@@ -12,6 +12,17 @@ Folded one_of(const Folded& q, const Format& f, int64_t i) {
           at(q.inside, 1), at(q.slope, 1), at(q.outside, 1), at(q.squares, 1)};
 }
 
+void Finder::complete(const Folded& q, int64_t i, int64_t k, const uint64_t* allow, int64_t matches, Found& out) const {
+  const int64_t enough = std::min(k, matches);
+  if (enough < 1 || out.ids[enough - 1] >= 0) return;
+  scan_all(one_of(q, stored_.format, i), k, allow, out);
+  out.scored += matches;
+}
+
+void Finder::scan_all(const Folded& one, int64_t k, const uint64_t* allow, Found& out) const {
+  scan(stored_.work(one, allow), k, out.ids, out.scores);
+}
+
 void find_all(const Finder& finder, const Folded& q, int64_t k, int64_t effort, const Filters& filters, int threads,
               int64_t* ids, float* scores, int64_t* scored, int64_t* ways) {
   const int64_t m = q.queries;
@@ -24,6 +35,7 @@ void find_all(const Finder& finder, const Folded& q, int64_t k, int64_t effort, 
       Found out = {ids + i * k, scores + i * k, 0};
       if (filters.bits) out.matches = filters.matching(i);
       finder.find(q, i, k, effort, filters.of(i), false, *scratch, out);
+      finder.complete(q, i, k, filters.of(i), filters.bits ? out.matches : finder.stored().n, out);
       scored[i] = out.scored, ways[i] = out.way;
       for (int64_t r = 0; order && r < k && out.ids[r] >= 0; r++) out.ids[r] = order[out.ids[r]];
     }

@@ -6,6 +6,7 @@
 
 #include "bitmap.h"
 #include "scan.h"
+#include "walk.h"
 
 namespace nearfield {
 
@@ -35,13 +36,12 @@ class Watcher {
   // Asks for the rows among the best `most` that a filter admits.
   Watcher(int64_t most, const uint64_t* allow) : most_(most), allow_(allow) {}
   virtual ~Watcher() = default;
-  // Now and then, those where the walk has been already, which seldom leave again. `Best` is a frontier of any kind.
-  template <class Best>
-  void look(const Best& best) {
+  // Now and then, those where the walk has been already, which seldom leave again.
+  void look(const Walking& walk) {
     if (++steps_ % kLook) return;
-    const int64_t count = std::min(best.size(), most_);
+    const int64_t count = std::min(walk.size(), most_);
     for (int64_t r = 0; r < count; r++)
-      if (best.visited(r) && (!allow_ || has(allow_, best.row(r)))) ask(best.row(r));
+      if (walk.visited(r) && (!allow_ || has(allow_, walk.row(r)))) ask(walk.row(r));
   }
 
  private:
@@ -69,8 +69,11 @@ class Finder {
   virtual std::unique_ptr<Scratch> scratch() const = 0;
   // The best k rows for query i of q with so much effort, in the finder's own measure. `rough`: scores are made again by
   // who asks, and may be as rough as the search wants them.
+  // Fewer than min(k, matches) where a walk or a table leads to fewer: see `complete`.
   virtual void find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
                     Scratch& scratch, Found& out) const = 0;
+  // Where `find` found fewer than min(k, matches) rows, scores all of the `matches` that a filter lets through.
+  void complete(const Folded& q, int64_t i, int64_t k, const uint64_t* allow, int64_t matches, Found& out) const;
   // Which way to take under a filter, for comparisons; 0 leaves the choice to the finder.
   virtual void prefer(int) {}
   // Where rows lie in an order of their own, the row at each place: codes and what is found are by place then.
@@ -79,6 +82,8 @@ class Finder {
 
  protected:
   explicit Finder(const Stored& stored) : stored_(stored) {}
+  // The best k of all rows that a filter lets through: codes lie row by row.
+  virtual void scan_all(const Folded& one, int64_t k, const uint64_t* allow, Found& out) const;
   Stored stored_;
 };
 
@@ -92,7 +97,7 @@ struct Filters {
   int64_t matching(int64_t i) const { return matches[stride ? i : 0]; }
 };
 
-// Every query of q, on so many threads.
+// Every query of q, on so many threads: always min(k, matches) rows.
 void find_all(const Finder& finder, const Folded& q, int64_t k, int64_t effort, const Filters& filters, int threads,
               int64_t* ids, float* scores, int64_t* scored, int64_t* ways);
 

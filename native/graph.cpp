@@ -1,7 +1,6 @@
 #include "graph.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "best.h"
 #include "filtered.h"
@@ -23,7 +22,7 @@ class Walker : public Scratch {
   // The best k that a filter admits of a frontier of this width.
   void run(const Folded& one, int64_t k, int64_t width, const uint64_t* allow, bool rough, Found& out) {
     scorer_.query(one, true);
-    walk_.begin(width, std::max(width, k));
+    walk_.begin(width, std::max(width, k), k);
     out.scored = 0;
     walk_.meet(links_.entries, links_.n_entries);
     do {
@@ -33,7 +32,7 @@ class Walker : public Scratch {
       if (out.watcher) out.watcher->look(walk_);
     } while (walk_.next());
     write_admitted(walk_, k, allow, out);
-    if (!rough && scorer_.roughened()) score_again(scorer_, one, k, best_, out);
+    if (!rough && scorer_.roughened()) score_found(scorer_, one, k, best_, out);
   }
 
  private:
@@ -47,29 +46,6 @@ class Walker : public Scratch {
 };
 
 }  // namespace
-
-void score_again(RowScorer& scorer, const Folded& one, int64_t k, Best& best, Found& out) {
-  constexpr int64_t together = RowScorer::kFew;
-  scorer.query(one, false);
-  best.reset(k, nullptr);
-  uint32_t rows[together];
-  float scores[together + kBlock];
-  for (int64_t at = 0; at < k && out.ids[at] >= 0;) {
-    int64_t count = 0;
-    for (; count < together && at < k && out.ids[at] >= 0; at++) rows[count++] = uint32_t(out.ids[at]);
-    scorer.score(rows, count, scores);
-    for (int64_t r = 0; r < count; r++) best.push(scores[r], rows[r]);
-  }
-  write_best(best, k, out);
-}
-
-void write_best(Best& best, int64_t k, Found& out) {
-  best.finish(true);
-  for (int64_t r = 0; r < k; r++) {
-    out.ids[r] = r < best.size() ? best.place(r) : -1;
-    out.scores[r] = r < best.size() ? best.score(r) : -std::numeric_limits<float>::infinity();
-  }
-}
 
 std::unique_ptr<Scratch> GraphFinder::scratch() const { return std::make_unique<Walker>(stored_, links_); }
 

@@ -8,6 +8,8 @@
 
 namespace nearfield {
 
+struct LineRows;
+
 struct Growing {
   const Kernels* isa;
   ByteRows rows;
@@ -22,6 +24,7 @@ struct Growing {
   int64_t n_entries;
   int threads;
   const uint8_t* dead = nullptr;  // [n], 1 for rows that are walked over but linked to only for want of others
+  const LineRows* lines = nullptr;  // walks see these; what they come near to is ranked by bytes
 };
 
 // What rows are to be linked to, of those that were linked before: chosen [count][g.chosen], kNoLink behind the last. The

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "byte_rows.h"
 #include "graph.h"
 #include "graph_build.h"
+#include "line_scores.h"
 #include "pool.h"
 #include "walk.h"
 
@@ -19,20 +21,28 @@ class Linker {
   explicit Linker(const Growing& g)
       : g_(g),
         gaps_(*g.isa, g.rows),
-        walk_(*g.isa, g.links, g.room, g.rows.n, reinterpret_cast<const uint8_t*>(g.rows.bytes), g.rows.stride,
-              std::max(g.room, g.n_entries)) {}
+        walk_(*g.isa, g.links, g.room, g.rows.n,
+              g.lines ? g.lines->rows : reinterpret_cast<const uint8_t*>(g.rows.bytes),
+              g.lines ? g.lines->width : g.rows.stride, std::max(g.room, g.n_entries)) {
+    if (g.lines) lines_.emplace(*g.isa, g.rows, *g.lines);
+  }
 
   // The rows that a walk to `row` comes near to, nearest first.
   const std::vector<Near>& search(uint32_t row, const uint32_t* entries, int64_t n_entries) {
-    gaps_.from(row);
+    lines_ ? lines_->from(row) : gaps_.from(row);
     walk_.begin(g_.width, g_.width);
     walk_.meet(&row, 1);  // it is not met again
     walk_.meet(entries, n_entries);
     do {
-      gaps_.to(walk_.met(), walk_.count(), walk_.scores());
-      for (int64_t r = 0; r < walk_.count(); r++) walk_.scores()[r] = -walk_.scores()[r];
+      see();
       walk_.take();
     } while (walk_.next());
+    if (lines_) {
+      met_.resize(size_t(walk_.size()));
+      for (int64_t i = 0; i < walk_.size(); i++) met_[size_t(i)] = uint32_t(walk_.row(i));
+      rank(row, met_.data(), walk_.size());
+      return alive(found_);
+    }
     found_.clear();
     for (int64_t i = 0; i < walk_.size(); i++) found_.push_back({-walk_.score(i), uint32_t(walk_.row(i))});
     return alive(found_);
@@ -80,10 +90,22 @@ class Linker {
   }
 
  private:
+  // Scores the rows that the walk has just met.
+  void see() {
+    if (lines_) return lines_->to(walk_.met(), walk_.count(), walk_.scores());
+    gaps_.to(walk_.met(), walk_.count(), walk_.scores());
+    for (int64_t r = 0; r < walk_.count(); r++) walk_.scores()[r] = -walk_.scores()[r];
+  }
+
   void rank(uint32_t row, const uint32_t* others, int64_t count) {
+    constexpr int64_t kAsked = 8;  // rows asked for before they are needed
     met_gaps_.resize(size_t(count));
     gaps_.from(row);
-    gaps_.to(others, count, met_gaps_.data());
+    for (int64_t r = 0; r < std::min(kAsked, count); r++) gaps_.ask(others[r]);
+    for (int64_t r = 0; r < count; r += kAsked) {
+      for (int64_t a = r + kAsked; a < std::min(r + 2 * kAsked, count); a++) gaps_.ask(others[a]);
+      gaps_.to(others + r, std::min(kAsked, count - r), met_gaps_.data() + r);
+    }
     found_.clear();
     for (int64_t i = 0; i < count; i++) found_.push_back({met_gaps_[size_t(i)], others[i]});
     std::sort(found_.begin(), found_.end());
@@ -132,6 +154,7 @@ class Linker {
 
   const Growing& g_;
   Gaps gaps_;
+  std::optional<LineScores> lines_;  // what walks see, where it is not bytes
   Walking walk_;
   std::vector<Near> found_, alive_;
   std::vector<uint32_t> met_, passed_, chosen_, checked_;

@@ -59,7 +59,7 @@ class Probing : public Scratch {
     project(one);
     probes_.clear();
     for (int64_t t = 0; t < s_.tables; t++) begin(t);
-    for (int64_t looks = most + s_.tables; !probes_.empty() && looks > 0 && !candidates_.full();) {
+    for (int64_t looks = std::max(most, k) + s_.tables; !probes_.empty() && looks > 0 && !candidates_.full();) {
       std::pop_heap(probes_.begin(), probes_.end());
       const Probe probe = probes_.back();
       probes_.pop_back();

@@ -93,6 +93,16 @@ struct Side {
   float scale, square, lift, unused;
 };
 
+// What a key of a frontier says. It orders like (score, -row); its lowest bit says that the walk has been there, which
+// moves it past no other row.
+static inline uint32_t walk_row(int64_t key) { return ~uint32_t(uint64_t(key) >> 1) & 0x7fffffffu; }
+static inline float walk_score(int64_t key) {
+  const int32_t ordered = int32_t(key >> 32);
+  union { int32_t i; float f; } y;
+  y.i = ordered ^ ((ordered >> 31) & 0x7fffffff);
+  return y.f;
+}
+
 // A walk over a graph: its frontier, and what it has met; see walk.inc.
 struct Walk {
   const uint32_t* links;  // [n][degree]
@@ -152,6 +162,33 @@ struct LineDesk {
   float* of_axes;     // [count]
   float* floats;      // [4][width]
   int8_t* weights;    // [4][width]
+};
+
+// How a row becomes numbers of even steps from `low` on, each cut into so many cells; then what the numbers, the cells
+// counted, stand for.
+struct EvenSteps {
+  double low, step, top, cells;
+  double last_low, last_step;
+  bool wide;  // numbers are shorts, not bytes
+};
+
+constexpr int kLevelRows = 64;  // rows that are brought to levels together
+
+// Where a part of a coordinate's code lies, and the first of its levels.
+struct LevelPiece {
+  int32_t column, byte, shift, bits, first;
+};
+
+// What coordinates are brought to: for each column the sums of its levels, ascending, between them the edges, and the
+// code of each sum. The pieces of a code, the lowest four bits first, stand in the order of columns.
+struct LevelGrids {
+  const float* sums;
+  const float* edges;
+  const uint16_t* codes;
+  const int64_t* starts;  // [columns + 1]
+  const double* inside;   // [columns]: added to coordinates before they are measured
+  const LevelPiece* pieces;
+  int64_t columns, n_pieces, width;  // bytes a row
 };
 
 struct Kernels {
@@ -225,6 +262,18 @@ struct Kernels {
   void (*line_query)(const LineAxes* axes, const LineDesk* desk, int64_t width, LineQuery* out);
   // Scores of lines [n][width]; out has room for a multiple of four.
   void (*line_scores)(const uint8_t* lines, const uint32_t* rows, int64_t count, const LineQuery* q, float* out);
+  // Encoding. A row added to sums; its least and greatest value about the mean; its numbers of even steps, and of the
+  // levels that they stand for the squares, the products with the mean, and its own squares, summed.
+  void (*add_row)(const float* row, int64_t d, double* sums);
+  void (*span)(const float* x, const float* mean, int64_t d, double* low, double* high);
+  void (*even_steps)(const float* x, const float* mean, int64_t d, const EvenSteps* s, void* out, double* sums);
+  // Columns of up to kLevelRows coordinates to codes [n][width], and what coding.h says of the decoded.
+  void (*level_codes)(const float* columns, int64_t stride, int64_t n, const LevelGrids* g, uint8_t* out, double* length,
+                      double* inner);
+  void (*level_values)(const uint8_t* row, const LevelPiece* pieces, int64_t n_pieces, const float* levels,
+                       int64_t columns, float* out);
+  // out[n][d] = w[n][k] times x[k][d].
+  void (*weighted_sums)(const float* w, int64_t n, int64_t k, const float* x, int64_t d, float* out);
 };
 
 constexpr int kPanel = 16;  // centroids side by side in a panel: panels[group][d][kPanel]

@@ -99,7 +99,7 @@ class Scanner : public Scratch {
     int64_t held = 0;
     for (int64_t at = 0; at < lists_.count && held < enough; at++) held += scan(next(at));
     out.scored = held;
-    write(k, out);
+    best_.write(out.sorted, k, out.ids, out.scores);
   }
 
  private:
@@ -187,13 +187,6 @@ class Scanner : public Scratch {
       for (int64_t c = 0; c < found; c++) best_.push(scores[where_[size_t(c)]], tile_.id(where_[size_t(c)]));
     }
     return held;
-  }
-
-  void write(int64_t k, Found& out) {
-    best_.finish(out.sorted);
-    for (int64_t r = 0; r < best_.size(); r++) out.ids[r] = best_.place(r), out.scores[r] = best_.score(r);
-    for (int64_t r = best_.size(); r < k; r++)
-      out.ids[r] = -1, out.scores[r] = -std::numeric_limits<float>::infinity();
   }
 
   const Lists lists_;

@@ -33,6 +33,8 @@ class ListFinder : public Finder {
   const uint32_t* order() const override { return lists_.order; }
 
  private:
+  // Lists are scanned until enough is found: what is missing has no score.
+  void scan_all(const Folded&, int64_t, const uint64_t*, Found&) const override {}
   const uint32_t* places() const;
 
   Lists lists_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <numeric>
 #include <vector>
 
 #include "candidates.h"
@@ -45,6 +46,7 @@ class Joiner {
   Joiner(const Kernels& isa, const ByteRows& of, const NearLists& lists) : lists_(lists), gaps_(isa, of) {}
 
   void join(uint32_t row, const uint32_t* others, int64_t count, std::vector<Update>& out) {
+    compared += count;
     got_.resize(size_t(count));
     gaps_.from(row);
     gaps_.to(others, count, got_.data());
@@ -55,6 +57,8 @@ class Joiner {
       if (gap <= last(others[o])) out.push_back({others[o], row, gap});
     }
   }
+
+  int64_t compared = 0;
 
  private:
   float last(uint32_t row) const { return lists_.gaps[(int64_t(row) + 1) * lists_.k - 1]; }
@@ -115,7 +119,8 @@ void NearJoins::age(int64_t from, int64_t to) {
       if (lists_.fresh[e] && fresh_->has(i, lists_.rows[e])) lists_.fresh[e] = 0;
 }
 
-void NearJoins::join(int64_t from, int64_t to) {
+int64_t NearJoins::join(int64_t from, int64_t to) {
+  std::vector<int64_t> compared(size_t(threads_), 0);
   Updates updates{size_t(threads_)};
   parallel(threads_, [&](int j) {
     Joiner joiner(isa_, of_, lists_);
@@ -128,9 +133,11 @@ void NearJoins::join(int64_t from, int64_t to) {
         joiner.join(news[a], known_->of(i), known_->count(i), updates[size_t(j)]);
       }
     }
+    compared[size_t(j)] = joiner.compared;
   });
   take(lists_, updates, threads_);
   fresh_->forget(from, to), known_->forget(from, to);
+  return std::accumulate(compared.begin(), compared.end(), int64_t(0));
 }
 
 }  // namespace nearfield

@@ -45,10 +45,11 @@ class NearJoins {
   void leaves(const uint32_t* rows, const int64_t* leaves, int64_t count);
 
   // A round: of each row, and of those that have it in their lists, entries are drawn; when that is done for all rows,
-  // those drawn are no news any more; when that is done, they are compared with each other.
+  // those drawn are no news any more; when that is done, they are compared with each other. join returns how many
+  // pairs of rows were.
   void draw(uint64_t seed, int64_t from, int64_t to);
   void age(int64_t from, int64_t to);
-  void join(int64_t from, int64_t to);
+  int64_t join(int64_t from, int64_t to);
 
  private:
   const Kernels& isa_;

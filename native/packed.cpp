@@ -5,8 +5,7 @@
 #include <numeric>
 
 #include "filtered.h"
-#include "frontier.h"
-#include "tile.h"
+#include "row_scorer.h"
 #include "walk.h"
 
 namespace nearfield {
@@ -20,7 +19,7 @@ constexpr double kLineCost = 1.6;               // of a line in a walk, in rows 
 class Walker : public Scratch {
  public:
   Walker(const Stored& stored, const Links& links, const Lines& lines, const PaddedAxes& axes)
-      : links_(links), lines_(lines), axes_(axes), w_(stored.work({})), tile_(w_, 1, 64),
+      : links_(links), lines_(lines), axes_(axes), stored_(stored), scorer_(stored, 1),
         walk_(*stored.isa, links.to, links.degree, stored.n, lines.rows, lines.width,
               Walking::most_met(links.degree, links.n_entries), true) {
     given_.resize(size_t(axes.axes.stride)), bytes_.resize(given_.size());
@@ -30,11 +29,11 @@ class Walker : public Scratch {
   }
 
   void run(const Folded& one, int64_t k, int64_t width, const uint64_t* allow, Found& out) {
-    w_.folded = one, w_.allow = allow;
+    allow_ = allow;
     const int64_t best = std::max(k, std::min(width, std::max(kBest * k, kBestLeast)));
     std::copy_n(one.vectors, lines_.axes.dim, given_.begin());
-    w_.isa->line_query(&axes_.axes, &desk_, lines_.width, &line_);
-    walk_.begin(width, std::max(width, best)), found_.reset(allow ? best : 1);
+    stored_.isa->line_query(&axes_.axes, &desk_, lines_.width, &line_);
+    walk_.begin(width, std::max(width, best), k), found_.reset(allow ? best : 1, nullptr);
     count_ = 0;
     walk_.meet(links_.entries, links_.n_entries);
     score();
@@ -45,64 +44,45 @@ class Walker : public Scratch {
       walk_.take();
       if (out.watcher) out.watcher->look(walk_);
     }
-    if (!allow) return refine(walk_, best, k, out);
+    out.scored = count_;
+    const auto met = [this](int64_t r) { return walk_.row(r); };
+    if (!allow) return score_again(scorer_, one, std::min(best, walk_.size()), met, k, best_, out);
     // Where too few of the frontier match, those that were met on the way are not the best.
     int64_t near = 0;
     for (int64_t r = 0; r < walk_.size() && near < k; r++) near += has(allow, walk_.row(r));
-    if (near < k) found_.reset(1);
-    refine(found_, best, k, out);
+    if (near < k) found_.reset(1, nullptr);
+    found_.finish(false);
+    score_again(scorer_, one, found_.size(), [this](int64_t r) { return found_.place(r); }, k, best_, out);
   }
 
  private:
   // Scores the rows just met.
   void score() {
     const int64_t n = walk_.count();
-    w_.isa->line_scores(lines_.rows, walk_.met(), n, &line_, walk_.scores());
+    stored_.isa->line_scores(lines_.rows, walk_.met(), n, &line_, walk_.scores());
     count_ += n;
-    if (!w_.allow) return;
+    if (!allow_) return;
     for (int64_t r = 0; r < n; r++) {
       const uint32_t row = walk_.met()[r];
-      if (has(w_.allow, row)) found_.insert(walk_.scores()[r], row);
+      if (has(allow_, row)) found_.push(walk_.scores()[r], row);
     }
   }
 
   // Asks for the codes of a row that is scored at the end.
   void ask_codes(int64_t row) const {
-    const uint8_t* at = w_.codes + row * w_.format->width;
-    for (int64_t b = 0; b < w_.format->width; b += 64) prefetch(at + b);
-  }
-
-  // The best k of the first `most` by their codes, as a scan scores them.
-  template <class Best>
-  void refine(const Best& from, int64_t most, int64_t k, Found& out) {
-    dense_queries(w_, 0, 1, false, q_);
-    const int64_t n = std::min(most, from.size());
-    best_.reset(k);
-    for (int64_t at = 0; at < n;) {
-      tile_.clear();
-      for (; at < n && !tile_.full(); at++) {
-        tile_.add(from.row(at));
-        tile_.ask(from.row(at));
-      }
-      const float* got = tile_.score(q_, 0, 1, 0);
-      for (int64_t r = 0; r < tile_.count(); r++) best_.insert(got[r], tile_.id(r));
-    }
-    for (int64_t r = 0; r < k; r++) {
-      out.ids[r] = r < best_.size() ? best_.row(r) : -1;
-      out.scores[r] = r < best_.size() ? best_.score(r) : -std::numeric_limits<float>::infinity();
-    }
-    out.scored = count_;
+    const uint8_t* at = stored_.codes + row * stored_.format.width;
+    for (int64_t b = 0; b < stored_.format.width; b += 64) prefetch(at + b);
   }
 
   const Links links_;
   const Lines lines_;
   const PaddedAxes& axes_;
-  Work w_;
-  Tile tile_;
+  const Stored& stored_;
+  const uint64_t* allow_ = nullptr;
+  RowScorer scorer_;
   Walking walk_;
-  DenseQueries q_;
   LineQuery line_ = {};
-  Frontier found_, best_;
+  Best found_, best_;
   LineDesk desk_ = {};
   LineVector<float> given_, of_axes_, floats_;
   LineVector<uint8_t> bytes_;

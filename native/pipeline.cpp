@@ -168,8 +168,8 @@ struct Pipeline::Desk {
 };
 
 Pipeline::Pipeline(const Finder& finder, bool unit, const Affine& map, const Folding& folding,
-                   const Number& bias, std::vector<Rescoring> steps)
-    : finder_(finder), unit_(unit), map_(map), folding_(folding), bias_(bias), steps_(std::move(steps)) {}
+                   const Number& bias, std::vector<Rescoring> steps, const Filters& live)
+    : finder_(finder), unit_(unit), map_(map), folding_(folding), bias_(bias), steps_(std::move(steps)), live_(live) {}
 Pipeline::~Pipeline() = default;
 
 std::unique_ptr<Pipeline::Desk> Pipeline::take() const {
@@ -200,15 +200,19 @@ void Pipeline::give(std::unique_ptr<Desk> desk) const {
 bool Pipeline::search(const float* q, int64_t m, int64_t k, int64_t effort, const Filters& filters, int threads,
                       int64_t* ids, float* scores, int64_t* scored, int64_t* rescored, int64_t* ways) const {
   const int jobs = int(std::clamp<int64_t>(m, 1, threads));
+  const int64_t n = finder_.stored().n;
   std::atomic<bool> sound{true};
   parallel(jobs, [&](int j) {
     std::unique_ptr<Desk> desk = take();
     const int64_t to = part_begin(m, 1, j + 1, jobs);
-    for (int64_t i = part_begin(m, 1, j, jobs); i < to && sound; i++) {
+    for (int64_t i = part_begin(m, 1, j, jobs); i < to; i++) {
       Found out = {ids + i * k, scores + i * k, 0};
       if (filters.bits) out.matches = filters.matching(i);
-      if (!one(q + i * map_.in, k, effort, filters.of(i), *desk, out, rescored + i)) sound = false;
-      scored[i] = out.scored, ways[i] = out.way;
+      // A filter that lets all through is none, whatever those of other queries are.
+      const uint64_t* allow = out.matches == n ? nullptr : filters.of(i);
+      const bool answered = one(q + i * map_.in, k, effort, allow, *desk, out, rescored + i);
+      scored[i] = answered ? out.scored : -1, ways[i] = out.way;
+      if (!answered) sound = false;
     }
     give(std::move(desk));
   });
@@ -231,7 +235,8 @@ bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* al
   }
   desk.moved = apply(isa, map_, desk.given.data(), desk.mapped);
   desk.weights.fold(isa, folding_, desk.moved, finder_.stored().metric == kL2);
-  const int64_t wanted = std::min(wanted_after(0, k), finder_.stored().n);
+  const int64_t n = finder_.stored().n, wanted = std::min(wanted_after(0, k), n);
+  const int64_t matches = allow ? out.matches : live_.bits ? live_.matching(0) : n;
   desk.ids.resize(size_t(wanted)), desk.scores.resize(size_t(wanted));
   Found found = {desk.ids.data(), desk.scores.data(), 0, steps_.empty()};
   found.matches = out.matches;
@@ -242,6 +247,7 @@ bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* al
     if (!ahead) found.watcher = &ahead.emplace(*desk.steps[s].reading, std::min(steps_[s].depth * k, wanted), allow);
   }
   finder_.find(desk.weights.folded, 0, wanted, effort, allow, !steps_.empty() && !steps_[0].residual, *desk.scratch, found);
+  finder_.complete(desk.weights.folded, 0, wanted, allow ? allow : live_.bits, matches, found);
   int64_t count = wanted;
   while (count > 0 && desk.ids[size_t(count) - 1] < 0) count--;
   out.scored = found.scored, out.way = found.way, *rescored = 0;
@@ -249,8 +255,7 @@ bool Pipeline::one(const float* q, int64_t k, int64_t effort, const uint64_t* al
     *rescored += count;
     count = rescore(s, count, wanted_after(s + 1, k), desk);
   }
-  const int64_t least = allow ? std::min(k, out.matches) : k;
-  if (count < least) return false;
+  if (count < std::min(k, matches)) return false;
   count = std::min(count, k);
   const uint32_t* order = finder_.order();
   for (int64_t r = 0; r < count; r++) out.ids[r] = order ? order[desk.ids[size_t(r)]] : desk.ids[size_t(r)];

@@ -51,12 +51,13 @@ struct Rescoring {
 
 class Pipeline {
  public:
+  // `live`: the rows that are found where no filter is given, if some are not: no walk leads to the others.
   Pipeline(const Finder& finder, bool unit, const Affine& map, const Folding& folding, const Number& bias,
-           std::vector<Rescoring> steps);
+           std::vector<Rescoring> steps, const Filters& live = {});
 
-  // q [m][d] -> ids and scores [m][k], how many rows were scored, and scored again. Returns false where a query is not
-  // finite, has no direction where it needs one, or found fewer than k rows that
-  // it might: then the answer is worth nothing.
+  // q [m][d] -> ids and scores [m][k], how many rows were scored, and scored again. Returns false where some queries were
+  // not answered, whose `scored` is -1: they are not finite, have no direction where they need one, or met scores that
+  // are no numbers.
   bool search(const float* q, int64_t m, int64_t k, int64_t effort, const Filters& filters, int threads, int64_t* ids,
               float* scores, int64_t* scored, int64_t* rescored, int64_t* ways) const;
   ~Pipeline();
@@ -76,6 +77,7 @@ class Pipeline {
   Folding folding_;
   Number bias_;  // added to every score in the end
   std::vector<Rescoring> steps_;
+  Filters live_;
   mutable std::mutex lock_;
   mutable std::vector<std::unique_ptr<Desk>> desks_;
 

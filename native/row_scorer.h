@@ -2,6 +2,8 @@
 #pragma once
 #include <algorithm>
 
+#include "best.h"
+#include "finder.h"
 #include "tile.h"
 
 namespace nearfield {
@@ -9,7 +11,7 @@ namespace nearfield {
 // Rows of nibbles are scored in one pass where their constants and the metric allow it, others as a tile.
 class RowScorer {
  public:
-  static constexpr int64_t kFew = 16;  // so many rows are always taken
+  static constexpr int64_t kFew = 64;  // so many rows are always taken
 
   // At most so many rows in one call, or kFew where that is more.
   RowScorer(const Stored& stored, int64_t most) : w_(stored.work({})), tile_(w_, 1, std::max(most, kFew)) {}
@@ -50,5 +52,32 @@ class RowScorer {
   NibbleWalk nibbles_ = {};
   bool quick_ = false;
 };
+
+// The best k of some rows, scored as a scan scores them; `row` tells the i-th of n.
+template <class Row>
+void score_again(RowScorer& scorer, const Folded& one, int64_t n, const Row& row, int64_t k, Best& best, Found& out) {
+  constexpr int64_t together = RowScorer::kFew;
+  scorer.query(one, false);
+  best.reset(k, nullptr);
+  uint32_t rows[together];
+  float scores[together + kBlock];
+  for (int64_t at = 0; at < n;) {
+    int64_t count = 0;
+    for (; count < together && at < n; at++) {
+      rows[count++] = uint32_t(row(at));
+      scorer.ask(row(at));
+    }
+    scorer.score(rows, count, scores);
+    for (int64_t r = 0; r < count; r++) best.push(scores[r], rows[r]);
+  }
+  best.write(true, k, out.ids, out.scores);
+}
+
+// What was found roughly, best first.
+inline void score_found(RowScorer& scorer, const Folded& one, int64_t k, Best& best, Found& out) {
+  int64_t n = 0;
+  while (n < k && out.ids[n] >= 0) n++;
+  score_again(scorer, one, n, [&out](int64_t i) { return out.ids[i]; }, k, best, out);
+}
 
 }  // namespace nearfield

@@ -1,7 +1,6 @@
 // Room for one walk after another over a graph: the arrays of a Walk, which the kernels move.
 #pragma once
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -26,16 +25,16 @@ class Walking {
     w_.met = met_.data();
   }
 
-  // Nothing met, nothing in the frontier. The walk ends where it has been at the best `visits` rows; the frontier holds
-  // `width`, as many or more.
-  void begin(int64_t visits, int64_t width) {
+  // Nothing met, nothing in the frontier. The walk ends where it has been at the best `visits` rows and met `enough`;
+  // the frontier holds `width`, as many or more.
+  void begin(int64_t visits, int64_t width, int64_t enough = 0) {
     forget();
     const size_t size = size_t(width + 2 * kKeyGuard + 1);
     keys_.assign(size, kNoKey);
     std::fill_n(keys_.begin(), kKeyGuard, INT64_MAX);
     w_.keys = keys_.data() + kKeyGuard;
     w_.together = !several_ ? 1 : width > kWide ? kOfWide : 2;
-    w_.width = width, w_.visits = visits, w_.size = w_.next = w_.count = 0;
+    enough_ = enough, w_.width = width, w_.visits = visits, w_.size = w_.next = w_.count = 0;
     w_.floor = -std::numeric_limits<float>::infinity();
   }
 
@@ -44,7 +43,13 @@ class Walking {
 
   void meet(const uint32_t* rows, int64_t count) { isa_.walk_meet(&w_, rows, count); }
   // To how many rows it went, and to which; 0 where there is none left.
-  int64_t next() { return isa_.walk_next(&w_); }
+  int64_t next() {
+    for (;;) {
+      const int64_t went = isa_.walk_next(&w_);
+      if (went || w_.size >= enough_ || w_.visits >= w_.size) return went;
+      w_.visits++;
+    }
+  }
   const int64_t* went() const { return w_.went; }
   // Goes to the best row where it has not been, and meets nobody; -1 where there is none.
   int64_t go() {
@@ -72,11 +77,8 @@ class Walking {
 
   // The frontier, best first.
   int64_t size() const { return w_.size; }
-  int64_t row(int64_t i) const { return int64_t(~uint32_t(uint64_t(w_.keys[i]) >> 1) & 0x7fffffffu); }
-  float score(int64_t i) const {
-    const int32_t ordered = int32_t(w_.keys[i] >> 32);
-    return std::bit_cast<float>(ordered ^ ((ordered >> 31) & 0x7fffffff));
-  }
+  int64_t row(int64_t i) const { return int64_t(walk_row(w_.keys[i])); }
+  float score(int64_t i) const { return walk_score(w_.keys[i]); }
   bool visited(int64_t i) const { return w_.keys[i] & 1; }
 
  private:
@@ -92,6 +94,7 @@ class Walking {
     w_.n_touched = 0;
   }
 
+  int64_t enough_ = 0;
   const Kernels& isa_;
   Walk w_ = {};
   LineVector<int64_t> keys_;

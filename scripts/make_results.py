@@ -52,6 +52,7 @@ def _files(folder: Path, root: Path) -> dict[Path, str]:
         _judged(judged),
         _scan(scan),
         *map(_dense, dense),
+        _scored(results.read(folder, "scored")),
         _growth(results.read(folder, "dense_growth")),
         _filtered(results.read(folder, "filtered")),
         _tiers(results.read(folder, "tiers")),
@@ -320,6 +321,25 @@ def _speed_cells(r: Row, targets: list[str]) -> list[str]:
 def _tail(r: Row) -> str:
     last = r["points"][-1] if r["points"] else {}
     return f"{last['p50_ms']:.3f} / {last['p99_ms']:.3f} at {last['recall']:.3f}" if "p99_ms" in last else ""
+
+
+def _scored(rows: list[Row]) -> str:
+    settings = _part(rows, "settings")
+    if not settings:
+        return ""
+    counts = [str(count) for count in settings[0]["scored"]]
+    said = (
+        f"## Recall at equal rows scored\n\nRecall@{settings[0]['k']} where so many rows are scored a query, for "
+        f"{settings[0]['queries']:,} queries over {settings[0]['rows']:,} rows; *clustered* are the stress set of "
+        f"`bench/generator.py`. A plan's count is of its first stage and of rows scored again, faiss's of distances; "
+        f"hnswlib does not count, and what faiss computes at the same ef stands for it. Empty where no effort scores "
+        f"so few. {_where(rows[0])}"
+    )
+    cells = [
+        [_name(r), r["of"], *("" if (at := r["at"][c]) is None else f"{at:.4f}" for c in counts)]
+        for r in _part(rows, "scored")
+    ]
+    return "\n\n".join([said, table(["engine", "rows", *counts], cells)])
 
 
 def _growth(rows: list[Row]) -> str:

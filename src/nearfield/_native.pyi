@@ -2,6 +2,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
 Constant = tuple[int, int, float, float]
@@ -54,6 +55,24 @@ def assign(isa: int, x: F32, centroids: F32, threads: int) -> tuple[NDArray[np.i
 def plus_plus(isa: int, x: F32, first: int, draws: NDArray[np.float64]) -> I64: ...
 def part_tables(isa: int, q: F32, codebooks: F32, threads: int) -> F32: ...
 def hamming(isa: int, q: U8, codes: U8, threads: int) -> NDArray[np.int32]: ...
+def group_sums(isa: int, x: F32, labels: NDArray[np.int32], k: int, threads: int) -> F64: ...
+def spans(isa: int, x: F32, mean: F32, threads: int) -> tuple[F64, F64]: ...
+def even_steps(
+    isa: int, x: F32, mean: F32, firsts: F64, lasts: F64, bits: int, cell_bits: int, threads: int
+) -> tuple[U8 | NDArray[np.uint16], F64]: ...
+def level_codes(
+    isa: int,
+    columns: F32,
+    sums: F32,
+    codes: NDArray[np.uint16],
+    starts: I64,
+    pieces: NDArray[np.int32],
+    inside: F64,
+    width: int,
+    threads: int,
+) -> tuple[U8, F64]: ...
+def level_values(isa: int, codes: U8, pieces: NDArray[np.int32], levels: F32, columns: int, threads: int) -> F32: ...
+def weighted_sums(isa: int, weights: F32, rows: F32, threads: int) -> F32: ...
 
 class Rows:
     def __init__(
@@ -137,10 +156,11 @@ def layered_finder(
 def trees_finder(
     rows: Rows,
     order: NDArray[np.uint32],
-    pairs: NDArray[np.uint32],
-    planes: F32,
+    normals: NDArray[np.int8],
+    sides: F32,
+    thresholds: F32,
     levels: int,
-    unfold: F32,
+    dim: int,
     length: float,
 ) -> Finder: ...
 def hash_finder(
@@ -179,6 +199,7 @@ class Pipeline:
         fold: Folding,
         bias: Number,
         steps: list[tuple[Rows, Folding, bool, bool, int]],
+        live: Filters | None,
     ) -> None: ...
     def search(
         self,
@@ -191,6 +212,9 @@ class Pipeline:
         scores: F32,
         counts: I64,
     ) -> bool: ...
+
+class LineRows:
+    def __init__(self, lines: U8, axes: tuple[NDArray[np.int8], F32, F32, F32, U8, float], lifted: bool) -> None: ...
 
 def grow(
     isa: int,
@@ -233,6 +257,7 @@ class Growth:
         width: int,
         alpha: float,
         threads: int,
+        lines: LineRows | None = None,
     ) -> None: ...
     def choose(
         self, rows: NDArray[np.uint32], entries: NDArray[np.uint32], own: bool, chosen: NDArray[np.uint32]
@@ -259,15 +284,16 @@ def grow_trees(
     bytes: NDArray[np.int8],
     sides: F32,
     rows: NDArray[np.uint32],
-    pairs: NDArray[np.uint32],
-    planes: F32,
+    normals: NDArray[np.int8],
+    along: F32,
+    thresholds: F32,
     levels: int,
     seed: int,
     first: int,
     part: tuple[int, int, int, int],
     down: int,
     threads: int,
-) -> None: ...
+) -> int: ...
 
 class NearLists:
     def __init__(
@@ -284,4 +310,4 @@ class NearLists:
     def leaves(self, order: NDArray[np.uint32], begins: I64) -> None: ...
     def draw(self, seed: int, from_row: int, to_row: int) -> None: ...
     def age(self, from_row: int, to_row: int) -> None: ...
-    def join(self, from_row: int, to_row: int) -> None: ...
+    def join(self, from_row: int, to_row: int) -> int: ...

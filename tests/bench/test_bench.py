@@ -122,6 +122,30 @@ fast = 1_000_000
 efforts = [500]
 plans = ["int8(gain=False)"]
 """
+SCORED = """
+kind = "scored"
+sources = ["real"]
+scored = [1, 150, 200]
+[rows]
+rows = 400
+queries = 20
+k = 5
+[[nearfield]]
+efforts = [60, 120, 250]
+plans = ["float16() | vamana(degree=8, width=20)"]
+[[peer]]
+engine = "faiss"
+factory = "HNSW8,Flat"
+efforts = [10, 40, 200]
+[[peer]]
+engine = "hnswlib"
+M = 8
+efforts = [10, 40, 200]
+[[peer]]
+engine = "hnswlib"
+M = 9
+efforts = [10]
+"""
 ADVISE = """
 kind = "advise"
 threads = 1
@@ -274,6 +298,24 @@ def test_filtered(tiny: Path) -> None:
     assert all(r["points"][0]["recall"] == 1 for r in flat)
     assert {r["target"] for r in rows if r["part"] == "verdict"} == {0.5, 0.9}
     assert "## Filters" in _page(tiny)
+
+
+def test_recall_at_equal_rows_scored(tiny: Path) -> None:
+    pytest.importorskip("faiss")
+    pytest.importorskip("hnswlib")
+    done = bench(tiny, scored=SCORED)
+    assert done.returncode == 0, done.stderr
+    assert "left out: hnswlib: M 9" in done.stdout  # no graph of faiss is like it
+    rows = kept(tiny, "scored")
+    found = {r["engine"]: r for r in rows if r["part"] == "scored"}
+    assert found.keys() == {"nearfield", "faiss", "hnswlib"}
+    counts = [[p["scored"] for p in r["points"]] for r in found.values()]
+    assert all(c == sorted(c) and c[0] > 0 and c[-1] <= 400 + 10 for c in counts)
+    assert counts[1] == counts[2]
+    assert all(r["at"]["1"] is None for r in found.values())
+    last = [r for r in rows if r["part"] == "verdict"][-1]
+    assert last["ahead"] == pytest.approx(last["nearfield"]["recall"] - last["peer"]["recall"], abs=1e-4)
+    assert "## Recall at equal rows scored" in _page(tiny)
 
 
 def test_growth_over_drawn_rows(tiny: Path) -> None:

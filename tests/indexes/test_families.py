@@ -51,9 +51,7 @@ def test_near_rows_are_found(index: Any, metric: Any) -> None:
     packed = nf.Plan(f"lvq(bits=8) | {type(index)()}").fit(x, metric=metric)
     truth = nf.Plan("lvq(bits=8)").fit(x, metric=metric).search(q, k=10).rows
     found = packed.search(q, k=10, budget=600)
-    least = (
-        0.5 if index.name() == "lsh" else 0.8
-    )  # a third of the rows, of which random ones hold a third of the nearest
+    least = {"lsh": 0.5, "kd_forest": 0.7}.get(index.name(), 0.8)  # 600 rows drawn hold a third of the nearest
     assert np.mean([np.isin(a, b).mean() for a, b in zip(found.rows, truth)]) > least
     assert found.scored.mean() < 1600
 

@@ -120,14 +120,16 @@ std::vector<uint32_t> mended(const Rows& rows, const std::vector<uint32_t>& from
 // The graph of near rows, found by trees and by rounds of NN-descent.
 std::vector<uint32_t> linked(const Rows& rows, int threads) {
   constexpr int64_t trees = 3, nodes = (1 << kLevels) - 1, k = 15;
-  std::vector<uint32_t> order(size_t(trees * kRows)), pairs(size_t(trees * nodes * 2)), near(size_t(kRows * k), kNoLink);
-  std::vector<float> planes(pairs.size()), gaps(near.size(), INFINITY);
+  std::vector<uint32_t> order(size_t(trees * kRows)), near(size_t(kRows * k), kNoLink);
+  std::vector<float> thresholds(size_t(trees * nodes)), gaps(near.size(), INFINITY);
   std::vector<uint8_t> fresh(near.size());
-  const Trees shape = {nullptr, nullptr, nullptr, kRows, trees, kLevels};
   for (int64_t t = 0; t < trees; t++)
     for (int64_t r = 0; r < kRows; r++) order[size_t(t * kRows + r)] = uint32_t(r);
-  grow_trees(*isa, rows.as_bytes(), shape, 7, 0, {0, 0, kRows, kLevels}, kLevels, threads, order.data(), pairs.data(),
-             planes.data());
+  const ByteRows bytes = rows.as_bytes();
+  std::vector<int8_t> normals(thresholds.size() * size_t(bytes.stride));
+  std::vector<Side> sides(thresholds.size());
+  grow_trees(*isa, bytes, trees, kLevels, 7, 0, {0, 0, kRows, kLevels}, kLevels, threads,
+             {order.data(), normals.data(), sides.data(), thresholds.data()});
   std::vector<int64_t> begins;
   for (int64_t l = 0; l <= 1 << kLevels; l++) begins.push_back(l * (kRows >> kLevels));
   const NearLists lists = {near.data(), gaps.data(), fresh.data(), kRows, k};

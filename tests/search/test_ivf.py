@@ -67,8 +67,9 @@ def test_one_native_call_answers_as_step_by_step(
     for again in RESCORES:
         packed = nf.Plan(f"{codec} | ivf(lists=25){again}").fit(x, metric=metric)
         for budget in (100, 400, 1501):
-            quick = packed.now.search_compiled(q, 5, budget, None)
-            assert quick is not None
+            made = packed.now.search_compiled(q, 5, budget, None)
+            assert made is not None
+            quick, _ = made
             with monkeypatch.context() as patch:
                 patch.setattr(packed.now, "pipeline", None)
                 slow = packed.search(q, k=5, budget=budget)
@@ -211,11 +212,11 @@ def test_a_flat_scan_with_rescoring_is_one_call(data: Any, monkeypatch: pytest.M
         packed = nf.Plan(f"{codec} | rescore(depth=4)").fit(x)
         allow = np.random.default_rng(1).random(len(x)) < 0.4
         for filtered in (None, allow):
-            quick = packed.now.search_compiled(q[0], 5, 0, filtered)
-            assert (quick is not None) == (packed.now.scorer.layout in TABLE_LAYOUTS)
+            made = packed.now.search_compiled(q[0], 5, 0, filtered)
+            assert (made is not None) == (packed.now.scorer.layout in TABLE_LAYOUTS)
             with monkeypatch.context() as patch:
                 patch.setattr(packed.now, "pipeline", None)
                 slow = packed.search(q[0], k=5, allow=filtered)
-            if quick is not None:
-                np.testing.assert_array_equal(quick.rows, slow.rows)
-                np.testing.assert_array_equal(quick.scored, slow.scored)
+            if made is not None:
+                np.testing.assert_array_equal(made[0].rows, slow.rows)
+                np.testing.assert_array_equal(made[0].scored, slow.scored)

@@ -13,8 +13,8 @@ import pytest
 import nearfield as nf
 from nearfield.core.errors import Corrupt
 from nearfield.core.protocols import Metric
-from nearfield.numerics import kernels
-from nearfield.numerics.lines import END, Axes
+from nearfield.numerics import graphs, kernels
+from nearfield.numerics.lines import END, Axes, Lined
 
 PLANS = [
     "float16() | packed_graph(degree=16, width=48)",
@@ -133,6 +133,40 @@ def test_lines_stand_for_rows(d: int, metric: Metric) -> None:
     assert np.mean((back - rest) ** 2) < 0.1 * np.mean(rest**2)
     lengths = (rest.astype(np.float64) ** 2).sum(axis=1) / axes.size**2 / 2 if metric == "l2" else np.zeros(len(x))
     np.testing.assert_allclose(ends[:, 1], lengths, rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_walks_that_see_lines_link_near_rows_as_well(metric: Metric, data: Any) -> None:
+    x = data[0]
+    if metric == "cosine":  # rows of one length, whose nearness is a dot product
+        x, metric = x / np.linalg.norm(x, axis=1, keepdims=True), "dot"
+    rows = graphs.ByteRows.of(iter([x]), len(x), metric)
+    axes = Axes.of(x, 64)
+    lined = Lined(axes.lines(x, 64, metric), axes, metric)
+    near = nf.Plan("raw()").fit(x, metric="l2").search(x, k=9).rows[:, 1:]
+    if metric == "dot":  # near means a large product there, for which rows are lifted to one length
+        lift = np.sqrt(np.maximum((x**2).sum(axis=1).max() - (x**2).sum(axis=1), 0))
+        lifted = np.concatenate([x, lift[:, None]], axis=1).astype(np.float32)
+        near = nf.Plan("raw()").fit(lifted, metric="l2").search(lifted, k=9).rows[:, 1:]
+    shares = []
+    for seen in (None, lined):
+        made = graphs.build(rows, degree=16, width=48, alpha=1.2, rng=np.random.default_rng(0), lined=seen)
+        shares.append(np.mean([np.isin(a, b).mean() for a, b in zip(near, made.links)]))
+    assert shares[0] > 0.3
+    assert shares[1] > shares[0] - 0.02
+
+
+def test_lines_of_other_rows_are_refused(data: Any) -> None:
+    x = data[0][:200]
+    rows = graphs.ByteRows.of(iter([x]), len(x), "l2")
+    axes = Axes.of(x, 64)
+    for other in (x[:-1], np.repeat(x, 3, axis=1)):
+        made = Axes.of(other, 64)
+        lined = Lined(made.lines(other, 64, "l2"), made, "l2")
+        with pytest.raises(ValueError, match="a line for each row"):
+            graphs.build(rows, degree=8, width=16, alpha=1.2, rng=np.random.default_rng(0), lined=lined)
+    with pytest.raises(ValueError, match="lines"):
+        Lined(axes.lines(x, 64, "l2")[:, :40].copy(), axes, "l2").native(rows.lift, rows.square)
 
 
 @pytest.mark.parametrize("column", ["links", "entries", "lines"])

@@ -107,10 +107,12 @@ def test_counters_are_true(saved: Path, queries: np.ndarray) -> None:
     told = packed.tier_stats()["rescore0"]
     assert told["searches"] == len(queries)
     assert told["wanted"] == hits.rescored.sum() == 5 * K * len(queries)
+    assert told["rounds"] == len(queries)  # a short list is wanted at once
     assert told["ready"] <= told["wanted"]
     assert 0.8 * told["wanted"] < told["early"] <= told["wanted"]
     assert told["reads"] <= told["early"] + told["unused"] + told["wanted"]
     assert told["bytes"] >= told["reads"] * 2 * D
+    assert told["rounds_a_search"] == 1
     assert told["hit_rate"] == told["ready"] / told["wanted"]
     before = told["bytes"]
     packed.search(queries, K)

@@ -76,9 +76,10 @@ class Suggestions:
 
 
 def _indexes() -> list[str]:
-    """Those that may be advised."""
+    """Those that may be advised unasked."""
     known = rooms.catalog("indexes").items()
-    return [name for name, info in known if name != "flat" and not info.slow and info.status == "proven"]
+    names = [name for name, info in known if name != "flat" and not info.slow and info.status == "proven"]
+    return [name for name in names if rooms.load("indexes", name).swept]
 
 
 def indexed(plan: Plan, index: Index) -> Plan:

@@ -20,9 +20,11 @@ from nearfield.core.codecs import Codec
 from nearfield.core.errors import BadInput, BadParameter
 from nearfield.core.params import OneOf
 from nearfield.core.protocols import F32, U8, Constant, Folded, Layout, RowFormat
+from nearfield.numerics import coding
 from nearfield.numerics.planes import Planes
 
 F64 = NDArray[np.float64]
+_BLOCK = 1024  # rows held beside the given ones at a time
 
 
 @dataclass
@@ -78,8 +80,8 @@ class LVQ(Codec):
         self.dim_ = int(x.shape[1])
         self.mean_ = x.mean(axis=0, dtype=np.float64).astype(np.float32)
         # Constants are stored in units of a typical step, so that float16 holds them for rows of any size.
-        rest = x - self.mean_
-        spread = float(np.sqrt(np.einsum("ij,ij->i", rest, rest).mean(dtype=np.float64) / max(self.dim_, 1)))
+        squares = np.concatenate([_squares(x[i : i + _BLOCK], self.mean_) for i in range(0, len(x), _BLOCK)])
+        spread = float(np.sqrt(squares.mean(dtype=np.float64) / max(self.dim_, 1)))
         between = spread * 2.0 ** (1.5 - self._all_bits / 2)  # half way from a least value to a step
         self.unit_ = float(2.0 ** np.round(np.log2(between))) if spread > 1e-30 else 1.0
         return self
@@ -88,18 +90,15 @@ class LVQ(Codec):
         """Round to the nearest step; constants are rounded first, so that integers suit what is stored."""
         self.need_fit()
         self.check_rows(x, self.dim_)
-        x = np.ascontiguousarray(x)
-        rest = x.astype(np.float64) - self.mean_
-        low = _half(rest.min(axis=1, initial=np.inf) if len(x) else np.zeros(0), self.unit_)
-        step = _half((rest.max(axis=1, initial=-np.inf) - low) / ((1 << self.bits) - 1), self.unit_)
-        integers = self._round(rest, low, step)
-        low, step = self._last_level(low, step)
-        level = low[:, None] + step[:, None] * integers
-        factor = _length_factor(x, level, self.mean_)
-        constants = np.stack([step * factor, low * factor], axis=1) / self.unit_
+        least, greatest = coding.spans(x, self.mean_)
+        low = _half(least, self.unit_)
+        step = _half((greatest - low) / ((1 << self.bits) - 1), self.unit_)
+        firsts, lasts = np.stack([low, step], axis=1), np.stack(self._last_level(low, step), axis=1)
+        integers, sums = coding.even_steps(x, self.mean_, firsts, lasts, self.bits, self.residual or 0)
+        constants = lasts[:, ::-1] * _length_factors(sums, self.mean_)[:, None] / self.unit_
         _check_range(constants)
         tail = np.ascontiguousarray(constants, dtype="<f2").view(np.uint8)
-        head = integers.astype(np.uint8) if self.bits == 8 else self._planes.pack(integers)
+        head = np.asarray(integers, np.uint8) if self.bits == 8 else self._planes.pack(integers)
         return np.concatenate([head, tail], axis=1)
 
     def decode(self, codes: U8) -> F32:
@@ -129,23 +128,17 @@ class LVQ(Codec):
             return Folded(weights=weights, slope=slope, outside=outside)
         return Folded(nibble_tables=self._planes.tables(weights), slope=slope, outside=outside)
 
-    def _round(self, rest: F64, low: F64, step: F64) -> NDArray[np.uint16]:
-        """First-level integers and, behind them in the lower bits, the cell within the step."""
-        safe = np.where(step > 0, step, 1)[:, None]
-        steps = (rest - low[:, None]) / safe
-        first = np.clip(np.rint(steps), 0, (1 << self.bits) - 1)
-        if self.residual is None:
-            return np.asarray(first.astype(np.uint16))
-        cells = 1 << self.residual
-        within = np.clip(np.floor((steps - first + 0.5) * cells), 0, cells - 1)
-        return np.asarray((first * cells + within).astype(np.uint16))
-
     def _last_level(self, low: F64, step: F64) -> tuple[F64, F64]:
         """Least value and step of the integers with their lower bits."""
         if self.residual is None:
             return low, step
         cell = step / (1 << self.residual)
         return low - step / 2 + cell / 2, cell
+
+
+def _squares(x: F32, mean: F32) -> F32:
+    rest = x - mean
+    return np.asarray(np.einsum("ij,ij->i", rest, rest), np.float32)
 
 
 def _half(values: F64, unit: float) -> F64:
@@ -159,17 +152,15 @@ def _check_range(values: F64) -> None:
         raise BadInput("lvq: expected rows within 300 times the spread of the fitted ones; fit on such rows")
 
 
-def _length_factor(x: F32, level: F64, mean: F32) -> F64:
-    """The factor ``g >= 0`` such that ``mean + g * level`` is as long as the row, as far as there is one.
+def _length_factors(sums: F64, mean: F32) -> F64:
+    """The factors ``g >= 0`` such that ``mean + g * level`` is as long as the row, as far as there is one.
 
-    Of the two lengths that fit, the one nearer to 1 is taken; a row for which none fits, or which would
-    change by more than a tenth, keeps its level's own length.
+    ``sums`` of each row are those of ``coding.even_steps``. Of the two lengths that fit, the one nearer to 1 is taken;
+    a row for which none fits, or which would change by more than a tenth, keeps its level's own length.
     """
     wide = mean.astype(np.float64)
-    target = np.einsum("ij,ij->i", x, x, dtype=np.float64) - wide @ wide
-    square = np.einsum("ij,ij->i", level, level)
-    across = np.einsum("ij,j->i", level, wide)
-    inner = across**2 + square * target
+    square, across, own = sums.T
+    inner = across**2 + square * (own - wide @ wide)
     root = (np.sqrt(np.maximum(inner, 0)) - across) / np.where(square > 0, square, 1)
     fits = (square > 0) & (inner >= 0) & (np.abs(root - 1) <= 0.1)
     return np.asarray(np.where(fits, root, 1.0))

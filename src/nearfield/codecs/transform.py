@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from nearfield.core.codecs import Codec
 from nearfield.core.params import Range
 from nearfield.core.protocols import F32, U8, Folded, Layout, RowFormat
-from nearfield.numerics import allocation, kernels, spectra
+from nearfield.numerics import allocation, coding, kernels, spectra
 from nearfield.numerics.gains import GainRange, fit_range
 
 _FIT_LEVELS = 32_768  # rows that levels are fitted on: enough, and quick
@@ -46,6 +46,7 @@ class Transform(Codec):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._cached: tuple[F32, NDArray[np.int64], F32, list[int]] | None = None
+        self._made: coding.Grids | None = None
 
     @classmethod
     def examples(cls) -> list[Self]:
@@ -54,7 +55,7 @@ class Transform(Codec):
     def fit(self, x: F32, queries: F32 | None = None, *, rng: np.random.Generator) -> Self:
         """Find directions, share the bits and fit each direction's levels."""
         d = min(x.shape)  # rows vary in no more directions than there are rows; others are not worth a bit
-        self._cached = None
+        self._cached = self._made = None
         mean = x.mean(axis=0, dtype=np.float64)
         variances, directions = spectra.principal(x, mean, d)
         variances = np.maximum(variances, max(float(variances[0]), 1e-30) * 1e-9)
@@ -69,9 +70,9 @@ class Transform(Codec):
         self.levels_ = self._fit_levels(columns)
         self.gain_low_, self.gain_step_ = 1.0, 1.0
         if self.gain:
-            grids, parts = self._grids(), zip(_blocks(sample), _blocks(columns.T))
-            gains = [self._gains(x[rows], z.T, self._quantize(z.T, grids)[1]) for rows, z in parts]
-            found = fit_range(np.concatenate(gains))
+            measures = coding.level_codes(columns, self._grids(), self.bytes_per_row)[1]
+            parts = zip(_blocks(sample), _blocks(measures.T))
+            found = fit_range(np.concatenate([self._gains(x[rows], part.T) for rows, part in parts]))
             self.gain_low_, self.gain_step_ = found.low, found.step
         return self
 
@@ -113,50 +114,38 @@ class Transform(Codec):
         z = self.directions_.T.astype(np.float64) @ (x - self.mean_.astype(np.float64)).T
         return np.asarray(z, dtype=np.float32)
 
-    def _grids(self) -> list[tuple[F32, NDArray[np.int64]]]:
-        """What a direction's codes stand for: all sums of its pieces' levels, ascending, and their codes."""
-        levels = np.split(self.levels_, self._level_ends()[1:-1])
-        grids = []
-        for group in np.split(np.arange(self.bits_.size), self._firsts()[1:]):
-            sums = allocation.sums_of([levels[i] for i in group])
-            order = np.argsort(sums, kind="stable")
-            grids.append((sums[order], order))
-        return grids
+    def _grids(self) -> coding.Grids:
+        """What a direction's codes stand for: all sums of its pieces' levels, ascending; and where the pieces lie."""
+        if self._made is None:
+            levels = np.split(self.levels_, self._level_ends()[1:-1])
+            groups = np.split(np.arange(self.bits_.size), self._firsts()[1:])
+            sums = [allocation.sums_of([levels[i] for i in group]) for group in groups]
+            orders = [np.argsort(each, kind="stable") for each in sums]
+            self._made = coding.Grids(
+                sums=np.concatenate([each[order] for each, order in zip(sums, orders)]).astype(np.float32),
+                codes=np.concatenate(orders).astype(np.uint16),
+                starts=np.concatenate([[0], np.cumsum([len(each) for each in sums])]),
+                pieces=self._pieces(),
+                inside=self.directions_.T.astype(np.float64) @ self.mean_.astype(np.float64),
+            )
+        return self._made
 
-    def _quantize(self, columns: F32, grids: list[tuple[F32, NDArray[np.int64]]]) -> tuple[U8, F32]:
-        """The code of each piece ``[pieces, n]``, and the coordinates ``[directions, n]`` that they stand for."""
-        codes = np.empty((self.bits_.size, columns.shape[1]), dtype=np.uint8)
-        decoded = np.empty_like(columns)
-        ends = [*self._firsts()[1:].tolist(), self.bits_.size]
-        first = 0
-        for column, (sums, order), out, end in zip(columns, grids, decoded, ends):
-            found = allocation.nearest(column, sums)
-            np.take(sums, found, out=out)
-            code = order[found]
-            for piece in range(first, end):
-                codes[piece] = code & 15
-                code >>= 4
-            first = end
-        return codes, decoded
+    def _pieces(self) -> NDArray[np.int32]:
+        """Direction, byte, shift and bits of each piece, and the first of its levels: ``[pieces, 5]``."""
+        parts = (self.direction_, self.nibble_ // 2, self._shifts(), self.bits_, self._level_ends()[:-1])
+        return np.ascontiguousarray(np.stack(parts, axis=1), dtype=np.int32)
 
-    def _dequantize(self, codes: U8) -> F32:
-        """Coordinates ``[n, directions]``: the level of each piece, summed over a direction's pieces."""
-        parts = self.levels_[codes + self._level_ends()[:-1]]
-        return np.asarray(np.add.reduceat(parts, self._firsts(), axis=1), dtype=np.float32)
-
-    def _gains(self, x: F32, z: F32, y: F32) -> F32:
+    def _gains(self, x: F32, measures: NDArray[np.float64]) -> F32:
         """``|x| / |decoded|``, times the root of their cosine: halfway to the length that projects best.
 
-        In coordinates ``z`` and ``y`` of the row and the decoded row, as directions are orthonormal: what
-        they miss of the mean is the only other part of a decoded row.
+        ``measures`` are of coordinates, as directions are orthonormal: what they miss of the mean is the only other
+        part of a decoded row.
         """
-        mean, directions = self.mean_.astype(np.float64), self.directions_.astype(np.float64)
-        inside = directions.T @ mean
-        outside = mean - directions @ inside
-        decoded = y + inside[:, None]
+        inside = self._grids().inside
+        outside = self.mean_.astype(np.float64) - self.directions_.astype(np.float64) @ inside
         own = np.einsum("ij,ij->i", x, x, dtype=np.float64)
-        length = np.maximum(np.einsum("ji,ji->i", decoded, decoded) + outside @ outside, 1e-300)
-        inner = np.einsum("ji,ji->i", z + inside[:, None], decoded) + x @ outside
+        length = np.maximum(measures[0] + outside @ outside, 1e-300)
+        inner = measures[1] + x @ outside
         cosine = np.clip(inner / np.sqrt(np.maximum(own * length, 1e-300)), 0.05, 1)
         ratio = np.minimum(own / length, 1e12)  # a row of rounding errors may be decoded to nothing
         return np.where(own > 0, np.sqrt(ratio * cosine), 0.0).astype(np.float32)
@@ -165,19 +154,14 @@ class Transform(Codec):
         """Rotate, quantize, and pack several directions to a byte."""
         self.need_fit()
         self.check_rows(x, self.mean_.size)
-        grids = self._grids()
-        blocks = [self._encode_block(block, grids) for block in _blocks(x)]
+        blocks = [self._encode_block(block) for block in _blocks(x)]
         return np.concatenate(blocks) if blocks else np.zeros((0, self.bytes_per_row), dtype=np.uint8)
 
-    def _encode_block(self, x: F32, grids: list[tuple[F32, NDArray[np.int64]]]) -> U8:
-        columns = self._rotate(x)
-        codes, decoded = self._quantize(columns, grids)
-        out = np.zeros((self.bytes_per_row, len(x)), dtype=np.uint8)
-        for code, byte, shift in zip(codes, (self.nibble_ // 2).tolist(), self._shifts().tolist()):
-            out[byte] |= code << shift
+    def _encode_block(self, x: F32) -> U8:
+        codes, measures = coding.level_codes(self._rotate(x), self._grids(), self.bytes_per_row)
         if self.gain:
-            out[-1] = self._range().encode(self._gains(x, columns, decoded))
-        return np.ascontiguousarray(out.T)
+            codes[:, -1] = self._range().encode(self._gains(x, measures))
+        return codes
 
     def _shifts(self) -> U8:
         """Where each piece begins within its byte."""
@@ -190,10 +174,12 @@ class Transform(Codec):
         """The rows in the input space, at the length that the gain restores."""
         self.need_fit()
         self.check_codes(codes)
-        masks = ((1 << self.bits_.astype(np.int64)) - 1).astype(np.uint8)
-        parts = (codes[:, self.nibble_ // 2] >> self._shifts()) & masks
-        rows = kernels.dots(self._dequantize(parts), self.directions_) + self.mean_
-        return np.asarray(rows * self._range().decode(codes[:, -1])[:, None] if self.gain else rows, dtype=np.float32)
+        values = coding.level_values(codes, self._grids().pieces, self.levels_, self.directions_.shape[1])
+        rows = coding.weighted_sums(values, self.directions_.T)
+        rows += self.mean_
+        if self.gain:
+            rows *= self._range().decode(codes[:, -1])[:, None]
+        return rows
 
     def row_format(self) -> RowFormat:
         """Nibbles that hold the codes of one to four directions, each a look-up."""

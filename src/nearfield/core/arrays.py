@@ -27,6 +27,7 @@ _KINDS = "fiu"
 _MIDDLE_ROWS = 1000
 _FAR = 64  # squared length of the mean over the mean squared distance from it: below, six digits of distances are left
 _LONGEST = 4e18  # lengths whose squares, four of them added, float32 can hold
+_LISTED = 32  # so few values are looked at sooner by Python than by NumPy
 _SMALLEST, _LARGEST = 1.1e-30, 0.9e30  # squares of values that float32 squares without loss
 
 
@@ -78,6 +79,8 @@ class ArraySource:
             yield self.array[start : start + step]
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        if len(rows) == len(self.array) and np.array_equal(rows, np.arange(len(rows))):
+            return self.array  # all rows in their order need no copy
         return np.asarray(self.array[rows])
 
 
@@ -281,7 +284,7 @@ def unit_rows(block: F32, start: int = 0, name: str = "vectors", on_zero: str = 
     """
     squares = np.einsum("ij,ij->i", block, block)
     least = _SMALLEST * block.shape[1]
-    if all(least < s < _LARGEST for s in squares.tolist()):
+    if _all_within(squares, least):
         return np.asarray(block / np.sqrt(squares)[:, None], dtype=np.float32)
     refuse_nonfinite(block, start, name)
     # A row may hold values whose squares leave float32's range: scale by the largest first.
@@ -296,6 +299,12 @@ def unit_rows(block: F32, start: int = 0, name: str = "vectors", on_zero: str = 
             raise _no_direction(np.flatnonzero(zero) + start, name)
         norms[zero] = 1.0
     return np.asarray(block / norms[:, None], dtype=np.float32)
+
+
+def _all_within(squares: F32, least: float) -> bool:
+    if len(squares) <= _LISTED:
+        return all(least < s < _LARGEST for s in squares.tolist())
+    return bool(least < squares.min() and squares.max() < _LARGEST)
 
 
 def packed_bits(block: NDArray[Any], name: str = "vectors") -> NDArray[np.uint8]:

@@ -71,6 +71,7 @@ class Index(Method):
     orders: ClassVar[bool] = False  # whether it keeps rows in an order of its own
     decodes: ClassVar[bool] = False  # whether it searches codes without a layout
     from_disk: ClassVar[frozenset[str]] = frozenset()  # columns that are read from a file a few rows at a time
+    swept: ClassVar[bool] = True  # whether the adviser tries it where no plan names it
 
     def fit(self, x: F32, n: int, *, metric: Metric, as_given: bool, rng: np.random.Generator) -> Self:
         """Learn from a sample what all sets of about ``n`` rows share; ``as_given``: codes are the rows themselves."""
@@ -128,8 +129,13 @@ class Index(Method):
         """Take up codes and the columns of ``build``."""
         raise TypeError(f"{type(self).__name__} must define attach")
 
-    def search(self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None) -> Hits:
-        """The ``k`` best rows for each query among those that ``allow`` admits; always ``min(k, matches)``."""
+    def search(
+        self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None, depth: int = 1
+    ) -> Hits:
+        """The ``k`` best rows for each query among those that ``allow`` admits; always ``min(k, matches)``.
+
+        With a ``depth``, so many times ``k`` rows for others to choose from, at the effort of a search for ``k``.
+        """
         raise TypeError(f"{type(self).__name__} must define search")
 
     def finder(self) -> Any:

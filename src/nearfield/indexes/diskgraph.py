@@ -5,7 +5,7 @@ blocks of the rows that it visits, several at once, and scores these by their ow
 
 paper: Subramanya, Devvrit, Kadekodi, Krishnaswamy, Simhadri, 2019 (DiskANN), NeurIPS
 needs: native
-status: experimental
+status: proven
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class DiskGraph(Index):
     """
 
     layouts: ClassVar[frozenset[Layout]] = graphs.LAYOUTS
+    swept: ClassVar[bool] = False  # its place is where rows do not fit in memory, which no sweep over few rows tells
     from_disk: ClassVar[frozenset[str]] = frozenset({"nodes"})
 
     degree: Annotated[int, Range(2, 1024)] = 32
@@ -156,10 +157,12 @@ class DiskGraph(Index):
         """A node, with its share of what a block leaves unused."""
         return self._block / self._per
 
-    def search(self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None) -> Hits:
+    def search(
+        self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None, depth: int = 1
+    ) -> Hits:
         """The best ``k`` visited; every row is scored by its codes where ``budget`` covers them all or few match."""
         n = self.rows.n
-        k = check_search(k, n, allow)
+        k = min(depth * check_search(k, n, allow), n)
         matches = n if allow is None else int(np.count_nonzero(allow))
         budget = budget or self.budget
         if budget >= n or kernels.native() is None:

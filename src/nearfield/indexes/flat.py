@@ -52,10 +52,12 @@ class Flat(Index):
         alone = self.rows.codes.nbytes <= _ALONE and fmt is not None and fmt.layout in TABLE_LAYOUTS
         return self.rows.n if alone else None
 
-    def search(self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None) -> Hits:
+    def search(
+        self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None, depth: int = 1
+    ) -> Hits:
         """The exact best ``k`` under the codec; equal scores go to the smaller row number."""
         rows = self.rows
-        k = check_search(k, rows.n, allow)
+        k = min(depth * check_search(k, rows.n, allow), rows.n)
         fmt = rows.scorer.format
         if fmt is not None and q.folded is not None:
             found, scores = kernels.scan(

@@ -84,7 +84,7 @@ class Ivf(Index):
         whole = self._whole()
         if self.distances_:
             return np.ones(len(whole), np.float32)
-        lengths, lists = np.linalg.norm(some, axis=1), kernels.assign(some, whole)[0]
+        lengths, lists = np.sqrt(np.einsum("ij,ij->i", some, some)), kernels.assign(some, whole)[0]
         held = np.bincount(lists, minlength=len(whole))
         means = np.bincount(lists, weights=lengths, minlength=len(whole)) / np.maximum(held, 1)
         norms = np.linalg.norm(whole, axis=1)
@@ -192,17 +192,19 @@ class Ivf(Index):
             )
         return self._finder
 
-    def effort(self, k: int, budget: int, matches: int) -> int | None:
+    def effort(self, k: int, budget: int, matches: int) -> int:
         """How many rows the lists that are scanned hold, of those that match."""
         return min(max(budget or self.budget, k), self.rows.n)
 
-    def search(self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None) -> Hits:
+    def search(
+        self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None, depth: int = 1
+    ) -> Hits:
         """The best ``k`` rows of the lists that promise most; of all lists where ``budget`` covers all rows."""
         n = self.rows.n
         k = check_search(k, n, allow)
         fmt = self.rows.scorer.format
         if fmt is None or q.folded is None:
             raise TypeError("ivf: attached to rows without a layout")
-        effort = min(max(budget or self.budget, k), n)
+        effort, k = self.effort(k, budget, n), min(depth * k, n)
         rows, scores, scored, _ = finders.find(self.finder(), fmt, q.folded, k, effort, allow, n, None, q.queries)
         return Hits(rows, scores, scored)

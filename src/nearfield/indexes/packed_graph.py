@@ -12,6 +12,7 @@ status: proven
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
@@ -24,7 +25,7 @@ from nearfield.core.params import OneOf, Range
 from nearfield.core.protocols import F32, Layout, Metric, Progress, RowFormat, Vectors
 from nearfield.numerics import finders, graphs, kernels
 from nearfield.numerics.finding import Walking, check_finite
-from nearfield.numerics.lines import SAMPLE, Axes
+from nearfield.numerics.lines import SAMPLE, Axes, Lined
 
 
 @dataclass
@@ -76,19 +77,33 @@ class PackedGraph(Walking):
         return Axes(self.centre_, self.axes_, self.scales_, self.steps_, self.digits_, self.size_)
 
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
-        """Link rows in a drawn order, from distances of their bytes; any number of threads makes the same graph."""
-        axes = self._axes
-        lines, at = np.zeros((x.n, self.line), np.uint8), 0
-        for block in x.blocks():
-            lines[at : at + len(block)] = axes.lines(block, self.line, x.metric)
-            at += len(block)
-        rows = graphs.ByteRows.of(x.blocks(), x.n, x.metric)
+        """Link rows in a drawn order; any number of threads makes the same graph.
+
+        Walks to a row see lines, as searches do; links are chosen of what they come near to by distances of bytes.
+        """
+        lines = np.zeros((x.n, self.line), np.uint8)
+        rows = graphs.ByteRows.of(self._lined(x, lines), x.n, x.metric)
         tell = None if progress is None else lambda done, total: progress("link", done, total)
         graph = graphs.build(
-            rows, degree=self.degree, width=self.width, alpha=self.alpha, rng=rng, progress=tell, aside=x.aside
+            rows,
+            degree=self.degree,
+            width=self.width,
+            alpha=self.alpha,
+            rng=rng,
+            progress=tell,
+            aside=x.aside,
+            lined=Lined(lines, self._axes, x.metric),
         )
         graph.effort = self._measure(graph, rows, lines, x.metric, rng)
         return {"links": graph.links, "entries": graph.entries, "effort": graph.effort, "lines": lines}
+
+    def _lined(self, x: Vectors, lines: NDArray[np.uint8]) -> Iterator[F32]:
+        """The blocks of rows, each made into lines before it goes on."""
+        axes, at = self._axes, 0
+        for block in x.blocks():
+            lines[at : at + len(block)] = axes.lines(block, self.line, x.metric)
+            at += len(block)
+            yield block
 
     def _measure(
         self,

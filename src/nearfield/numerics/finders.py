@@ -74,8 +74,8 @@ def find(
     """The best ``k`` rows that a native finder finds with so much effort, how many it scored for each query, and which
     way each was answered under a filter.
 
-    -1 and -inf where it found fewer: a finder promises nothing. ``vectors`` are the queries themselves, for finders
-    that look at more than the codes.
+    Every row that matches is scored where a finder meets fewer than ``k``; -1 and -inf where fewer match. ``vectors``
+    are the queries themselves, for finders that look at more than the codes.
     """
     q, m = as_queries(fmt, folded)
     given = None if allow is None else filters(allow)
@@ -121,10 +121,11 @@ def find_on_disk(
 
 def run(
     pipeline: Any, q: F32, k: int, effort: int, given: Filters | None, *, threads: int | None = None
-) -> tuple[I64, F32, I64, I64, I64] | None:
-    """A whole search in one call: ids and scores ``[m, k]``, rows scored, rows scored again, the way taken ``[m]``.
+) -> tuple[I64, F32, I64, bool]:
+    """A whole search in one call: ids and scores ``[m, k]``; rows scored, rows scored again, the way taken ``[3, m]``.
 
-    None where it cannot answer: queries that are not finite, of another width, or that find fewer than ``k`` rows.
+    And whether every query was answered. Of those that were not, -1 rows were scored: they are not finite, of another
+    width, without the direction that the metric needs, or have scores that are no numbers.
     """
     m = len(q)
     workers = 1 if m == 1 else thread_count(threads)
@@ -133,9 +134,10 @@ def run(
     if m <= _PIECE:
         sound: bool = pipeline.search(q, k, effort, given, workers, ids, scores, counts)
     else:
-        pieces = Pace(_PIECE).pieces(m)
-        sound = all(_piece(pipeline, q, k, effort, given, workers, ids, scores, counts, piece) for piece in pieces)
-    return (ids, scores, counts[0], counts[1], counts[2]) if sound else None
+        sound = True
+        for piece in Pace(_PIECE).pieces(m):
+            sound &= _piece(pipeline, q, k, effort, given, workers, ids, scores, counts, piece)
+    return ids, scores, counts, sound
 
 
 def one_by_one(pipeline: Any, k: int, effort: int) -> Callable[[F32], tuple[I64, F32, I64] | None]:

@@ -1,4 +1,4 @@
-"""What indexes share that find rows natively: when every row is scored instead, and that ``k`` rows always come."""
+"""What indexes share that find rows natively: what they spend, and when every row is scored instead."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Finding(Index):
     A derived class defines ``take`` (keep its columns), ``make`` (its finder) and ``spend``.
     """
 
-    plans_filters: ClassVar[bool] = False  # whether its finder meets filters by itself, and always finds enough
+    plans_filters: ClassVar[bool] = False  # whether its finder chooses how to meet filters
     looks: ClassVar[bool] = False  # whether its finder looks at the queries themselves
     budget: int
 
@@ -78,20 +78,21 @@ class Finding(Index):
         """Meet filters in this way, a word of ``core.hits.WAYS``; "walk" leaves the choice to the planner again."""
         self.finder().prefer(WAYS.index(strategy))
 
-    def search(self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None) -> Hits:
+    def search(
+        self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None, depth: int = 1
+    ) -> Hits:
         """The best ``k`` that are found; every row is scored where ``budget`` covers them all or few match."""
         n = self.rows.n
         k = check_search(k, n, allow)
         matches = n if allow is None else int(np.count_nonzero(allow))
         allow = None if matches == n else allow
-        effort = self.effort(k, budget, matches)
+        effort, k = self.effort(k, budget, matches), min(depth * k, n)
         if effort is None:
             found, scores = self._scan(q, k, allow)
             return Hits(found, scores, np.full(q.m, matches, np.int64))
         seen = q.queries if self.looks else None
         made = finders.find(self.finder(), self._format(), _folded(q), k, effort, allow, n, None, seen)
         found, scores, scored, ways = made
-        self._fill(q, k, matches, allow, found, scores, scored)
         return Hits(found, scores, scored, ways=ways if self.plans_filters and allow is not None else None)
 
     def _format(self) -> RowFormat:
@@ -103,15 +104,6 @@ class Finding(Index):
     def _scan(self, q: Prepared, k: int, allow: NDArray[np.bool_] | None) -> tuple[I64, F32]:
         rows = self.rows
         return kernels.scan(self._format(), rows.codes, _folded(q), q.metric, k, terms=rows.terms, allow=allow)
-
-    def _fill(
-        self, q: Prepared, k: int, matches: int, allow: NDArray[np.bool_] | None, found: I64, scores: F32, scored: I64
-    ) -> None:
-        """Scan for the queries that found too few rows."""
-        short = np.flatnonzero((found >= 0).sum(axis=1) < min(k, matches))
-        if short.size:
-            found[short], scores[short] = self._scan(q.only(short), k, allow)
-            scored[short] += matches
 
 
 class Walking(Finding):
@@ -175,13 +167,6 @@ def _diagonal(matrix: NDArray[np.float64]) -> NDArray[np.float64] | None:
     if matrix.shape[0] != matrix.shape[1] or np.any(matrix - np.diag(diagonal)):
         return None
     return np.where(diagonal != 0, 1 / np.where(diagonal != 0, diagonal, 1), 0)
-
-
-def unfolded_scales(rows: Rows) -> F32 | None:
-    """What weights of folded queries are multiplied by to be as long as the queries; None where that cannot be told."""
-    matrix = _folding(rows, width_of(rows))
-    scales = None if matrix is None else _diagonal(matrix)
-    return None if scales is None else scales.astype(np.float32)
 
 
 def width_of(rows: Rows) -> int:

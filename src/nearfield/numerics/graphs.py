@@ -20,6 +20,7 @@ from nearfield.core.errors import Unsupported
 from nearfield.core.protocols import F32, I64, U8, Aside, Element, Folded, Layout, Metric, RowFormat
 from nearfield.numerics import finders, kernels
 from nearfield.numerics.kmeans import kmeans
+from nearfield.numerics.lines import Lined
 from nearfield.numerics.linking import U32, Entering, Links
 from nearfield.numerics.pieces import Pace
 from nearfield.numerics.taken_up import Taken
@@ -71,6 +72,11 @@ class Graph:
         return int(min(max(wanted, 1), _WIDEST))
 
 
+def padded(d: int) -> int:
+    """The width of rows of bytes."""
+    return -(-d // _PAD) * _PAD
+
+
 @dataclass
 class ByteRows:
     """Rows as signed bytes, each with its scale; what a graph is built from, a quarter of float32."""
@@ -87,7 +93,7 @@ class ByteRows:
         for block in blocks:
             if made is None:
                 d = block.shape[1]
-                values = roomy((n, -(-d // _PAD) * _PAD), np.int8)
+                values = roomy((n, padded(d)), np.int8)
                 values[:, d:] = 0
                 made = cls(values, np.zeros((n, 4), np.float32), d)
             made.take(at, block)
@@ -143,12 +149,14 @@ def build(
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
     aside: Aside | None = None,
+    lined: Lined | None = None,
 ) -> Graph:
     """Link every row to at most ``degree`` others, in the order given or a drawn one.
 
     ``width`` is the frontier's while building, ``alpha`` how much nearer another link must lead for one to be
     dropped. ``progress`` is called with rows linked and rows in all; what it raises ends the building. How far it
-    came is kept ``aside``, and the same build goes on from there to the same graph.
+    came is kept ``aside``, and the same build goes on from there to the same graph. Walks see the rows ``lined``,
+    where they are, and links are chosen of what they come near to, by bytes.
     """
     if kernels.native() is None:
         raise Unsupported("graphs are built by native code, which is not installed here; use the index flat()")
@@ -157,8 +165,10 @@ def build(
     most = None if order is None else ORDERED
     order = rng.permutation(n).astype(np.uint32) if order is None else order
     order = np.concatenate([entries, order[~np.isin(order, entries)]])
-    growing = Links(rows, degree=degree, width=width, alpha=alpha, threads=threads)
-    taken = Taken.up(aside, rows, growing.arrays, (degree, width, alpha), (order,), growing.sound)
+    seen = None if lined is None else lined.native(rows.lift, rows.square)
+    how = (degree, width, alpha) if lined is None or aside is None else (degree, width, alpha, lined.digest())
+    growing = Links(rows, degree=degree, width=width, alpha=alpha, threads=threads, lines=seen)
+    taken = Taken.up(aside, rows, growing.arrays, how, (order,), growing.sound)
     with taken.kept():
         for at, some in batches(n, most):
             if at < taken.done:

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.protocols import F32
-from nearfield.numerics import kernels
+from nearfield.numerics import coding, kernels
 
 F64: TypeAlias = NDArray[np.float64]
 I32: TypeAlias = NDArray[np.int32]
 Init: TypeAlias = Literal["k-means++", "rows"]
 
 _BLOCK_ROWS = 2048
-_NARROW = 16  # columns up to which a count a column beats sorting the rows
 _SEED_ROWS, _SEED_PER_CENTROID = 4096, 16  # a start is drawn from so many rows: more change little
 
 
@@ -65,7 +64,7 @@ def update(x: F32, labels: I32, centroids: F32) -> F32:
     """The mean of each cluster; an empty one moves to a row far from its own centroid."""
     k = len(centroids)
     counts = np.bincount(labels, minlength=k)
-    means = _sums(x, labels, counts) / np.maximum(counts, 1)[:, None]
+    means = coding.group_sums(x, labels, k) / np.maximum(counts, 1)[:, None]
     out = np.where(counts[:, None] > 0, means, centroids).astype(np.float32)
     empty = np.flatnonzero(counts == 0)
     if len(empty):
@@ -77,19 +76,6 @@ def update(x: F32, labels: I32, centroids: F32) -> F32:
 def inertia(x: F32, centroids: F32) -> float:
     """The sum of squared distances from rows to their nearest centroids."""
     return float(_squares(x, centroids[nearest(x, centroids)]).sum())
-
-
-def _sums(x: F32, labels: I32, counts: NDArray[np.int64]) -> F64:
-    """The sum of each cluster's rows, in float64 and in row order."""
-    if x.shape[1] < _NARROW:
-        return np.stack([np.bincount(labels, weights=column, minlength=len(counts)) for column in x.T], axis=1)
-    out = np.zeros((len(counts), x.shape[1]))
-    order = np.argsort(labels, kind="stable")
-    for start in range(0, len(order), _BLOCK_ROWS):  # a block of sorted rows: a copy of all would double the memory
-        rows = order[start : start + _BLOCK_ROWS]
-        used, firsts = np.unique(labels[rows], return_index=True)
-        out[used] += np.add.reduceat(x[rows], firsts, axis=0, dtype=np.float64)
-    return out
 
 
 def _squares(x: F32, y: F32) -> F64:

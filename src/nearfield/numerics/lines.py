@@ -6,6 +6,7 @@ only: its length, and what rounding took of it, stand in a scale at the end of t
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from nearfield.core.errors import Corrupt
 from nearfield.core.protocols import F32, U8, Metric
 from nearfield.numerics import spectra
+from nearfield.numerics.machine import compiled
 
 END = 4  # bytes of a line that are no digits: two float16
 SAMPLE = 16_384
@@ -22,6 +24,7 @@ SAMPLE = 16_384
 _STEPS = np.array([0.0, 0.9957, 0.3352, 0.1041, 0.0308], np.float32)
 _ERRORS = np.array([1.0, 0.1188, 0.01154, 0.00104, 0.0001])
 _LARGEST = 60_000.0
+_ALIKE = 0.05  # of the largest square: rows of one length differ by less when they are rounded to bytes
 
 
 @dataclass
@@ -79,11 +82,12 @@ class Axes:
         values = rest @ self._rows.T * _inverse(lengths, self.size)[:, None] / self.steps
         values = np.clip(np.floor(values + levels / 2), 0, levels - 1)
         sizes = np.linalg.norm((values - (levels - 1) / 2) * self.steps, axis=1)
-        codes, slot, bytes_ = values.astype(np.uint8), 0, width - END
-        for j, digits in enumerate(self.digits.tolist()):
-            for i in range(digits):
-                out[:, slot % bytes_] |= (codes[:, j] >> 2 * i & 3) << 2 * (slot // bytes_)
-                slot += 1
+        codes, bytes_ = values.astype(np.uint8), width - END
+        of, place = np.repeat(np.arange(len(self.digits)), self.digits), _places(self.digits)
+        for slot in range(0, len(of), bytes_):  # a quarter of the bits of each byte
+            some = slice(slot, min(slot + bytes_, len(of)))
+            held = codes[:, of[some]] >> 2 * place[some] & 3
+            out[:, : held.shape[1]] |= held << np.uint8(2 * (slot // bytes_))
         ends = np.zeros((len(x), 2), np.float32)
         ends[:, 0] = np.minimum(lengths / np.maximum(sizes, 1e-30), _LARGEST)
         if metric == "l2":
@@ -100,6 +104,30 @@ class Axes:
         l2 = metric == "l2"
         offsets = self._rows @ self.centre if l2 else np.zeros(len(self.digits), np.float32)
         return self.axes, self.scales, offsets.astype(np.float32), self.steps, self.digits, self.size**2 if l2 else 0.0
+
+
+@dataclass
+class Lined:
+    """Rows as lines ``[n, width]``, seen by walks while a graph of them is built."""
+
+    lines: U8
+    axes: Axes
+    metric: Metric
+
+    def native(self, lifts: F32, squares: F32) -> Any:
+        """For native code; ``lifts`` of rows to one length count where rows differ in length, under dot."""
+        lifted = self.metric == "dot" and bool(lifts.max() ** 2 > _ALIKE * squares.max())
+        return compiled.LineRows(self.lines, self.axes.native(self.metric), lifted)
+
+    def digest(self) -> str:
+        """What tells them from others."""
+        return hashlib.sha256(self.lines.data).hexdigest()
+
+
+def _places(digits: U8) -> U8:
+    """Which digit of its axis each is, the lowest first."""
+    firsts = np.cumsum(digits, dtype=np.int64) - digits
+    return np.asarray(np.arange(int(digits.sum())) - np.repeat(firsts, digits), np.uint8)
 
 
 def _inverse(lengths: F32, size: float) -> F32:

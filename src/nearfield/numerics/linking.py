@@ -29,7 +29,10 @@ _EDGES = 1 << 21  # links back that are put in order at once
 
 
 class Links:
-    """Links ``[n, room]`` of rows, and how many each has; ``chosen`` of them are given to a row that comes in."""
+    """Links ``[n, room]`` of rows, and how many each has; ``chosen`` of them are given to a row that comes in.
+
+    Walks see ``lines`` of rows, where there are any, and links are chosen of what they come near to, by bytes.
+    """
 
     def __init__(
         self,
@@ -40,12 +43,13 @@ class Links:
         alpha: float,
         chosen: int | None = None,
         threads: int | None = None,
+        lines: Any = None,
     ) -> None:
         self.n, self.degree, self.chosen = len(rows.values), degree, chosen or degree
         self.links, self.counts = unlinked(self.n, degree)
         self.native = kernels.native().Growth(
             kernels.which_isa(), rows.values, rows.sides, self.links, self.counts,
-            degree, self.chosen, width, alpha, kernels.thread_count(threads),
+            degree, self.chosen, width, alpha, kernels.thread_count(threads), lines,
         )  # fmt: skip
         self.choosing, self.taking = Pace(_ROWS), Pace(_TAKERS)
 

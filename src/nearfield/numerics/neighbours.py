@@ -6,7 +6,7 @@ Dong, Moses, Li (2011); begun from trees, with a bounded number of entries joine
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,14 @@ _SOME = 60  # fresh entries of a row that are joined in a round, at most
 _ENOUGH = 0.001  # rounds end where no more than this share of the entries is fresh
 
 
+class Near(NamedTuple):
+    """Rows ``[n, k]``, nearest first, their squared distances ``[n, k]``, and how many pairs of rows were compared."""
+
+    ids: U32
+    gaps: F32
+    compared: int
+
+
 def near_rows(
     rows: ByteRows,
     k: int,
@@ -35,12 +43,12 @@ def near_rows(
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
     aside: Aside | None = None,
-) -> tuple[U32, F32]:
-    """The ``k`` rows nearest to each row, nearest first, nearly: ids ``[n, k]`` and squared distances ``[n, k]``.
+) -> Near:
+    """The ``k`` rows nearest to each row, nearly.
 
     ``NO_LINK`` and infinity where fewer were found. Under dot, distances are those of rows lifted to equal length.
     Any number of threads finds the same. ``progress`` is called with rounds done and rounds at most. How far it came
-    is kept ``aside``, and the same search goes on from there.
+    is kept ``aside``, and the same search goes on from there; pairs that were compared before do not count then.
     """
     if kernels.native() is None:
         raise Unsupported("near rows are found by native code, which is not installed here")
@@ -52,6 +60,8 @@ def near_rows(
         leaf = max(_LEAF, k)
         if taken.done < grown:
             made = trees.grow(rows, grown, leaf, rng=rng, threads=threads)
+            sizes = np.diff(trees.leaf_begins(lists.n, made.levels))
+            lists.compared = made.compared + grown * int((sizes * (sizes - 1)).sum()) // 2  # in nodes, and in leaves
             for done in range(taken.done, grown):
                 lists.join_leaves(made, done)
                 _keep(taken, lists, done + 1)
@@ -68,7 +78,7 @@ def near_rows(
             if progress:
                 progress(done + 1, rounds)
     taken.put()
-    return lists.ids, lists.gaps
+    return Near(lists.ids, lists.gaps, lists.compared)
 
 
 def _keep(taken: Taken, lists: _Lists, done: int) -> None:
@@ -81,7 +91,7 @@ class _Lists:
     """Lists of near rows that are brought on, in pieces between which Python sees an interrupt."""
 
     def __init__(self, rows: ByteRows, k: int, workers: int) -> None:
-        self.n = len(rows.values)
+        self.n, self.compared = len(rows.values), 0
         self.ids = np.full((self.n, k), NO_LINK, np.uint32)
         self.gaps = np.full((self.n, k), np.inf, np.float32)
         self.fresh = np.zeros((self.n, k), np.uint8)
@@ -136,4 +146,4 @@ class _Lists:
         for piece in self._ages.pieces(self.n):
             self._native.age(piece.start, piece.stop)
         for piece in self._joins.pieces(self.n):
-            self._native.join(piece.start, piece.stop)
+            self.compared += self._native.join(piece.start, piece.stop)

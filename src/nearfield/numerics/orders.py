@@ -25,7 +25,7 @@ def insertion(rows: ByteRows, how: str, rng: np.random.Generator) -> U32:
         return np.arange(n, dtype=np.uint32)
     if how == "shuffled":
         return rng.permutation(n).astype(np.uint32)
-    _, gaps = neighbours.near_rows(rows, min(_NEAR, n - 1), rng=rng)
+    gaps = neighbours.near_rows(rows, min(_NEAR, n - 1), rng=rng).gaps
     found = local_dimension(np.sqrt(gaps))
     return np.argsort(found if how == "lid-ascending" else -found, kind="stable").astype(np.uint32)
 

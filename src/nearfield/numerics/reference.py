@@ -276,3 +276,79 @@ def popcount(x: U8) -> NDArray[np.int32]:
 def dots(q: F32, x: F32) -> F32:
     """Dot products of every query with every row, ``[m, n]``."""
     return np.asarray(q @ x.T)
+
+
+def group_sums(x: F32, labels: NDArray[np.int32], k: int) -> NDArray[np.float64]:
+    """Return the sums ``[k, d]`` of the rows that bear each label, in float64."""
+    out = np.zeros((k, x.shape[1]))
+    order = np.argsort(labels, kind="stable")
+    for start in range(0, len(order), _CHUNK):  # a block of sorted rows: a copy of all would double the memory
+        rows = order[start : start + _CHUNK]
+        used, firsts = np.unique(labels[rows], return_index=True)
+        out[used] += np.add.reduceat(x[rows], firsts, axis=0, dtype=np.float64)
+    return out
+
+
+def spans(x: F32, mean: F32) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the least and the greatest value of each row about the mean."""
+    rest = x.astype(np.float64) - mean
+    return rest.min(axis=1, initial=np.inf), rest.max(axis=1, initial=-np.inf)
+
+
+def even_steps(
+    x: F32,
+    mean: F32,
+    firsts: NDArray[np.float64],
+    lasts: NDArray[np.float64],
+    bits: int,
+    cell_bits: int,
+) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], NDArray[np.float64]]:
+    """Return rows about the mean as numbers of even steps, and the sums that ``coding.even_steps`` names."""
+    wide = mean.astype(np.float64)
+    step = np.where(firsts[:, 1] > 0, firsts[:, 1], 1)[:, None]
+    steps = (x.astype(np.float64) - wide - firsts[:, :1]) / step
+    numbers = np.clip(np.rint(steps), 0, (1 << bits) - 1)
+    if cell_bits:
+        cells = 1 << cell_bits
+        numbers = numbers * cells + np.clip(np.floor((steps - numbers + 0.5) * cells), 0, cells - 1)
+    level = lasts[:, :1] + lasts[:, 1:] * numbers
+    own = np.einsum("ij,ij->i", x, x, dtype=np.float64)
+    sums = np.stack([np.einsum("ij,ij->i", level, level), np.einsum("ij,j->i", level, wide), own], axis=1)
+    return (numbers.astype(np.uint8) if bits + cell_bits <= 8 else numbers.astype(np.uint16)), sums
+
+
+def weighted_sums(weights: F32, rows: F32) -> F32:
+    """Return sums of rows times weights."""
+    return np.asarray(weights @ rows)
+
+
+def level_codes(
+    columns: F32,
+    sums: F32,
+    codes: NDArray[np.uint16],
+    starts: I64,
+    pieces: NDArray[np.int32],
+    inside: NDArray[np.float64],
+    width: int,
+) -> tuple[U8, NDArray[np.float64]]:
+    """Return the codes of the nearest sums of each column, and the measures that ``coding.level_codes`` names."""
+    found, decoded = np.empty(columns.shape, np.uint16), np.empty_like(columns)
+    for j, column in enumerate(columns):
+        own = slice(int(starts[j]), int(starts[j + 1]))
+        at = np.searchsorted((sums[own][1:] + sums[own][:-1]) / 2, column)
+        found[j], decoded[j] = codes[own][at], sums[own][at]
+    out = np.zeros((columns.shape[1], width), np.uint8)
+    for j, byte, shift, _, _ in pieces.tolist():
+        out[:, byte] |= ((found[j] & 15) << shift).astype(np.uint8)
+        found[j] >>= 4
+    whole = decoded + inside[:, None]
+    products = np.einsum("ji,ji->i", columns + inside[:, None], whole)
+    return out, np.stack([np.einsum("ji,ji->i", whole, whole), products])
+
+
+def level_values(codes: U8, pieces: NDArray[np.int32], levels: F32, columns: int) -> F32:
+    """Return the sums of the levels that the pieces of codes name."""
+    out = np.zeros((len(codes), columns), np.float32)
+    for j, byte, shift, bits, first in pieces.tolist():
+        out[:, j] += levels[first + ((codes[:, byte] >> shift) & ((1 << bits) - 1))]
+    return out

@@ -1,4 +1,4 @@
-"""Trees over rows: each node parts its rows in halves by where they lie between two of them that are drawn."""
+"""Trees over rows: each node parts its rows in halves by where they lie between two means of some of them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ _AT_ONCE = 1 << 14  # rows of a part whose trees are grown to their leaves in on
 
 @dataclass
 class Trees:
-    """``rows`` ``[trees, n]``: of each leaf together; ``pairs`` and ``planes`` ``[trees, nodes, 2]`` of each node.
+    """``rows`` ``[trees, n]``: of each leaf together; of each node a direction and the threshold of products with it.
 
-    A pair are two row numbers, a plane the threshold of (squared distance from the second, less that from the first)
-    and one over twice the distance of the pair. All trees have ``2 ** levels`` leaves.
+    Directions ``normals`` ``[trees, nodes, stride]`` are bytes, as rows are, beside ``sides`` ``[trees, nodes, 4]``;
+    ``thresholds`` ``[trees, nodes]``. All trees have ``2 ** levels`` leaves. ``compared`` is how many distances and
+    products growing them took.
     """
 
     rows: U32
-    pairs: U32
-    planes: F32
+    normals: NDArray[np.int8]
+    sides: F32
+    thresholds: F32
     levels: int
+    compared: int = 0
 
 
 def levels_of(n: int, leaf: int) -> int:
@@ -54,18 +57,19 @@ def grow(rows: ByteRows, trees: int, leaf: int, *, rng: np.random.Generator, thr
     nodes = node_count(levels)
     made = Trees(
         np.tile(np.arange(n, dtype=np.uint32), (trees, 1)),
-        np.zeros((trees, nodes, 2), np.uint32),
-        np.zeros((trees, nodes, 2), np.float32),
+        np.zeros((trees, nodes, rows.values.shape[1]), np.int8),
+        np.zeros((trees, nodes, 4), np.float32),
+        np.zeros((trees, nodes), np.float32),
         levels,
     )
     seed = int(rng.integers(1 << 63))
     for first in range(0, trees, workers):
         some = slice(first, first + workers)
+        filled = (made.rows[some], made.normals[some], made.sides[some], made.thresholds[some])
         for part, down in _parts(n, levels):
-            native.grow_trees(
-                kernels.which_isa(), rows.values, rows.sides, made.rows[some], made.pairs[some], made.planes[some],
-                levels, seed, first, part, down, workers,
-            )  # fmt: skip
+            made.compared += native.grow_trees(
+                kernels.which_isa(), rows.values, rows.sides, *filled, levels, seed, first, part, down, workers
+            )
     return made
 
 

@@ -32,9 +32,19 @@ Column: TypeAlias = tuple[CodecScorer, Any, F32 | None, Any]  # how codes are sc
 
 
 def compile_plan(
-    index: Index, scorer: CodecScorer, maps: list[Map], steps: list[tuple[Rescore, Column]], d: int, *, unit: bool
+    index: Index,
+    scorer: CodecScorer,
+    maps: list[Map],
+    steps: list[tuple[Rescore, Column]],
+    d: int,
+    *,
+    unit: bool,
+    live: finders.Filters | None,
 ) -> Any:
-    """The native pipeline of a plan, or None where it has to run step by step."""
+    """The native pipeline of a plan, or None where it has to run step by step.
+
+    ``live`` are the rows that are found where no filter is given, if some are not.
+    """
     if kernels.native() is None or d > WIDEST or scorer.format is None:
         return None
     finder = index.finder()
@@ -54,7 +64,7 @@ def compile_plan(
         else:
             rows = finders.native_rows(finer.format, codes, finer.metric, terms, checks=checks)
         made.append((rows, own, mapped, step.of == "residual", step.depth))
-    return None if fold is None else kernels.native().Pipeline(finder, unit, mapping, fold, bias, made)
+    return None if fold is None else kernels.native().Pipeline(finder, unit, mapping, fold, bias, made, live)
 
 
 def _maps(maps: list[Map], d: int, *, unit: bool) -> Affine | None:

@@ -270,8 +270,7 @@ def fit_steps(
     inner = MappedRows(fitted, batch).metric
     learned = plan.index.fresh().fit(mapped, n, metric=inner, as_given=as_given, rng=streams[-1])
     fitted.learned = learned if learned.is_fitted() else None
-    origins = fitted.index.origins(mapped)
-    coded = mapped if origins is None else mapped - origins
+    coded = _about_origins(mapped, fitted.index, fitted.codec)
     fitted.codec.fit(given if as_given else coded, mapped_queries, rng=streams[1])
     _refuse_first(fitted)
     for step, stream in zip(plan.rescores, streams[3 + len(plan.maps) : -1]):
@@ -279,7 +278,7 @@ def fit_steps(
         of_input = step.of == "input"
         fine = x if of_input else mapped
         if step.of == "residual":
-            some = coded[:: max(1, len(coded) // max(_RESIDUALS, codec.rows_wanted()))]
+            some = _thinned(coded, codec)
             fine = some - fitted.codec.decode(fitted.codec.encode(some))
         codec.fit(fine, asked if of_input else mapped_queries, rng=stream)
         fitted.rescore_codecs.append(codec)
@@ -287,6 +286,18 @@ def fit_steps(
         if step.of == "residual" and codec.row_format() is None:
             raise BadPlan(f"{step}: expected a codec with a layout for residuals, such as lvq(bits=8)")
     return fitted
+
+
+def _thinned(rows: F32, codec: Codec) -> F32:
+    """Every so many-th row: as many as a codec of residuals is fitted on."""
+    return rows[:: max(1, len(rows) // max(_RESIDUALS, codec.rows_wanted()))]
+
+
+def _about_origins(rows: F32, index: Index, codec: Codec) -> F32:
+    """Mapped rows; where codes are of what the index leaves of rows, that of some."""
+    some = rows if index.origins(rows[:1]) is None else _thinned(rows, codec)
+    origins = index.origins(some)
+    return some if origins is None else some - origins
 
 
 def _refuse(codec: Codec, metric: Metric) -> None:

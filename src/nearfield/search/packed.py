@@ -171,8 +171,9 @@ class Packed:
     def tier_stats(self) -> dict[str, dict[str, float]]:
         """For each column that is read from disk, what searches have asked of it so far.
 
-        ``wanted`` rows were needed; ``early`` of them were asked for while the search went on, ``ready`` were there
-        without waiting; ``unused`` were asked for in vain. ``hit_rate`` is ready over wanted.
+        ``wanted`` rows were needed, some at once in each of ``rounds``; ``early`` of them were asked for while the
+        search went on, ``ready`` were there without waiting; ``unused`` were asked for in vain. ``hit_rate`` is ready
+        over wanted.
         """
         return told(self.on_disk)
 

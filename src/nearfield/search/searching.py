@@ -55,26 +55,37 @@ class Searched(State):
         check_on_zero(on_zero)
         if type(k) is not int or allow is not None or not 0 < k <= n:  # the usual is plainly sound
             k = check_search(k, n, allow)
+        asked = allow
         bare = allow is None and self.fitted.mended  # deleted rows need no mask where no link leads to them
         if self.live is not None:
             given = allow.flags if isinstance(allow, Bitmap) else allow
             allow, k = self.live if given is None else given & self.live, max(1, min(k, len(self)))
         sound = budget is None or (type(budget) is int and budget > 0)
         if sound and type(queries) is np.ndarray and queries.dtype.kind in "fiu":
-            quick = self.search_compiled(_as_floats(queries), k, budget or 0, None if bare else allow)
-            if quick is not None:
-                if bare or allow is None:
+            made = self.search_compiled(_as_floats(queries), k, budget or 0, None if bare else allow)
+            if made is not None:
+                hits, whole = made
+                if whole and (bare or allow is None):
                     self._settle((wanted, budget), k)
-                return quick
+                if whole:
+                    return hits
+                if (hits.scored >= 0).any():
+                    return self._with_rest(hits, queries, partial(self.search, k=wanted, budget=budget), asked, on_zero)
         if isinstance(allow, Bitmap):
             allow = allow.flags
         if budget is not None and (isinstance(budget, bool) or not isinstance(budget, (int, np.integer)) or budget < 1):
             raise BadInput(f"budget: expected a whole number of rows, at least 1, got {budget!r}")
-        asked = None if several(allow) else allow
-        x = np.atleast_2d(queries) if vectors is None else vectors(self, queries, encoder, expand, asked)
+        shared = None if several(allow) else allow
+        x = np.atleast_2d(queries) if vectors is None else vectors(self, queries, encoder, expand, shared)
         if several(allow):
             return each_filter(partial(self.search, k=k, budget=budget, on_zero=on_zero), x, allow)
-        f = self.fitted
+        return self._search_by_steps(x, k, budget, allow, on_zero)
+
+    def _search_by_steps(
+        self, x: Any, k: int, budget: int | None, allow: NDArray[np.bool_] | None, on_zero: str
+    ) -> Hits:
+        """What every plan and every query can take."""
+        f, n = self.fitted, self.fitted.n
         q = as_queries(x, f.metric, f.d, on_zero)
         if f.origin is not None:
             q = q - f.origin
@@ -110,8 +121,26 @@ class Searched(State):
         rows, scores, counts = found
         return Hits(rows, scores, counts[0], metric, names, texts, counts[1] if self.rescorers else None)
 
-    def search_compiled(self, q: F32, k: int, budget: int, allow: NDArray[np.bool_] | Bitmap | None) -> Hits | None:
-        """The answer of one native call, or None where the plan, the queries or the filter need more care."""
+    def _with_rest(
+        self, hits: Hits, queries: NDArray[Any], search: Callable[..., Hits], allow: Any, on_zero: str
+    ) -> Hits:
+        """Answer those of several queries that native code left, as each of them is answered by itself."""
+        as_queries(queries, self.fitted.metric, self.fitted.d, on_zero)  # a query that is refused is told by its place
+        left = np.flatnonzero(hits.scored < 0)
+        flags = allow.flags if isinstance(allow, Bitmap) else allow
+        rest = search(queries[left], allow=flags[left] if several(flags) else flags, on_zero=on_zero)
+        hits.rows[left], hits.scores[left], hits.scored[left] = rest.rows, rest.scores, rest.scored
+        if hits.rescored is not None and rest.rescored is not None:
+            hits.rescored[left] = rest.rescored
+        return hits
+
+    def search_compiled(
+        self, q: F32, k: int, budget: int, allow: NDArray[np.bool_] | Bitmap | None
+    ) -> tuple[Hits, bool] | None:
+        """The answers of one native call and whether all queries have one: of the others, -1 rows were scored.
+
+        None where the plan or the filter need more care.
+        """
         if self.pipeline is _UNKNOWN:
             self.pipeline = self._compile()
         if self.pipeline is None or not 1 <= q.ndim <= 2:
@@ -126,14 +155,13 @@ class Searched(State):
         effort = self.index.effort(k, budget, matches)
         if effort is None:
             return None
+        if given is not None and len(given[1]) > 1 and self.index.effort(k, budget, int(given[1].max())) != effort:
+            return None  # each goes its own way
         with faults():
-            found = finders.run(self.pipeline, q, k, effort, given)
-        if found is None:
-            return None
-        rows, scores, scored, rescored, ways = found
+            rows, scores, (scored, rescored, ways), whole = finders.run(self.pipeline, q, k, effort, given)
         names, texts = self.named
         return Hits(rows, scores, scored, self.fitted.metric, names, texts, rescored if self.rescorers else None,
-                    ways if given is not None else None)  # fmt: skip
+                    ways if given is not None else None), whole  # fmt: skip
 
     def _compile(self) -> Any:
         f = self.fitted
@@ -148,7 +176,8 @@ class Searched(State):
             (s, self.finer(n), self.columns.get(f"{n}.terms"), self._checks(n)) for s, n in zip(self.rescorers, names)
         ]
         steps = list(zip(f.plan.rescores, finer))
-        return compile_plan(self.index, self.scorer, f.maps, steps, f.d, unit=f.metric == "cosine")
+        live = None if self.live is None else finders.filters(self.live)
+        return compile_plan(self.index, self.scorer, f.maps, steps, f.d, unit=f.metric == "cosine", live=live)
 
     def _checks(self, name: str) -> Any:
         """Checksums by which native code checks the rows of a mapped column that it touches."""
@@ -163,12 +192,9 @@ class Searched(State):
             if extra is not None:
                 bias = extra if bias is None else bias + extra
             mapped = map_.transform_queries(mapped)
-        wanted = k
-        for step in reversed(self.fitted.plan.rescores):
-            wanted = max(wanted, step.depth * k)
-        wanted = min(wanted, self.fitted.n)
+        depth = max((step.depth for step in self.fitted.plan.rescores), default=1)
         with faults():
-            hits = self.index.search(self.scorer.prepare(mapped), wanted, budget=budget or 0, allow=allow)
+            hits = self.index.search(self.scorer.prepare(mapped), k, budget=budget or 0, allow=allow, depth=depth)
         if not self.fitted.plan.rescores:
             if bias is not None:
                 hits.scores += bias[:, None]

@@ -50,15 +50,18 @@ class Tailed(Index):
             out[early] = self.index.vectors(rows[early], coded)
         return out
 
-    def search(self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None) -> Hits:
+    def search(
+        self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None, depth: int = 1
+    ) -> Hits:
         """The best ``k`` of both."""
         n = self.rows.n
         k = check_search(k, n, allow)
         behind = np.ones(n - self.start, np.bool_) if allow is None else allow[self.start :].copy()
         behind[: self.indexed - self.start] = False
         found = self.index.search(
-            q, min(k, self.indexed), budget=budget, allow=None if allow is None else allow[: self.indexed]
+            q, min(k, self.indexed), budget=budget, allow=None if allow is None else allow[: self.indexed], depth=depth
         )
+        k = min(depth * k, n)
         late = self.flat.search(q, min(k, len(behind)), allow=behind)
         rows = np.where(late.rows >= 0, late.rows + self.start, -1)
         merged, scores = kernels.merge([(found.rows, found.scores), (rows, late.scores)], k)

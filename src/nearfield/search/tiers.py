@@ -29,7 +29,7 @@ from nearfield.store.segments import Segment
 
 Memory: TypeAlias = int | str
 _UNITS = {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
-_COUNTS = ("searches", "wanted", "early", "ready", "unused", "reads", "bytes", "nanoseconds")
+_COUNTS = ("searches", "rounds", "wanted", "early", "ready", "unused", "reads", "bytes", "nanoseconds")
 
 
 class TooLittle(BadInput):
@@ -106,6 +106,7 @@ class DiskColumn:
             return taken
         with self._lock:
             self._counts["searches"] += 1
+            self._counts["rounds"] += 1
             self._counts["wanted"] += len(rows)
             parts = [self._row(int(row)) for row in rows]
         return np.frombuffer(b"".join(parts), np.uint8).reshape(len(rows), self.shape[1])
@@ -173,6 +174,7 @@ def told(columns: Mapping[str, DiskColumn]) -> dict[str, dict[str, float]]:
             "hit_rate": counts["ready"] / wanted,
             "early_rate": counts["early"] / wanted,
             "reads_a_search": counts["reads"] / searches,
+            "rounds_a_search": counts["rounds"] / searches,
             "milliseconds_a_search": counts["nanoseconds"] / 1e6 / searches,
         }
     return out
