@@ -70,6 +70,8 @@ fuzz: $(VENV)/.done
 # take every instruction set in turn, the others the best one, and some of them each of the rest. What Python and others
 # allocate, keep, and free in another way (hnswlib) is none of ours.
 THREADED = tests/indexes tests/search/test_compiled.py tests/search/test_ivf.py tests/search/test_packed_graph.py
+# What changes and is searched at once; no forks, behind which that sanitizer allows no thread.
+LIVE = tests/search/test_live.py tests/collection/test_graphs.py
 NARROW = $(THREADED) tests/search/test_filtered.py
 SANITIZED = $(NARROW) tests/native tests/search/test_damaged_indexes.py tests/search/test_updates.py \
 	tests/search/test_tiers.py tests/search/test_walked.py tests/conformance/test_indexes.py
@@ -97,7 +99,8 @@ sanitize: $(VENV)/.done
 	done
 	$(call build-sanitized,thread)
 	NEARFIELD_THREADS=4 $(THREAD) $(SANITIZED_PYTEST) $(THREADED)
-	NEARFIELD_THREADS=4 $(THREAD) $(SANITIZED_PYTEST) -k "thread or on_disk_finds" $(SANITIZED)
+	NEARFIELD_THREADS=4 $(THREAD) $(SANITIZED_PYTEST) -k "not forked" $(LIVE)
+	NEARFIELD_THREADS=4 $(THREAD) $(SANITIZED_PYTEST) -k "thread or on_disk_finds or damaged_node" $(SANITIZED)
 
 # Adapters against the suites that their ecosystems publish, which bring plugins that other tests do not want.
 $(INTEGRATIONS)/.done: requirements-integrations.txt

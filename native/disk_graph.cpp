@@ -167,6 +167,7 @@ void DiskGraph::keep_near() const {
   }
   std::sort(blocks.begin(), blocks.end());
   blocks.erase(std::unique(blocks.begin(), blocks.end()), blocks.end());
+  kept_.clear();
   std::vector<int64_t> at;
   for (const auto& [number, bytes] : blocks) {
     at.push_back(number);
@@ -176,7 +177,7 @@ void DiskGraph::keep_near() const {
 }
 
 std::unique_ptr<DiskGraph::Walker> DiskGraph::take() const {
-  std::call_once(once_, [this] { keep_near(); });
+  once_.run([this] { keep_near(); });
   const std::lock_guard<std::mutex> held(lock_);
   if (walkers_.empty()) return std::make_unique<Walker>(*this);
   std::unique_ptr<Walker> walker = std::move(walkers_.back());

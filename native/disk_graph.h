@@ -8,6 +8,7 @@
 
 #include "disk.h"
 #include "finder.h"
+#include "once.h"
 
 namespace nearfield {
 
@@ -47,7 +48,7 @@ class DiskGraph {
   const Nodes nodes_;
   const uint32_t* entries_;
   int64_t n_entries_, beam_, cached_;
-  mutable std::once_flag once_;
+  mutable Once once_;
   mutable std::vector<int64_t> kept_at_;  // block numbers, ascending
   mutable std::vector<uint8_t> kept_;     // their bytes
   mutable std::mutex lock_;

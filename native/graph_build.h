@@ -2,6 +2,7 @@
 // links point in different directions. Batches and their order decide the graph; threads do not.
 #pragma once
 #include <cstdint>
+#include <vector>
 
 #include "byte_rows.h"
 
@@ -26,17 +27,27 @@ struct Growing {
   const LineRows* lines = nullptr;  // walks see these; what they come near to is ranked by bytes
 };
 
-// Links some rows to those that were linked before; the entries come first of all. Where starts are given, the walk to
-// each row begins at its own.
-void grow(const Growing& g, const uint32_t* rows, int64_t count, const uint32_t* starts = nullptr);
+// What rows are to be linked to, of those that were linked before: chosen [count][g.chosen], kNoLink behind the last. The
+// entries come first of all; where starts are given, the walk to each row begins at its own. Nothing is changed.
+void choose(const Growing& g, const uint32_t* rows, int64_t count, const uint32_t* starts, uint32_t* chosen);
 
-// Links every row to those that are known to be near: near [n][k], nearest first, kNoLink behind the last.
-void link_near(const Growing& g, const uint32_t* near, int64_t k);
+// The same of `count` rows from `first` on, of those that are known to be near: near [count][k], nearest first, kNoLink
+// behind the last.
+void choose_near(const Growing& g, int64_t first, int64_t count, const uint32_t* near, int64_t k, uint32_t* chosen);
 
-// The rows that these link to take the links back; those with too many are pruned.
-void link_back(const Growing& g, const uint32_t* rows, int64_t count);
+// Gives rows the links that were chosen.
+void enter(const Growing& g, const uint32_t* rows, int64_t count, const uint32_t* chosen);
 
-// Prunes the rows that hold more than `degree` links.
-void settle(const Growing& g);
+// The links of rows from their other ends: the row that is to take a link back in the upper half, in order.
+std::vector<uint64_t> edges_back(const Growing& g, const uint32_t* rows, int64_t count);
+
+// Rows take links back, in the order of the edges, and are pruned where they hold too many. Those of one row are together.
+void lead_back(const Growing& g, const uint64_t* edges, int64_t count);
+
+// Links some rows to those that were linked before: all of the above.
+void grow(const Growing& g, const uint32_t* rows, int64_t count);
+
+// Prunes those of some rows that hold more than `degree` links.
+void settle(const Growing& g, int64_t from, int64_t to);
 
 }  // namespace nearfield

@@ -1,6 +1,7 @@
 // What links one row after another: a walk to the row, and the choice of links that point in different directions.
 #pragma once
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <optional>
 #include <vector>
@@ -163,20 +164,25 @@ class Linker {
 };
 
 // Gives a row other links. Who reads them meanwhile finds some of both, each of a row that is or was near.
-inline void keep(const Growing& g, uint32_t row, const std::vector<uint32_t>& links) {
+inline void keep(const Growing& g, uint32_t row, const uint32_t* links, int64_t count) {
   uint32_t* at = g.links + int64_t(row) * g.room;
-  for (size_t l = 0; l < size_t(g.room); l++) put_link(at + l, l < links.size() ? links[l] : kNoLink);
-  g.counts[row] = int32_t(links.size());
+  for (int64_t l = 0; l < g.room; l++) put_link(at + l, l < count ? links[l] : kNoLink);
+  g.counts[row] = int32_t(count);
+}
+inline void keep(const Growing& g, uint32_t row, const std::vector<uint32_t>& links) {
+  keep(g, row, links.data(), int64_t(links.size()));
 }
 
 // Hands out numbers in small pieces, so that threads end together; what a number computes stands in its own place.
 template <class Job>
 void share_out(int threads, int64_t count, const Growing& g, Job job) {
+  constexpr int64_t piece = 8;
   const int jobs = int(std::clamp<int64_t>(count / 16, 1, threads));
-  parallel(jobs, [&](int j) {
+  std::atomic<int64_t> next{0};
+  parallel(jobs, [&](int) {
     Linker linker(g);
-    const int64_t to = part_begin(count, 1, j + 1, jobs);
-    for (int64_t i = part_begin(count, 1, j, jobs); i < to; i++) job(linker, i);
+    for (int64_t i; (i = next.fetch_add(piece, std::memory_order_relaxed)) < count;)
+      for (const int64_t to = std::min(i + piece, count); i < to; i++) job(linker, i);
   });
 }
 

@@ -19,7 +19,8 @@ void mend(const Growing& g, const uint32_t* rows, int64_t count) {
   share_out(g.threads, int64_t(wrong.size()), g, [&](Linker& linker, int64_t i) {
     keep(g, wrong[size_t(i)], linker.prune(linker.beyond(wrong[size_t(i)]), g.degree));
   });
-  link_back(g, wrong.data(), int64_t(wrong.size()));
+  const std::vector<uint64_t> edges = edges_back(g, wrong.data(), int64_t(wrong.size()));
+  lead_back(g, edges.data(), int64_t(edges.size()));
 }
 
 }  // namespace nearfield

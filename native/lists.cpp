@@ -226,7 +226,7 @@ std::unique_ptr<Scratch> ListFinder::scratch() const {
 }
 
 const uint32_t* ListFinder::places() const {
-  std::call_once(placed_, [this] {
+  placed_.run([this] {
     places_.resize(size_t(stored_.n));
     for (int64_t p = 0; p < stored_.n; p++) places_[lists_.order[p]] = uint32_t(p);
   });

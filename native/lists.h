@@ -2,10 +2,10 @@
 #pragma once
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "finder.h"
+#include "once.h"
 
 namespace nearfield {
 
@@ -40,7 +40,7 @@ class ListFinder : public Finder {
   Lists lists_;
   std::vector<const uint8_t*> centroids_;
   uint32_t whole_[2] = {0, 0};
-  mutable std::once_flag placed_;
+  mutable Once placed_;
   mutable std::vector<uint32_t> places_;  // of each row, once a filter was given that few rows match
 };
 

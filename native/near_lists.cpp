@@ -12,8 +12,6 @@
 namespace nearfield {
 namespace {
 
-constexpr int64_t kBlock_ = 8192;  // rows that are joined before lists change
-
 // Puts a row in its place, where it is nearer than the last and new.
 void insert(const NearLists& lists, uint32_t at, Near near) {
   uint32_t* rows = lists.rows + int64_t(at) * lists.k;
@@ -70,90 +68,76 @@ class Joiner {
   std::vector<float> got_;
 };
 
-// For each row, of all that are in its list or have it in theirs the ones of the lowest draws; a pair has one draw.
-class Draws {
- public:
-  Draws(int64_t n, int64_t some) : some_(some), rows_(size_t(n * some), kNoLink), keys_(size_t(n * some), ~uint64_t(0)) {}
+}  // namespace
 
-  void add(uint32_t to, uint32_t row, uint64_t key) {
-    uint64_t* keys = keys_.data() + int64_t(to) * some_;
-    uint32_t* rows = rows_.data() + int64_t(to) * some_;
-    int64_t place = some_;
-    while (place > 0 && key < keys[place - 1]) place--;
-    if (place == some_ || (place > 0 && rows[place - 1] == row)) return;
-    for (int64_t i = some_ - 1; i > place; i--) keys[i] = keys[i - 1], rows[i] = rows[i - 1];
-    keys[place] = key, rows[place] = row;
-  }
-  const uint32_t* of(int64_t row) const { return rows_.data() + row * some_; }
-  int64_t count(int64_t row) const { return std::find(of(row), of(row) + some_, kNoLink) - of(row); }
-  bool has(int64_t row, uint32_t other) const { return std::find(of(row), of(row) + some_, other) != of(row) + some_; }
+void Draws::add(uint32_t to, uint32_t row, uint64_t key) {
+  uint64_t* keys = keys_.data() + int64_t(to) * some_;
+  uint32_t* rows = rows_.data() + int64_t(to) * some_;
+  int64_t place = some_;
+  while (place > 0 && key < keys[place - 1]) place--;
+  if (place == some_ || (place > 0 && rows[place - 1] == row)) return;
+  for (int64_t i = some_ - 1; i > place; i--) keys[i] = keys[i - 1], rows[i] = rows[i - 1];
+  keys[place] = key, rows[place] = row;
+}
 
- private:
-  int64_t some_;
-  std::vector<uint32_t> rows_;
-  std::vector<uint64_t> keys_;
-};
+void Draws::forget(int64_t from, int64_t to) {
+  std::fill(rows_.begin() + from * some_, rows_.begin() + to * some_, kNoLink);
+  std::fill(keys_.begin() + from * some_, keys_.begin() + to * some_, ~uint64_t(0));
+}
 
-void draw(const NearLists& lists, uint64_t seed, int threads, Draws& fresh, Draws& known) {
-  parallel(threads, [&](int j) {
-    const int64_t from = part_begin(lists.n, 1, j, threads), to = part_begin(lists.n, 1, j + 1, threads);
-    for (int64_t i = 0; i < lists.n; i++)
-      for (int64_t e = i * lists.k; e < (i + 1) * lists.k && lists.rows[e] != kNoLink; e++) {
-        const int64_t other = lists.rows[e];
-        const bool here = i >= from && i < to, there = other >= from && other < to;
+void NearJoins::leaves(const uint32_t* rows, const int64_t* leaves, int64_t count) {
+  Updates updates{size_t(threads_)};
+  parallel(threads_, [&](int j) {
+    Joiner joiner(isa_, of_, lists_);
+    for (int64_t l = part_begin(count, 1, j, threads_); l < part_begin(count, 1, j + 1, threads_); l++)
+      for (int64_t r = leaves[l]; r < leaves[l + 1]; r++)
+        joiner.join(rows[r], rows + r + 1, leaves[l + 1] - r - 1, updates[size_t(j)]);
+  });
+  take(lists_, updates, threads_);
+}
+
+void NearJoins::draw(uint64_t seed, int64_t from, int64_t to) {
+  if (!fresh_) fresh_.emplace(lists_.n, some_), known_.emplace(lists_.n, some_);
+  parallel(threads_, [&](int j) {
+    const int64_t mine = part_begin(lists_.n, 1, j, threads_), end = part_begin(lists_.n, 1, j + 1, threads_);
+    for (int64_t i = from; i < to; i++)
+      for (int64_t e = i * lists_.k; e < (i + 1) * lists_.k && lists_.rows[e] != kNoLink; e++) {
+        const int64_t other = lists_.rows[e];
+        const bool here = i >= mine && i < end, there = other >= mine && other < end;
         if (!here && !there) continue;
         const uint64_t key = mixed(seed ^ mixed(uint64_t(std::min(i, other)) << 32 | uint64_t(std::max(i, other))));
-        Draws& draws = lists.fresh[e] ? fresh : known;
+        Draws& draws = lists_.fresh[e] ? *fresh_ : *known_;
         if (here) draws.add(uint32_t(i), uint32_t(other), key);
         if (there) draws.add(uint32_t(other), uint32_t(i), key);
       }
   });
 }
 
-}  // namespace
-
-void join_leaves(const Kernels& isa, const ByteRows& of, const NearLists& lists, const uint32_t* rows,
-                 const int64_t* leaves, int64_t count, int threads) {
-  const int64_t step = std::max<int64_t>(1, kBlock_ * count / std::max<int64_t>(lists.n, 1));
-  for (int64_t from = 0; from < count; from += step) {
-    const int64_t some = std::min(step, count - from);
-    Updates updates{size_t(threads)};
-    parallel(threads, [&](int j) {
-      Joiner joiner(isa, of, lists);
-      for (int64_t l = part_begin(some, 1, j, threads); l < part_begin(some, 1, j + 1, threads); l++)
-        for (int64_t r = leaves[from + l]; r < leaves[from + l + 1]; r++)
-          joiner.join(rows[r], rows + r + 1, leaves[from + l + 1] - r - 1, updates[size_t(j)]);
-    });
-    take(lists, updates, threads);
-  }
+void NearJoins::age(int64_t from, int64_t to) {
+  for (int64_t i = from; i < to; i++)
+    for (int64_t e = i * lists_.k; e < (i + 1) * lists_.k; e++)
+      if (lists_.fresh[e] && fresh_->has(i, lists_.rows[e])) lists_.fresh[e] = 0;
 }
 
-Joined join_near(const Kernels& isa, const ByteRows& of, const NearLists& lists, int64_t some, uint64_t seed, int threads) {
-  Draws fresh(lists.n, some), known(lists.n, some);
-  draw(lists, seed, threads, fresh, known);
-  for (int64_t i = 0; i < lists.n; i++)
-    for (int64_t e = i * lists.k; e < (i + 1) * lists.k; e++)
-      if (lists.fresh[e] && fresh.has(i, lists.rows[e])) lists.fresh[e] = 0;
-  std::vector<int64_t> compared(size_t(threads), 0);
-  for (int64_t from = 0; from < lists.n; from += kBlock_) {
-    const int64_t rows = std::min(kBlock_, lists.n - from);
-    Updates updates{size_t(threads)};
-    parallel(threads, [&](int j) {
-      Joiner joiner(isa, of, lists);
-      for (int64_t i = from + part_begin(rows, 1, j, threads); i < from + part_begin(rows, 1, j + 1, threads); i++) {
-        const uint32_t* news = fresh.of(i);
-        const int64_t count = fresh.count(i);
-        for (int64_t a = 0; a < count; a++) {
-          joiner.join(news[a], news + a + 1, count - a - 1, updates[size_t(j)]);
-          joiner.join(news[a], known.of(i), known.count(i), updates[size_t(j)]);
-        }
+int64_t NearJoins::join(int64_t from, int64_t to) {
+  std::vector<int64_t> compared(size_t(threads_), 0);
+  Updates updates{size_t(threads_)};
+  parallel(threads_, [&](int j) {
+    Joiner joiner(isa_, of_, lists_);
+    const int64_t end = from + part_begin(to - from, 1, j + 1, threads_);
+    for (int64_t i = from + part_begin(to - from, 1, j, threads_); i < end; i++) {
+      const uint32_t* news = fresh_->of(i);
+      const int64_t count = fresh_->count(i);
+      for (int64_t a = 0; a < count; a++) {
+        joiner.join(news[a], news + a + 1, count - a - 1, updates[size_t(j)]);
+        joiner.join(news[a], known_->of(i), known_->count(i), updates[size_t(j)]);
       }
-      compared[size_t(j)] += joiner.compared;
-    });
-    take(lists, updates, threads);
-  }
-  return {std::count(lists.fresh, lists.fresh + lists.n * lists.k, uint8_t(1)),
-          std::accumulate(compared.begin(), compared.end(), int64_t(0))};
+    }
+    compared[size_t(j)] = joiner.compared;
+  });
+  take(lists_, updates, threads_);
+  fresh_->forget(from, to), known_->forget(from, to);
+  return std::accumulate(compared.begin(), compared.end(), int64_t(0));
 }
 
 }  // namespace nearfield

@@ -58,17 +58,16 @@ class Grower {
  public:
   Grower(const Kernels& isa, const ByteRows& of) : isa_(isa), of_(of), a_(of.stride), b_(of.stride) {}
 
-  void grow(int64_t levels, uint64_t seed, const NewTrees& out) {
+  void grow(const TreePart& at, int64_t down, uint64_t seed, const NewTrees& out) {
     out_ = out, seed_ = seed;
-    std::iota(out.rows, out.rows + of_.n, 0u);
-    part(0, 0, of_.n, levels);
+    part(at.node, at.from, at.to, at.levels, down);
   }
 
   int64_t compared = 0;
 
  private:
-  void part(int64_t node, int64_t from, int64_t to, int64_t levels) {
-    if (levels == 0) return;
+  void part(int64_t node, int64_t from, int64_t to, int64_t levels, int64_t down) {
+    if (levels == 0 || down == 0) return;
     const int64_t count = to - from, middle = from + count / 2;
     uint32_t* rows = out_.rows + from;
     direct(node, rows, count);
@@ -84,8 +83,8 @@ class Grower {
     for (int64_t r = 0; r < count; r++) rows[r] = order_[size_t(r)].row;
     // Leaves hold their rows in order, so that they are read in order.
     if (levels == 1) std::sort(rows, rows + count / 2), std::sort(rows + count / 2, rows + count);
-    part(2 * node + 1, from, middle, levels - 1);
-    part(2 * node + 2, middle, to, levels - 1);
+    part(2 * node + 1, from, middle, levels - 1, down - 1);
+    part(2 * node + 2, middle, to, levels - 1, down - 1);
   }
 
   // The direction of a node: from one to the other mean of some of its rows, which begin at two rows that differ.
@@ -230,15 +229,15 @@ class Search : public Scratch {
 
 }  // namespace
 
-int64_t grow_trees(const Kernels& isa, const ByteRows& of, int64_t trees, int64_t levels, uint64_t seed, int threads,
-                   const NewTrees& out) {
+int64_t grow_trees(const Kernels& isa, const ByteRows& of, int64_t trees, int64_t levels, uint64_t seed, int64_t first,
+                   const TreePart& part, int64_t down, int threads, const NewTrees& out) {
   const int jobs = int(std::clamp<int64_t>(trees, 1, threads));
   const int64_t nodes = (int64_t(1) << levels) - 1;
   std::vector<int64_t> compared(size_t(jobs), 0);
   parallel(jobs, [&](int j) {
     Grower grower(isa, of);
     for (int64_t t = j; t < trees; t += jobs)
-      grower.grow(levels, mixed(seed + uint64_t(t)),
+      grower.grow(part, down, mixed(seed + uint64_t(first + t)),
                   {out.rows + t * of.n, out.normals + t * nodes * of.stride, out.sides + t * nodes,
                    out.thresholds + t * nodes});
     compared[size_t(j)] = grower.compared;

@@ -28,10 +28,16 @@ struct NewTrees {
   float* thresholds;
 };
 
-// Parts rows in so many trees, each from numbers of its own drawn from the seed; returns how many distances and products
-// that took.
-int64_t grow_trees(const Kernels& isa, const ByteRows& of, int64_t trees, int64_t levels, uint64_t seed, int threads,
-                   const NewTrees& out);
+// A node and the rows [from, to) below it, which have so many levels to go.
+struct TreePart {
+  int64_t node, from, to, levels;
+};
+
+// Parts the rows of that part in each of so many trees of so many levels, `down` levels down, each tree from numbers of
+// its own drawn from the seed; trees are numbered from `first` on, and hold the rows of the part. Returns how many
+// distances and products that took.
+int64_t grow_trees(const Kernels& isa, const ByteRows& of, int64_t trees, int64_t levels, uint64_t seed, int64_t first,
+                   const TreePart& part, int64_t down, int threads, const NewTrees& out);
 
 // Takes leaves by how far the query lies on the wrong side of a plane on the way to each, until so many candidates are
 // found as its effort says. Needs the queries as given.

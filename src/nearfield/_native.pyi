@@ -227,12 +227,8 @@ def grow(
     degree: int,
     width: int,
     alpha: float,
-    last: bool,
     threads: int,
-    chosen: int = 0,
-    own: bool = False,
-    dead: U8 | None = None,
-    lines: LineRows | None = None,
+    dead: U8,
 ) -> None: ...
 def mend(
     isa: int,
@@ -244,21 +240,33 @@ def mend(
     degree: int,
     width: int,
     alpha: float,
-    last: bool,
     threads: int,
     dead: U8,
 ) -> None: ...
-def link_near(
-    isa: int,
-    bytes: NDArray[np.int8],
-    sides: F32,
-    links: NDArray[np.uint32],
-    counts: NDArray[np.int32],
-    near: NDArray[np.uint32],
-    degree: int,
-    alpha: float,
-    threads: int,
-) -> None: ...
+
+class Growth:
+    def __init__(
+        self,
+        isa: int,
+        bytes: NDArray[np.int8],
+        sides: F32,
+        links: NDArray[np.uint32],
+        counts: NDArray[np.int32],
+        degree: int,
+        chosen: int,
+        width: int,
+        alpha: float,
+        threads: int,
+        lines: LineRows | None = None,
+    ) -> None: ...
+    def choose(
+        self, rows: NDArray[np.uint32], entries: NDArray[np.uint32], own: bool, chosen: NDArray[np.uint32]
+    ) -> None: ...
+    def choose_near(self, first: int, near: NDArray[np.uint32], chosen: NDArray[np.uint32]) -> None: ...
+    def enter(self, rows: NDArray[np.uint32], chosen: NDArray[np.uint32]) -> None: ...
+    def lead_back(self, edges: NDArray[np.uint64], done: I64) -> None: ...
+    def settle(self, from_row: int, to_row: int) -> None: ...
+
 def descend(
     isa: int,
     bytes: NDArray[np.int8],
@@ -281,27 +289,25 @@ def grow_trees(
     thresholds: F32,
     levels: int,
     seed: int,
+    first: int,
+    part: tuple[int, int, int, int],
+    down: int,
     threads: int,
 ) -> int: ...
-def join_leaves(
-    isa: int,
-    bytes: NDArray[np.int8],
-    sides: F32,
-    rows: NDArray[np.uint32],
-    gaps: F32,
-    fresh: U8,
-    order: NDArray[np.uint32],
-    leaves: I64,
-    threads: int,
-) -> None: ...
-def join_near(
-    isa: int,
-    bytes: NDArray[np.int8],
-    sides: F32,
-    rows: NDArray[np.uint32],
-    gaps: F32,
-    fresh: U8,
-    some: int,
-    seed: int,
-    threads: int,
-) -> tuple[int, int]: ...
+
+class NearLists:
+    def __init__(
+        self,
+        isa: int,
+        bytes: NDArray[np.int8],
+        sides: F32,
+        rows: NDArray[np.uint32],
+        gaps: F32,
+        fresh: U8,
+        some: int,
+        threads: int,
+    ) -> None: ...
+    def leaves(self, order: NDArray[np.uint32], begins: I64) -> None: ...
+    def draw(self, seed: int, from_row: int, to_row: int) -> None: ...
+    def age(self, from_row: int, to_row: int) -> None: ...
+    def join(self, from_row: int, to_row: int) -> int: ...

@@ -13,6 +13,7 @@ import pytest
 import nearfield as nf
 from nearfield.collection import coded, tending, upkeep, writing
 from nearfield.collection.collection import Collection
+from nearfield.core.errors import UpkeepWarning
 from nearfield.indexes.vamana import Vamana
 from nearfield.numerics.graph_updates import GraphUpdater
 
@@ -169,3 +170,25 @@ def test_what_goes_on_aside_is_ended_without_a_trace(
     assert there == named
     assert c.count() == 1700 - (end == "error")
     assert not c.check()
+
+
+@pytest.mark.parametrize("error", [OSError("no space"), ZeroDivisionError("a fault of ours")])
+def test_what_failed_aside_is_told_when_nobody_did_it_again(
+    error: Exception, aside: Collection, many: tuple[Collection, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> None:
+        raise error
+
+    c, x = many
+    with monkeypatch.context() as patch:
+        patch.setattr(coded, "gather_codes", fail)
+        c.delete(list(range(1, 900, 3)))
+        c._tending.wait()
+        before = c.search(x[0], k=20, budget=N).ids
+        with pytest.warns(UpkeepWarning, match=f"upkeep in the background failed .*{error}.*nothing is lost"):
+            c.close()
+    again = nf.open(c.path)
+    assert again.search(x[0], k=20, budget=N).ids == before
+    again.delete([2])
+    again.close()
+    assert all(v.count > 0.7 * v.part.n for v in nf.open(c.path)._state.snapshot().segments)

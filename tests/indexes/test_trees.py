@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from nearfield.numerics import kernels, neighbours, trees
-from nearfield.numerics.graphs import NO_LINK, ByteRows
+from nearfield.numerics.graphs import ByteRows
 from nearfield.numerics.knn import nearest
+from nearfield.numerics.linking import NO_LINK
 
 pytestmark = pytest.mark.skipif(kernels.native() is None, reason="trees need native code")
 

@@ -95,7 +95,7 @@ std::vector<uint32_t> built(const Rows& rows, int threads) {
   const std::vector<uint32_t> all = counted(kRows);
   for (int64_t at = 0, some = 4; at < kRows; at += some, some = std::min<int64_t>(std::max<int64_t>(4, at / 2), kRows - at))
     grow(g, all.data() + at, some);
-  settle(g);
+  settle(g, 0, kRows);
   return grown.settled();
 }
 
@@ -113,7 +113,7 @@ std::vector<uint32_t> mended(const Rows& rows, const std::vector<uint32_t>& from
   }
   const Growing g = grown.growing(rows, threads, dead.data());
   mend(g, counted(kRows).data(), kRows);
-  settle(g);
+  settle(g, 0, kRows);
   return grown.settled();
 }
 
@@ -123,20 +123,30 @@ std::vector<uint32_t> linked(const Rows& rows, int threads) {
   std::vector<uint32_t> order(size_t(trees * kRows)), near(size_t(kRows * k), kNoLink);
   std::vector<float> thresholds(size_t(trees * nodes)), gaps(near.size(), INFINITY);
   std::vector<uint8_t> fresh(near.size());
+  for (int64_t t = 0; t < trees; t++)
+    for (int64_t r = 0; r < kRows; r++) order[size_t(t * kRows + r)] = uint32_t(r);
   const ByteRows bytes = rows.as_bytes();
   std::vector<int8_t> normals(thresholds.size() * size_t(bytes.stride));
   std::vector<Side> sides(thresholds.size());
-  grow_trees(*isa, bytes, trees, kLevels, 7, threads, {order.data(), normals.data(), sides.data(), thresholds.data()});
+  grow_trees(*isa, bytes, trees, kLevels, 7, 0, {0, 0, kRows, kLevels}, kLevels, threads,
+             {order.data(), normals.data(), sides.data(), thresholds.data()});
   std::vector<int64_t> begins;
   for (int64_t l = 0; l <= 1 << kLevels; l++) begins.push_back(l * (kRows >> kLevels));
   const NearLists lists = {near.data(), gaps.data(), fresh.data(), kRows, k};
-  for (int64_t t = 0; t < trees; t++)
-    join_leaves(*isa, rows.as_bytes(), lists, order.data() + t * kRows, begins.data(), 1 << kLevels, threads);
-  for (uint64_t round = 0; round < 3; round++) join_near(*isa, rows.as_bytes(), lists, k, round, threads);
+  NearJoins joins(*isa, rows.as_bytes(), lists, k, threads);
+  for (int64_t t = 0; t < trees; t++) joins.leaves(order.data() + t * kRows, begins.data(), 1 << kLevels);
+  for (uint64_t round = 0; round < 3; round++) {
+    joins.draw(round, 0, kRows), joins.age(0, kRows);
+    for (int64_t at = 0; at < kRows; at += 700) joins.join(at, std::min<int64_t>(at + 700, kRows));
+  }
   Grown grown;
   const Growing g = grown.growing(rows, threads);
-  link_near(g, near.data(), k);
-  settle(g);
+  std::vector<uint32_t> chosen(size_t(kRows * kDegree));
+  choose_near(g, 0, kRows, near.data(), k, chosen.data());
+  enter(g, counted(kRows).data(), kRows, chosen.data());
+  const std::vector<uint64_t> edges = edges_back(g, counted(kRows).data(), kRows);
+  lead_back(g, edges.data(), int64_t(edges.size()));
+  settle(g, 0, kRows);
   return grown.settled();
 }
 

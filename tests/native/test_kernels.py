@@ -349,6 +349,14 @@ def test_assign_finds_the_nearest(n: int, d: int, c: int, isa: str, monkeypatch:
         assert np.array_equal(again[1], distances)
 
 
+def test_assign_is_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    x, centroids = (rng.normal(size=(n, 20)).astype(np.float32) for n in (1000, 70))
+    whole = kernels.assign(x, centroids)
+    monkeypatch.setattr(kernels, "_PRODUCTS", 200_000)
+    for a, b in zip(kernels.assign(x, centroids, threads=1), whole):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("isa", NATIVE)
 @pytest.mark.parametrize(("m", "parts", "c", "sub"), [(0, 2, 16, 3), (1, 1, 1, 1), (3, 7, 16, 5), (5, 3, 256, 8)])
 def test_part_tables(m: int, parts: int, c: int, sub: int, isa: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 import nearfield as nf
-from nearfield.core.errors import BadInput
+from nearfield.core.errors import BadInput, UpkeepWarning
 from nearfield.numerics.graph_updates import GraphUpdater
 from nearfield.search import changing
 
@@ -275,6 +276,128 @@ def test_an_index_is_built_anew_beside_what_goes_on(rng: np.random.Generator, mo
     assert packed._changes().indexed > 600
     left = np.setdiff1d(np.arange(900), packed.fitted.gone)
     assert np.mean(packed.search(x[left], k=1, budget=200).rows[:, 0] == left) > 0.97
+
+
+class Fault(Exception):
+    """What goes wrong."""
+
+
+@pytest.mark.parametrize("plan", [GRAPH, "float16() | hnsw(degree=8, width=32)"])
+def test_what_fails_in_the_background_is_told_once(
+    plan: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changing, "_TAIL", 50)
+    monkeypatch.setattr(changing, "_TAIL_SHARE", 0.05)
+    x = rows(1000, rng)
+    packed = nf.Plan(plan).fit(x)
+    for what in ("_mend_aside", "_build_aside"):
+        monkeypatch.setattr(changing.Held, what, lambda *_: (_ for _ in ()).throw(Fault("no more room")))
+    if plan == GRAPH:
+        packed.delete(rows=np.arange(200))
+    else:
+        packed.add(x[:100] + 9)
+    wait_for_the_background(packed)
+    found = packed.search(x, k=1, budget=ALL).rows[:, 0]
+    assert found[200:].tolist() == list(range(200, 1000))
+    with pytest.warns(UpkeepWarning, match=r"failed in the background \(Fault: no more room\); .*consolidate\(\)"):
+        assert packed.delete(rows=[210]) == 1
+    wait_for_the_background(packed)
+    with pytest.warns(UpkeepWarning):
+        packed.consolidate()
+    assert packed.fitted.mended == (plan == GRAPH)
+    packed.delete(rows=[211])  # and nothing is told any more
+    packed.search(x, k=1)
+
+
+def wait_for_the_background(packed: nf.Packed) -> None:
+    deadline = time.monotonic() + 60
+    while packed._held is not None and packed._held.job is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+
+
+def in_child(job: Callable[[], None]) -> None:
+    """Run it in a forked child, which must come to an end."""
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            job()
+            code = 0
+        finally:
+            os._exit(code)
+    deadline = time.monotonic() + 60
+    while (done := os.waitpid(pid, os.WNOHANG))[0] == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if not done[0]:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    assert done == (pid, 0)
+
+
+@forks
+@pytest.mark.parametrize("plan", [PLANS[0], GRAPH, PLANS[4], "float16() | hnsw(degree=8, width=32)"])
+def test_a_forked_child_changes_what_another_thread_was_changing(
+    plan: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, begun, go_on = rows(700, rng), threading.Event(), threading.Event()
+    packed = nf.Plan(plan).fit(x[:400], ids=list(range(400)))
+    packed.add(x[400:600], ids=list(range(400, 600)))
+    packed.delete([3])
+    refresh = changing.Held._refresh
+
+    def slow(self: changing.Held, *args: Any, **more: Any) -> None:
+        begun.set()
+        assert go_on.wait(60)
+        refresh(self, *args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(changing.Held, "_refresh", slow)
+        late = threading.Thread(target=packed.add, args=(x[600:],), kwargs={"ids": list(range(600, 700))})
+        late.start()
+        assert begun.wait(60)
+
+    def child() -> None:
+        assert packed.search(x[:2], k=1).rows[:, 0].tolist() == [0, 1]
+        assert packed.delete([0, 3, 650]) == 1
+        packed.add(x[650:], ids=list(range(650, 700)))
+        packed.consolidate()
+        found = packed.search(x, k=1, budget=ALL).ids[:, 0]
+        there = [i for i in range(700) if i not in (0, 3) and not 600 <= i < 650]
+        assert [found[i] for i in there] == there
+        packed.compact()
+        assert len(packed) == 648
+
+    in_child(child)
+    go_on.set()
+    late.join()
+    assert len(packed) == 699
+    in_child(lambda: packed.consolidate())
+
+
+@forks
+def test_a_forked_child_does_without_the_background_of_its_parent(
+    held: tuple[threading.Event, threading.Event], rng: np.random.Generator
+) -> None:
+    begun, go_on = held
+    x = rows(1000, rng)
+    packed = nf.Plan(GRAPH).fit(x)
+    packed.delete(rows=np.arange(150))
+    assert begun.wait(60)
+
+    def child() -> None:
+        go_on.set()  # for what the child begins itself
+        packed.delete(rows=np.arange(150, 160))
+        packed.background = False
+        packed.consolidate()
+        assert packed.fitted.mended
+        assert packed.search(x[160:], k=1, budget=300).rows[:, 0].mean() > 500
+
+    in_child(child)
+    go_on.set()
+    packed.consolidate()
 
 
 EXIT = """

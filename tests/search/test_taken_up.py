@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,16 @@ import numpy as np
 import pytest
 
 import nearfield as nf
-from nearfield.numerics import taken_up
+from nearfield.numerics import linking, taken_up, trees
+from nearfield.numerics.pieces import Pace
 
 PLANS = [
     "lvq(bits=4) | vamana(degree=8, width=24)",
     "float16() | vamana(degree=8, width=24, order='lid')",
     "lvq(bits=8) | packed_graph(degree=8, width=24)",
     "lvq(bits=4) | diskgraph(degree=8, width=24)",
+    "float16() | hnsw(degree=4, width=24)",
+    "float16() | hnsw(degree=4, width=24, order='lid')",
 ]
 
 
@@ -101,6 +105,67 @@ def test_it_is_kept_from_time_to_time(x: Any, tmp_path: Path, monkeypatch: pytes
     assert not (tmp_path / "rows.nf.building").exists()
 
 
+@pytest.mark.parametrize("error", [Stop, KeyboardInterrupt])
+def test_near_rows_go_on_to_the_same_graph(error: type[BaseException], x: Any, tmp_path: Path) -> None:
+    plan, out = "float16() | nndescent(degree=8, near=12, trees=3, rounds=6)", tmp_path / "rows.nf"
+    seen: list[int] = []
+
+    def stop(what: str, done: int, total: int) -> None:
+        if what == "compare":
+            seen.append(done)
+            if done in (2, 4):
+                raise error
+
+    whole = columns(nf.Plan(plan).fit(x, progress=lambda *_: None))
+    for _ in range(2):
+        with pytest.raises(error):
+            nf.Plan(plan).fit(x, out=out, progress=stop)
+        assert (tmp_path / "rows.nf.building").exists()
+    assert columns(nf.Plan(plan).fit(x, out=out, progress=stop)) == whole
+    assert seen == list(range(1, len(seen) + 1))  # every round once
+    assert len(seen) > 4
+
+
+class Cut:
+    """Cuts native work into small pieces, and ends it before one of them as Ctrl-C does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made, self.last = 0, 10**9
+        monkeypatch.setattr(linking, "_EDGES", 500)
+        monkeypatch.setattr(trees, "_AT_ONCE", 100)
+        whole = Pace.pieces
+
+        def pieces(pace: Pace, m: int, at: int = 0) -> Iterator[slice]:
+            pace._some = 40
+            for piece in whole(pace, m, at):
+                pace._some = 40
+                self.made += 1
+                if self.made > self.last:
+                    self.last = 10**9
+                    raise KeyboardInterrupt
+                yield piece
+
+        monkeypatch.setattr(Pace, "pieces", pieces)
+
+
+@pytest.mark.parametrize("plan", [PLANS[0], PLANS[4], "float16() | nndescent(degree=8, near=12, trees=2)"])
+def test_an_interrupt_may_come_between_any_two_pieces(
+    plan: str, x: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, out = x[:1200], tmp_path / "rows.nf"
+    whole = columns(nf.Plan(plan).fit(x))
+    cut = Cut(monkeypatch)
+    assert columns(nf.Plan(plan).fit(x)) == whole
+    pieces, kept = cut.made, 0
+    for last in np.random.default_rng(4).permutation(pieces)[:12].tolist():
+        cut.made, cut.last = 0, last
+        with pytest.raises(KeyboardInterrupt):
+            nf.Plan(plan).fit(x, out=out)
+        kept += (tmp_path / "rows.nf.building").exists()
+        assert columns(nf.Plan(plan).fit(x, out=out)) == whole
+    assert kept > 6
+
+
 class Refuses:
     """Keeps nothing."""
 
@@ -108,18 +173,21 @@ class Refuses:
         return None
 
     def put(self, key: str, arrays: dict[str, Any]) -> None:
-        raise AssertionError("half a batch was kept")
+        raise AssertionError("half a step was kept")
 
 
-def test_a_batch_that_failed_is_not_kept() -> None:
+def test_a_step_that_failed_is_not_kept() -> None:
     """What native code left half done is worth nothing."""
-    links, counts = np.zeros((4, 3), np.uint32), np.zeros(4, np.int32)
-    made = taken_up.Taken(Refuses(), "", links, counts, np.arange(4, dtype=np.uint32))
+    made = taken_up.Taken(Refuses(), "", {"links": np.zeros((4, 3), np.uint32)})
+
+    def fail() -> None:
+        made.arrays["links"][1] = 2  # and then
+        raise MemoryError
 
     def build() -> None:
         with made.kept():
-            made.linked, counts[1] = 1, 2  # and then, of the batch behind
-            raise MemoryError
+            made.change(lambda: None, 1)
+            made.change(fail, 2)
 
     with pytest.raises(MemoryError):
         build()

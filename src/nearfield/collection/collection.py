@@ -107,6 +107,7 @@ class Collection(Twins):
         if not self._state.closed:
             self._log.flush()
         self._state.close()
+        self._tending.tell()
 
     def __enter__(self) -> Self:
         return self

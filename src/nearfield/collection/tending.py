@@ -5,11 +5,13 @@ A crash loses nothing: what is rewritten beside is files that nothing names unti
 
 from __future__ import annotations
 
+import warnings
+
 from nearfield.collection import upkeep
 from nearfield.collection.state import State
-from nearfield.core.errors import NearfieldError
+from nearfield.core.errors import UpkeepWarning
 from nearfield.core.indexes import Step
-from nearfield.search.background import Job
+from nearfield.search.background import Job, Stopped
 
 ASIDE = 8192  # rows of fields under a Plan, from which a rewriting takes longer than a write should
 OUTRUN = 64  # segments, from which writes wait for what goes on beside them
@@ -21,7 +23,7 @@ class Tending:
     def __init__(self, state: State) -> None:
         self._state = state
         self._job: Job | None = None
-        self._failed = False
+        self._failure: Exception | None = None  # of what went on beside, until it is done again or told
 
     def after_write(self) -> None:
         """Do what is due, or begin it."""
@@ -29,8 +31,8 @@ class Tending:
         rows = upkeep.due_rows(snapshot)
         if not rows:
             return
-        if self._failed or not snapshot.plans or rows < ASIDE or not self._begin():
-            self._failed = False
+        if self._failure is not None or not snapshot.plans or rows < ASIDE or not self._begin():
+            self._failure = None
             upkeep.maintain(self._state)  # which raises what goes wrong, to whom it concerns
         elif len(snapshot.segments) > OUTRUN:
             self.wait()
@@ -48,8 +50,21 @@ class Tending:
     def _run(self, step: Step) -> None:
         try:
             upkeep.maintain(self._state, step)
-        except (NearfieldError, OSError, MemoryError):
-            self._failed = True  # the next write does it in its own call
+        except Stopped:
+            raise
+        except Exception as error:
+            self._failure = error  # the next write does it in its own call
+
+    def tell(self) -> None:
+        """Warn of what failed and was not done again since, once."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            warnings.warn(
+                f"{self._state.folder}: upkeep in the background failed ({type(failure).__name__}: {failure}); "
+                "nothing is lost, and the next write does it again",
+                UpkeepWarning,
+                stacklevel=3,
+            )
 
     def wait(self) -> None:
         """Let what goes on come to its end; an interrupt ends it."""

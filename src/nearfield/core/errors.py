@@ -78,6 +78,10 @@ class DataWarning(UserWarning):
     """Something in the user's data is odd, and is used all the same; the command line tells it in one line."""
 
 
+class UpkeepWarning(UserWarning):
+    """Work in the background failed, and is begun again; searches go on with what was there, which may be slower."""
+
+
 class Unsupported(NearfieldError, TypeError):
     """Two parts do not go together (a layout, a metric, a kind); names both."""
 

@@ -95,7 +95,7 @@ class DiskGraph(Index):
         laid = self.sized(rows.dim)._lay(x, graph.links)
         return {"nodes": laid, "entries": graph.entries, "effort": graph.effort}
 
-    def _lay(self, x: Vectors, links: graphs.U32) -> U8:
+    def _lay(self, x: Vectors, links: NDArray[np.uint32]) -> U8:
         """Blocks of nodes."""
         nodes = np.zeros((-(-x.n // self._per), self._block), np.uint8)
         each = as_strided(nodes, (len(nodes), self._per, self._size), (self._block, self._size, 1))

@@ -62,7 +62,9 @@ class HNSW(Walking):
         tell = None if progress is None else lambda done, total: progress("link", done, total)
         order = orders.insertion(rows, self.order, rng)
         drawn = self.order == "shuffled"
-        made = layers.build(rows, order, degree=self.degree, width=self.width, drawn=drawn, rng=rng, progress=tell)
+        made = layers.build(
+            rows, order, degree=self.degree, width=self.width, drawn=drawn, rng=rng, progress=tell, aside=x.aside
+        )
         return {"links": made.links, "members": made.entries, "upper": made.upper, "effort": made.effort}
 
     def shapes(self, n: int) -> Shapes:

@@ -58,7 +58,9 @@ class NNDescent(Walking):
         rows = graphs.ByteRows.of(x.blocks(), x.n, x.metric)
         tell = None if progress is None else lambda done, total: progress("compare", done, total)
         k = min(self.near, max(1, x.n - 1))
-        near = neighbours.near_rows(rows, k, rng=rng, grown=self.trees, rounds=self.rounds, progress=tell)
+        near = neighbours.near_rows(
+            rows, k, rng=rng, grown=self.trees, rounds=self.rounds, progress=tell, aside=x.aside
+        )
         made = graphs.link_near(rows, near.ids, degree=self.degree, alpha=self.alpha, rng=rng)
         return {"links": made.links, "entries": made.entries, "effort": made.effort}
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,12 +26,13 @@ from nearfield.numerics.handing import (
     terms_of,
 )
 from nearfield.numerics.machine import native, thread_count, which_isa
+from nearfield.numerics.pieces import Pace
 
 Filters: TypeAlias = tuple[NDArray[np.uint64], I64]  # words [1 or m, w], how many rows match [1 or m]
 
 _IDS, _SCORES = np.dtype(np.int64), np.dtype(np.float32)
 _COUNTS = (3, 1)
-_PIECE, _SOON = 256, 0.05  # queries of a first piece, and how many seconds a piece may take
+_PIECE = 256  # queries of a first piece
 
 
 def native_rows(
@@ -135,7 +135,7 @@ def run(
         sound: bool = pipeline.search(q, k, effort, given, workers, ids, scores, counts)
     else:
         sound = True
-        for piece in _pieces(m, _PIECE):
+        for piece in Pace(_PIECE).pieces(m):
             sound &= _piece(pipeline, q, k, effort, given, workers, ids, scores, counts, piece)
     return ids, scores, counts, sound
 
@@ -153,17 +153,6 @@ def one_by_one(pipeline: Any, k: int, effort: int) -> Callable[[F32], tuple[I64,
             return None
 
     return one
-
-
-def _pieces(m: int, some: int) -> Iterator[slice]:
-    """Pieces of ``m`` queries, of about a twentieth of a second each: between two of them a search can be stopped."""
-    at = 0
-    while at < m:
-        begun = time.perf_counter()
-        yield slice(at, min(at + some, m))
-        at += some
-        took = time.perf_counter() - begun
-        some = min(2 * some, 1 << 20) if took < _SOON else max(some // 2, 1) if took > 2 * _SOON else some
 
 
 def _piece(

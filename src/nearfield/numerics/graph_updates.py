@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,18 +22,9 @@ from nearfield.core.errors import Corrupt
 from nearfield.core.indexes import Columns, Step
 from nearfield.core.protocols import F32, I64, Metric, Vectors
 from nearfield.numerics import kernels
-from nearfield.numerics.graphs import (
-    NO_LINK,
-    U32,
-    ByteRows,
-    Graph,
-    batches,
-    effort_of,
-    entries_among,
-    entry_count,
-    room_for,
-)
+from nearfield.numerics.graphs import ByteRows, Graph, batches, effort_of, entries_among, entry_count
 from nearfield.numerics.growing import Grown
+from nearfield.numerics.linking import NO_LINK, U32, room_for, settle
 
 Dead = NDArray[np.bool_]
 _BATCH = 1024  # rows that are linked in together at the most
@@ -241,13 +232,21 @@ class GraphUpdater:
         self._lent = False
         self._settled = False
 
-    def _native(self, what: str, rows: U32, dead: Dead, *, last: bool = False) -> None:
+    def _settle(self) -> None:
+        how, threads = self.how, kernels.thread_count(self._threads)
+        pruned = (how.degree, how.degree, how.width, how.alpha)
+        settle(kernels.native().Growth(kernels.which_isa(), *self._graph, *pruned, threads), self.n)
+
+    @property
+    def _graph(self) -> tuple[NDArray[Any], ...]:
+        return self._bytes.values, self._sides.values, self._links.values, self._counts.values
+
+    def _native(self, what: str, rows: U32, dead: Dead) -> None:
         how, call = self.how, getattr(kernels.native(), what)
-        graph = (self._bytes.values, self._sides.values, self._links.values, self._counts.values)
         begin = (self.entries,) if what == "grow" else ()
         pruned = (how.degree, how.width, how.alpha)
         threads = kernels.thread_count(self._threads)
-        call(kernels.which_isa(), *graph, *begin, rows, *pruned, last, threads, dead=dead.view(np.uint8))
+        call(kernels.which_isa(), *self._graph, *begin, rows, *pruned, threads, dead=dead.view(np.uint8))
 
     # -- what it is now ----------------------------------------------------------------------------
 
@@ -259,7 +258,7 @@ class GraphUpdater:
         """The graph as if it had been built so: links within their number, entries and effort up to date."""
         if not self._settled:
             self._own()
-            self._native("grow", np.zeros(0, np.uint32), dead, last=True)
+            self._settle()
         if len(self.entries) != entry_count(self.n) or self._changed > _STALE * self.n:
             self._begin_anew(dead, rng)
         links = np.ascontiguousarray(self._links.values[:, : self.how.degree])

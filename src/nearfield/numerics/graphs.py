@@ -21,16 +21,16 @@ from nearfield.core.protocols import F32, I64, U8, Aside, Element, Folded, Layou
 from nearfield.numerics import finders, kernels
 from nearfield.numerics.kmeans import kmeans
 from nearfield.numerics.lines import Lined
+from nearfield.numerics.linking import U32, Entering, Links
+from nearfield.numerics.pieces import Pace
 from nearfield.numerics.taken_up import Taken
 
-U32 = NDArray[np.uint32]
-NO_LINK = np.uint32(0xFFFFFFFF)  # stands behind the last link of a row
 LAYOUTS = frozenset({Layout.F32, Layout.F16, Layout.AFFINE8, Layout.AFFINE4})
 ORDERED = 32  # rows of a batch where like rows may come together: those of one batch are not linked to each other
 _BATCH_SHARE, _BATCH = 0.02, 1024  # a batch is at most this share of the rows, or so many where they are few
 _PAD = 32
 _WIDEST = 1 << 30  # searches are held to the number of rows
-_PROBES = 256
+_PROBES, _PROBED = 256, 64  # rows that walks are measured with, and of a first piece
 _ROWS_AN_ENTRY, _ENTRIES, _SAMPLE = 256, 64, 16_384
 
 
@@ -158,32 +158,29 @@ def build(
     came is kept ``aside``, and the same build goes on from there to the same graph. Walks see the rows ``lined``,
     where they are, and links are chosen of what they come near to, by bytes.
     """
-    native = kernels.native()
-    if native is None:
+    if kernels.native() is None:
         raise Unsupported("graphs are built by native code, which is not installed here; use the index flat()")
     n = len(rows.values)
     entries = entries_among(rows, None, entry_count(n), rng)
     most = None if order is None else ORDERED
     order = rng.permutation(n).astype(np.uint32) if order is None else order
     order = np.concatenate([entries, order[~np.isin(order, entries)]])
-    links, counts = unlinked(n, degree)
     seen = None if lined is None else lined.native(rows.lift, rows.square)
     how = (degree, width, alpha) if lined is None or aside is None else (degree, width, alpha, lined.digest())
-    taken = Taken.up(aside, rows, links, counts, order, how)
+    growing = Links(rows, degree=degree, width=width, alpha=alpha, threads=threads, lines=seen)
+    taken = Taken.up(aside, rows, growing.arrays, how, (order,), growing.sound)
     with taken.kept():
         for at, some in batches(n, most):
-            if at < taken.linked:
+            if at < taken.done:
                 continue
-            taken.going = at + some
-            native.grow(
-                kernels.which_isa(), rows.values, rows.sides, links, counts, entries,
-                order[at : at + some], degree, width, alpha, at + some == n, kernels.thread_count(threads), lines=seen,
-            )  # fmt: skip
-            taken.linked = taken.going
+            entering = Entering(growing, order[at : at + some])
+            entering.choose(entries)
+            taken.change(entering.link, at + some)
             taken.look()
             if progress:
                 progress(at + some, n)
-    graph = Graph(settled(links, counts, degree), entries, np.zeros((2, 4), np.float32))
+        growing.settle()
+    graph = Graph(growing.settled(), entries, np.zeros((2, 4), np.float32))
     graph.effort = effort_of(graph, rows, None, rng)
     return graph
 
@@ -193,31 +190,14 @@ def link_near(
 ) -> Graph:
     """The graph of rows whose near rows ``[n, k]`` are known: pruned like that of :func:`build`, with links back."""
     entries = entries_among(rows, None, entry_count(len(rows.values)), rng)
-    links, counts = unlinked(len(rows.values), degree)
-    kernels.native().link_near(
-        kernels.which_isa(), rows.values, rows.sides, links, counts, near, degree, alpha, kernels.thread_count(threads)
-    )
-    graph = Graph(settled(links, counts, degree), entries, np.zeros((2, 4), np.float32))
+    growing = Links(rows, degree=degree, width=1, alpha=alpha, threads=threads)
+    entering = Entering(growing, np.arange(growing.n, dtype=np.uint32))
+    entering.choose_near(near)
+    entering.link()
+    growing.settle()
+    graph = Graph(growing.settled(), entries, np.zeros((2, 4), np.float32))
     graph.effort = effort_of(graph, rows, None, rng)
     return graph
-
-
-def room_for(degree: int) -> int:
-    """How many links a row may hold while a graph grows: it is pruned once for many that come."""
-    return degree + max(1, degree // 2)
-
-
-def unlinked(n: int, degree: int) -> tuple[U32, NDArray[np.int32]]:
-    """Room for links while a graph grows, and how many there are."""
-    links = roomy((n, room_for(degree)), np.uint32)
-    links[...] = NO_LINK
-    return links, np.zeros(n, np.int32)
-
-
-def settled(links: U32, counts: NDArray[np.int32], degree: int) -> U32:
-    """The links that remain, ``NO_LINK`` behind the last."""
-    links[np.arange(links.shape[1]) >= counts[:, None]] = NO_LINK
-    return np.ascontiguousarray(links[:, :degree])
 
 
 def batches(n: int, most: int | None = None) -> Iterator[tuple[int, int]]:
@@ -265,13 +245,16 @@ def effort_of(graph: Graph, rows: ByteRows, among: I64 | None, rng: np.random.Ge
     n = len(rows.values)
     probes = _drawn(n, among, _PROBES, rng)
     q = rows.values[probes, : rows.dim] * rows.scale[probes, None]
-    seen = None if finder is None else q
+    looks = finder is not None
     if finder is None:
         finder = graph.finder(rows.format, rows.values.view(np.uint8), "cosine", np.ascontiguousarray(rows.scale))
     found = []
     for width in (1, 8, 64, 512):
-        _, _, scored, _ = finders.find(finder, rows.format, Folded(weights=q), 1, width, None, n, None, seen)
-        found.append((width, float(scored.mean())))
+        scored = []
+        for some in (q[piece] for piece in Pace(_PROBED).pieces(len(q))):
+            seen = some if looks else None
+            scored.append(finders.find(finder, rows.format, Folded(weights=some), 1, width, None, n, None, seen)[2])
+        found.append((width, float(np.concatenate(scored).mean())))
     table = np.array(found, np.float32).T
     table[1] = np.maximum.accumulate(table[1] + np.arange(len(found), dtype=np.float32))  # ascending, for interpolation
     return table

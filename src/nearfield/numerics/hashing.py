@@ -53,8 +53,11 @@ def table_of(blocks: Iterator[U32], n: int, tables: int) -> tuple[U32, U32]:
     for block in blocks:
         all_keys[:, at : at + len(block)] = block.T
         at += len(block)
-    rows = np.argsort(all_keys, axis=1, kind="stable").astype(np.uint32)
-    return np.take_along_axis(all_keys, rows.astype(np.int64), axis=1), rows
+    rows = np.empty((tables, n), np.uint32)
+    for own, order in zip(all_keys, rows):  # a table at a time: between two of them Python sees an interrupt
+        order[:] = np.argsort(own, kind="stable")
+        own[:] = own[order]
+    return all_keys, rows
 
 
 def sign_probability(angle: float, bits: int, tables: int) -> float:

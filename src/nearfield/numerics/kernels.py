@@ -28,6 +28,10 @@ from nearfield.numerics.handing import (
 )
 from nearfield.numerics.machine import compiled, current_isa, info, native, thread_count, which_isa, workers_for
 
+# Rows are assigned in multiples of a tile; so many products take a thread about a twentieth of a second, and between
+# two such pieces Python sees an interrupt.
+_TILE, _PRODUCTS = 48, 1 << 31
+
 __all__ = [
     "assign",
     "dots",
@@ -182,7 +186,12 @@ def assign(x: F32, centroids: F32, *, threads: int | None = None) -> tuple[NDArr
     which = current_isa()
     if which < 0:
         return reference.assign(x, centroids)
-    return compiled.assign(which, x, centroids, workers_for(threads, x.size * len(centroids)))
+    workers = workers_for(threads, x.size * len(centroids))
+    some = max(1, workers * _PRODUCTS // (_TILE * centroids.size)) * _TILE
+    if len(x) <= some:
+        return compiled.assign(which, x, centroids, workers)
+    found = [compiled.assign(which, x[at : at + some], centroids, workers) for at in range(0, len(x), some)]
+    return np.concatenate([ids for ids, _ in found]), np.concatenate([gaps for _, gaps in found])
 
 
 def plus_plus(x: F32, k: int, rng: np.random.Generator) -> I64:

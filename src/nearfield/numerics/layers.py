@@ -13,9 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.errors import Unsupported
-from nearfield.core.protocols import F32, U8, Metric, RowFormat
+from nearfield.core.protocols import F32, U8, Aside, Metric, RowFormat
 from nearfield.numerics import finders, kernels
-from nearfield.numerics.graphs import ORDERED, U32, ByteRows, Graph, batches, effort_of, settled, unlinked
+from nearfield.numerics.graphs import ORDERED, ByteRows, Graph, batches, effort_of
+from nearfield.numerics.linking import U32, Entering, Links
+from nearfield.numerics.pieces import Pace
+from nearfield.numerics.taken_up import Taken
+
+_DESCENTS = 256  # rows of a first piece that descend through a layer
 
 
 @dataclass
@@ -58,58 +63,62 @@ def build(
     drawn: bool = True,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
+    aside: Aside | None = None,
 ) -> Layered:
     """Link rows in their order: to ``degree`` others in each of their layers, of which they keep as many, and twice
     as many in the lowest. ``width`` is the frontier's while building, ``drawn`` whether the order is of no account.
+    How far it came is kept ``aside``, and the same build goes on from there to the same graph.
     """
     if kernels.native() is None:
         raise Unsupported("graphs are built by native code, which is not installed here; use the index flat()")
     n = len(rows.values)
-    growing = _Growing(rows, order, degree, width, kernels.thread_count(threads), rng)
-    for at, some in batches(n, None if drawn else ORDERED):
-        growing.enter(at, some)
-        if progress:
-            progress(at + some, n)
+    growing = _Growing(rows, order, degree, width, threads, rng)
+    taken = Taken.up(aside, rows, growing.arrays, (degree, width), (order, growing.members), growing.sound)
+    with taken.kept():
+        for at, some in batches(n, None if drawn else ORDERED):
+            if at < taken.done:
+                continue
+            taken.change(growing.enter(at, some), at + some)
+            taken.look()
+            if progress:
+                progress(at + some, n)
+        for layer in growing.all:
+            layer.settle()
     above = np.concatenate([layer.settled() for layer in growing.upper])
     made = Layered(growing.lowest.settled(), growing.members, np.zeros((2, 4), np.float32), above)
     made.effort = effort_of(made, rows, None, rng)
     return made
 
 
-class _Layer:
+class _Layer(Links):
     """A layer while it grows; rows are known by their places in it."""
 
-    def __init__(
-        self, values: NDArray[np.int8], sides: F32, degree: int, chosen: int, width: int, workers: int
-    ) -> None:
-        self.values, self.sides = np.ascontiguousarray(values), np.ascontiguousarray(sides)
-        self.degree, self.chosen, self.width, self.workers = degree, chosen, width, workers
-        self.links, self.counts = unlinked(len(values), degree)
+    def __init__(self, rows: ByteRows, degree: int, chosen: int, width: int, threads: int | None) -> None:
+        super().__init__(rows, degree=degree, chosen=chosen, width=width, alpha=1.0, threads=threads)
+        self._rows, self._workers, self._descending = rows, kernels.thread_count(threads), Pace(_DESCENTS)
 
-    def grow(self, rows: U32, starts: U32, last: bool) -> None:
-        """Link rows to what walks from their starts meet."""
-        kernels.native().grow(
-            kernels.which_isa(), self.values, self.sides, self.links, self.counts, starts, rows,
-            self.degree, self.width, 1.0, last, self.workers, self.chosen, True,
-        )  # fmt: skip
+    def entering(self, rows: U32, starts: U32) -> Entering:
+        """Rows that come in, linked to what walks from their starts meet."""
+        made = Entering(self, rows)
+        made.choose(starts, own=True)
+        return made
 
     def descend(self, rows: ByteRows, batch: U32, starts: U32) -> U32:
         """Where greedy walks to other rows end."""
-        ends: U32 = kernels.native().descend(
-            kernels.which_isa(), self.values, self.sides, self.links, self.counts,
-            rows.values, rows.sides, batch, starts, self.workers,
-        )  # fmt: skip
+        ends = np.empty(len(batch), np.uint32)
+        for piece in self._descending.pieces(len(batch)):
+            ends[piece] = kernels.native().descend(
+                kernels.which_isa(), self._rows.values, self._rows.sides, self.links, self.counts,
+                rows.values, rows.sides, batch[piece], starts[piece], self._workers,
+            )  # fmt: skip
         return ends
-
-    def settled(self) -> U32:
-        return settled(self.links, self.counts, self.degree)
 
 
 class _Growing:
     """All layers while they grow."""
 
     def __init__(
-        self, rows: ByteRows, order: U32, degree: int, width: int, workers: int, rng: np.random.Generator
+        self, rows: ByteRows, order: U32, degree: int, width: int, threads: int | None, rng: np.random.Generator
     ) -> None:
         n = len(order)
         self.rows, self.order = rows, order
@@ -120,31 +129,53 @@ class _Growing:
         self.entered = rank[self.members]  # when each member comes
         self.place = np.full(n, n, np.int64)  # of each row among the members
         self.place[self.members] = np.arange(len(self.members))
+        above = [self.members[:count] for count in self.counts]
         self.upper = [
-            _Layer(rows.values[self.members[:c]], rows.sides[self.members[:c]], degree, degree, width, workers)
-            for c in self.counts
+            _Layer(ByteRows(rows.values[some], rows.sides[some], rows.dim), degree, degree, width, threads)
+            for some in above
         ]
-        self.lowest = _Layer(rows.values, rows.sides, 2 * degree, degree, width, workers)
+        self.lowest = _Layer(rows, 2 * degree, degree, width, threads)
+        self.all = [self.lowest, *self.upper]
 
-    def enter(self, at: int, some: int) -> None:
-        """Link the rows of a batch in each of their layers, from the highest down."""
-        batch, last = self.order[at : at + some], at + some == len(self.order)
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What a build keeps."""
+        return {f"{name}{at}": array for at, layer in enumerate(self.all) for name, array in layer.arrays.items()}
+
+    def sound(self, found: dict[str, NDArray[Any]], linked: int) -> bool:
+        """Whether such arrays could be those of so many rows linked."""
+        each = ({name: found[f"{name}{at}"] for name in layer.arrays} for at, layer in enumerate(self.all))
+        within = all(layer.sound(some, 0) for layer, some in zip(self.all, each))
+        return within and linked <= len(self.order)
+
+    def enter(self, at: int, some: int) -> Callable[[], None]:
+        """Choose links for a batch in each layer that has rows of it, from the highest down; returns what sets them."""
+        batch = self.order[at : at + some]
         places = self.place[batch]
         starts: U32 | None = None
+        coming: list[Entering] = []
         for layer, count in reversed(list(zip(self.upper, self.counts))):
             inside = places < count
             own = places[inside].astype(np.uint32)
             first = int(np.argmin(self.entered[:count]))
             if starts is None and self.entered[first] >= max(at, 1):  # the layer is empty yet: it begins in this batch
-                layer.grow(own[1:], np.full(max(len(own) - 1, 0), first, np.uint32), last)
+                if len(own) > 1:
+                    coming.append(layer.entering(own[1:], np.full(len(own) - 1, first, np.uint32)))
                 continue
             if starts is None:
                 starts = np.full(some, first, np.uint32)
             ends = layer.descend(self.rows, batch, starts)
-            layer.grow(own, starts[inside], last)
+            if len(own):
+                coming.append(layer.entering(own, starts[inside]))
             starts = ends
         begin = np.full(some, self.order[0], np.uint32) if starts is None else self.members[starts]
-        self.lowest.grow(batch, begin, last)
+        coming.append(self.lowest.entering(batch, begin))
+
+        def link() -> None:
+            for each in coming:
+                each.link()
+
+        return link
 
 
 def _members(rank: NDArray[np.int64], counts: list[int], rng: np.random.Generator) -> U32:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from nearfield.core.params import OneOf
 from nearfield.core.protocols import F32
 from nearfield.numerics import neighbours
-from nearfield.numerics.graphs import U32, ByteRows
+from nearfield.numerics.graphs import ByteRows
+from nearfield.numerics.linking import U32
 
 ORDERS = OneOf("shuffled", "given", "lid", "lid-ascending")  # lid: descending
 _NEAR = 32  # neighbours from which a row's dimension is estimated

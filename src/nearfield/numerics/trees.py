@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,10 @@ from numpy.typing import NDArray
 from nearfield.core.errors import Unsupported
 from nearfield.core.protocols import F32, I64
 from nearfield.numerics import kernels
-from nearfield.numerics.graphs import U32, ByteRows
+from nearfield.numerics.graphs import ByteRows
+from nearfield.numerics.linking import U32
+
+_AT_ONCE = 1 << 14  # rows of a part whose trees are grown to their leaves in one call
 
 
 @dataclass
@@ -48,21 +52,41 @@ def grow(rows: ByteRows, trees: int, leaf: int, *, rng: np.random.Generator, thr
     native = kernels.native()
     if native is None:
         raise Unsupported("trees are grown by native code, which is not installed here; use the index flat()")
-    n = len(rows.values)
+    n, workers = len(rows.values), kernels.thread_count(threads)
     levels = levels_of(n, leaf)
     nodes = node_count(levels)
     made = Trees(
-        np.empty((trees, n), np.uint32),
+        np.tile(np.arange(n, dtype=np.uint32), (trees, 1)),
         np.zeros((trees, nodes, rows.values.shape[1]), np.int8),
         np.zeros((trees, nodes, 4), np.float32),
         np.zeros((trees, nodes), np.float32),
         levels,
     )
-    made.compared = native.grow_trees(
-        kernels.which_isa(), rows.values, rows.sides, made.rows, made.normals, made.sides, made.thresholds, levels,
-        int(rng.integers(1 << 63)), kernels.thread_count(threads),
-    )  # fmt: skip
+    seed = int(rng.integers(1 << 63))
+    for first in range(0, trees, workers):
+        some = slice(first, first + workers)
+        filled = (made.rows[some], made.normals[some], made.sides[some], made.thresholds[some])
+        for part, down in _parts(n, levels):
+            made.compared += native.grow_trees(
+                kernels.which_isa(), rows.values, rows.sides, *filled, levels, seed, first, part, down, workers
+            )
     return made
+
+
+def _parts(n: int, levels: int) -> Iterator[tuple[tuple[int, int, int, int], int]]:
+    """Parts of trees (node, rows from and to, levels below), each behind the ones above it, and how far down each goes.
+
+    Between two of them Python sees an interrupt.
+    """
+    waiting = [(0, 0, n, levels)]
+    while waiting:
+        node, begin, end, left = waiting.pop()
+        if end - begin <= _AT_ONCE or not left:
+            yield (node, begin, end, left), left
+            continue
+        yield (node, begin, end, left), 1
+        middle = begin + (end - begin) // 2
+        waiting += [(2 * node + 2, middle, end, left - 1), (2 * node + 1, begin, middle, left - 1)]
 
 
 def leaf_begins(n: int, levels: int) -> I64:

@@ -10,6 +10,7 @@ rows are written behind its last one, and columns that move leave the old ones t
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,17 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.arrays import Moved, as_batch, check_on_zero, named_in_full
-from nearfield.core.errors import BadInput, Unsupported
+from nearfield.core.errors import BadInput, Unsupported, UpkeepWarning
 from nearfield.core.indexes import Columns, Step, Updater
 from nearfield.core.protocols import I64, Batch
 from nearfield.numerics import kernels
 from nearfield.numerics.growing import Grown
+from nearfield.numerics.linking import within_rows
 from nearfield.numerics.runs import within
-from nearfield.search.background import Job
+from nearfield.search.background import Job, Stopped
 from nearfield.search.columns import MemorySink
 from nearfield.search.decoded import Decoded
 from nearfield.search.fit import INDEX, Fitted, MappedRows, encode_codes, interleaved, listed_ids, row_columns
 from nearfield.search.ordered import gather_ordered
+from nearfield.search.tailed import Tailed
 
 if TYPE_CHECKING:
     from nearfield.search.packed import Packed
@@ -42,7 +45,7 @@ _TEXTS = ("ids", "texts")
 class Held:
     """What a Packed needs while it changes."""
 
-    def __init__(self, packed: Packed) -> None:
+    def __init__(self, packed: Packed, *, torn: bool = False) -> None:
         steps = [name for name in packed.on_disk if not name.startswith(INDEX)]
         if steps:
             names = ", ".join(steps)
@@ -56,11 +59,14 @@ class Held:
         self.dead = Grown(np.zeros(f.n, np.bool_))
         self.dead.values[f.gone] = True
         self.index: Columns = {n.removeprefix(INDEX): c for n, c in packed.columns.items() if n.startswith(INDEX)}
-        self.indexed = f.n
+        self.indexed = packed.index.indexed if isinstance(packed.index, Tailed) else f.n
         self.updater: Updater | None = None
+        if torn and "links" in self.index:
+            self.index["links"] = within_rows(self.index["links"], f.n)
         if self.index:
             self.updater = f.index.updater(self.index, Decoded([(packed, np.arange(f.n))]))
         self.job: Job | None = None  # what goes on beside
+        self._failure: Exception | None = None  # why that came to no end, until somebody is told
         self.passed = 0 if f.mended else int(f.gone.size)  # deleted rows that may still be linked to
         self._places: dict[Any, int] | None = None
 
@@ -256,6 +262,18 @@ class Held:
         """Let what goes on in the background come to its end."""
         self.packed.changing.wait_for(lambda: self.job is None or not self.job.alive)
 
+    def tell(self) -> None:
+        """Warn of what failed in the background, once."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            warnings.warn(
+                f"taking rows in and out of the index {self.packed.fitted.index.name()} failed in the background "
+                f"({type(failure).__name__}: {failure}); searches go on with the index as it was; "
+                "consolidate() does it again",
+                UpkeepWarning,
+                stacklevel=4,
+            )
+
     def _aside(self, step: Step) -> None:
         """As ``consolidate``, with a copy of what there is; changes wait while it is made, and while it takes over."""
         again = True
@@ -265,6 +283,9 @@ class Held:
                     self._mend_aside(self.updater, step)
                 else:
                     self._build_aside(step)
+            except Exception as error:
+                self._ended(None if isinstance(error, Stopped) else error)
+                return
             except BaseException:
                 self._ended()
                 raise
@@ -273,9 +294,9 @@ class Held:
                 if not again:
                     self._ended()
 
-    def _ended(self) -> None:
+    def _ended(self, failure: Exception | None = None) -> None:
         with self.packed.changing:
-            self.job = None
+            self.job, self._failure = None, failure or self._failure
             self.packed.changing.notify_all()
 
     def _mend_aside(self, updater: Updater, step: Step) -> None:
@@ -315,6 +336,7 @@ class Held:
             self.updater.columns(self.dead.values, self._rng())
         elif self.index and self.indexed < f.n:
             self._build(f, np.arange(f.n))
+        self._failure = None
         self._refresh_now()
 
     def _build(self, f: Fitted, rows: I64) -> None:
@@ -325,6 +347,7 @@ class Held:
     def settle(self) -> None:
         """Make the columns those that a file holds."""
         self.wait()
+        self.tell()
         f = self.packed.fitted
         if self.updater is not None:
             self.index = self.updater.columns(self.dead.values, self._rng())

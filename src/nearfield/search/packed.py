@@ -20,6 +20,7 @@ from nearfield.search.encoding import SAFE, as_encoder, encode_texts
 from nearfield.search.fit import Fitted, mapped_blocks
 from nearfield.search.searching import Searched
 from nearfield.search.tiers import DiskColumn, sizes, told
+from nearfield.store.locks import on_fork
 
 if TYPE_CHECKING:
     from nearfield.search.changing import Held
@@ -51,8 +52,10 @@ class Packed:
     ) -> None:
         self._encoder: Any = None
         self._held: Held | None = None  # what changes need, from the first on
+        self._torn = False  # whether rows were on their way in when this process was forked
         self.changing = threading.Condition(threading.RLock())  # held by whoever changes it
         self.attach(fitted, columns, segment, on_disk)
+        on_fork(self)
 
     def attach(
         self,
@@ -65,6 +68,14 @@ class Packed:
     ) -> None:
         """Search these columns from now on; ``indexed`` tells that the index is of so many rows alone."""
         self.now = Searched(fitted, columns, segment, on_disk, indexed=indexed)
+
+    def forked(self) -> None:
+        """In a forked child: a thread that held the lock is not there, and what it was changing begins from ``now``."""
+        if self.changing.acquire(blocking=False):
+            self.changing.release()
+        else:
+            self.changing = threading.Condition(threading.RLock())
+            self._held, self._torn = None, True
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy in another process is made of; locks, threads and files stay here."""
@@ -344,7 +355,8 @@ class Packed:
         if self._held is None:
             from nearfield.search.changing import Held
 
-            self._held = Held(self)
+            self._held, self._torn = Held(self, torn=self._torn), False
+        self._held.tell()
         return self._held
 
     def _rows_to_add(self, x: Any, texts: Sequence[str] | None, encoder: Any) -> Any:
