@@ -13,11 +13,11 @@ namespace {
 // What one thread needs for one walk after another.
 class Walker : public Scratch {
  public:
-  Walker(const Stored& stored, const Links& links)
+  Walker(const Stored& stored, const Links& links, bool several)
       : links_(links),
         scorer_(stored, Walking::most_met(links.degree, links.n_entries)),
         walk_(*stored.isa, links.to, links.degree, stored.n, stored.codes, stored.format.width,
-              Walking::most_met(links.degree, links.n_entries), true) {}
+              Walking::most_met(links.degree, links.n_entries), several) {}
 
   // The best k that a filter admits of a frontier of this width.
   void run(const Folded& one, int64_t k, int64_t width, const uint64_t* allow, bool rough, Found& out) {
@@ -47,7 +47,7 @@ class Walker : public Scratch {
 
 }  // namespace
 
-std::unique_ptr<Scratch> GraphFinder::scratch() const { return std::make_unique<Walker>(stored_, links_); }
+std::unique_ptr<Scratch> GraphFinder::scratch() const { return std::make_unique<Walker>(stored_, links_, several_); }
 
 void GraphFinder::find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
                        Scratch& scratch, Found& out) const {

@@ -34,11 +34,12 @@ struct FilterCosts {
   double after = 0.0;  // what follows a walk
 };
 
-// Over row-major codes of a float or affine layout; effort is the width of the frontier.
+// Over row-major codes of a float or affine layout; effort is the width of the frontier. Walks go to the best row where
+// they have not been, or to `several` at a time.
 class GraphFinder : public Finder {
  public:
-  GraphFinder(const Stored& stored, const Links& links, const FilterCosts& costs)
-      : Finder(stored), links_(links), costs_(costs) {}
+  GraphFinder(const Stored& stored, const Links& links, const FilterCosts& costs, bool several = true)
+      : Finder(stored), links_(links), costs_(costs), several_(several) {}
   std::unique_ptr<Scratch> scratch() const override;
   void find(const Folded& q, int64_t i, int64_t k, int64_t effort, const uint64_t* allow, bool rough,
             Scratch& scratch, Found& out) const override;
@@ -47,6 +48,7 @@ class GraphFinder : public Finder {
  private:
   Links links_;
   FilterCosts costs_;
+  bool several_;
   Way preferred_ = kPlanned;
 };
 

@@ -10,12 +10,12 @@ namespace nearfield {
 namespace {
 
 // What one thread needs for one descent and walk after another. The walk's only entry lies here, and is written anew
-// for each query.
+// for each query; it goes to one row at a time, as HNSW does.
 class Descent : public Scratch {
  public:
   Descent(const Stored& stored, const Links& lowest, const Upper& upper, const FilterCosts& costs)
       : upper_(upper), w_(stored.work({})), tile_(w_, 1, std::max<int64_t>(upper.degree, 1)),
-        walker_(stored, {lowest.to, lowest.degree, entry_, 1}, costs), walking_(walker_.scratch()) {}
+        walker_(stored, {lowest.to, lowest.degree, entry_, 1}, costs, false), walking_(walker_.scratch()) {}
 
   void run(const Folded& q, int64_t i, int64_t k, int64_t width, const uint64_t* allow, bool rough, int way, Found& out) {
     const int64_t met = descend(one_of(q, *w_.format, i));
