@@ -1,7 +1,8 @@
 """Packed graph: a graph of near rows, each packed into one line of memory; the best met are scored by their codes.
 
 A fast choice from some ten thousand rows on, where memory allows for links and lines (160 bytes) beside codes that are
-as fine as results should be: ``float16() | packed_graph()``, or ``lvq(bits=8) | packed_graph()`` at half the bytes.
+as fine as results should be: ``lvq(bits=8) | packed_graph()``, or for recalls near 1 ``lvq(bits=4) | packed_graph() |
+rescore(codec='lvq(bits=8)', depth=2, of='residual')``, twelve bits in all.
 SymphonyQG packs one-bit codes of the neighbours beside each row, and reads 2,000 bytes a step; rows of one line each
 are read only where they were not met before, and more bits go where rows vary more.
 
@@ -64,8 +65,9 @@ class PackedGraph(Walking):
 
     @classmethod
     def sweep(cls, n: int, d: int) -> list[str]:
-        """The best are scored by bytes, or by float16 where memory does not matter."""
-        return ["lvq(bits=8) | packed_graph()", "float16() | packed_graph()"]
+        """The best are scored by bytes, or by nibbles and then what these left: twelve bits for recalls near 1."""
+        finest = "lvq(bits=4) | packed_graph() | rescore(codec='lvq(bits=8)', depth=2, of='residual')"
+        return ["lvq(bits=8) | packed_graph()", finest]
 
     def fit(self, x: F32, n: int, *, metric: Metric, as_given: bool, rng: np.random.Generator) -> Self:
         """Learn the axes of lines."""
