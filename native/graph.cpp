@@ -10,6 +10,8 @@
 namespace nearfield {
 namespace {
 
+constexpr int64_t kSeveral = 17;  // narrower frontiers gain nothing by going to several rows at a time
+
 // What one thread needs for one walk after another.
 class Walker : public Scratch {
  public:
@@ -17,7 +19,7 @@ class Walker : public Scratch {
       : links_(links),
         scorer_(stored, Walking::most_met(links.degree, links.n_entries)),
         walk_(*stored.isa, links.to, links.degree, stored.n, stored.codes, stored.format.width,
-              Walking::most_met(links.degree, links.n_entries), several) {}
+              Walking::most_met(links.degree, links.n_entries), several ? kSeveral : Walking::kNever) {}
 
   // The best k that a filter admits of a frontier of this width.
   void run(const Folded& one, int64_t k, int64_t width, const uint64_t* allow, bool rough, Found& out) {

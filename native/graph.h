@@ -35,7 +35,7 @@ struct FilterCosts {
 };
 
 // Over row-major codes of a float or affine layout; effort is the width of the frontier. Walks go to the best row where
-// they have not been, or to `several` at a time.
+// they have not been, or, with wider frontiers, to `several` at a time.
 class GraphFinder : public Finder {
  public:
   GraphFinder(const Stored& stored, const Links& links, const FilterCosts& costs, bool several = true)

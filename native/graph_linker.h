@@ -24,7 +24,7 @@ class Linker {
         walk_(*g.isa, g.links, g.room, g.rows.n,
               g.lines ? g.lines->rows : reinterpret_cast<const uint8_t*>(g.rows.bytes),
               g.lines ? g.lines->width : g.rows.stride,
-              g.lines ? Walking::most_met(g.room, g.n_entries) : std::max(g.room, g.n_entries), g.lines) {
+              g.lines ? Walking::most_met(g.room, g.n_entries) : std::max(g.room, g.n_entries), g.lines ? 1 : Walking::kNever) {
     if (g.lines) lines_.emplace(*g.isa, g.rows, *g.lines);
   }
 

@@ -21,7 +21,7 @@ class Walker : public Scratch {
   Walker(const Stored& stored, const Links& links, const Lines& lines, const PaddedAxes& axes)
       : links_(links), lines_(lines), axes_(axes), stored_(stored), scorer_(stored, 1),
         walk_(*stored.isa, links.to, links.degree, stored.n, lines.rows, lines.width,
-              Walking::most_met(links.degree, links.n_entries), true) {
+              Walking::most_met(links.degree, links.n_entries), 1) {
     given_.resize(size_t(axes.axes.stride)), bytes_.resize(given_.size());
     products_.resize(axes.sums.size()), of_axes_.resize(axes.sums.size());
     floats_.resize(size_t(4 * lines.width)), weights_.resize(floats_.size());

@@ -12,10 +12,12 @@ namespace nearfield {
 
 class Walking {
  public:
-  // Walks over graphs of n rows meet at most so many rows in one step. Those that may go to several rows at a time read
-  // more from memory while they wait for it, and see a little later what is near.
+  static constexpr int64_t kNever = INT64_MAX;
+
+  // Walks over graphs of n rows meet at most so many rows in one step. Those whose frontier holds `several` rows or
+  // more go to several at a time: they read more from memory while they wait for it, and see a little later what is near.
   Walking(const Kernels& isa, const uint32_t* links, int64_t degree, int64_t n, const uint8_t* codes, int64_t row_bytes,
-          int64_t most, bool several = false)
+          int64_t most, int64_t several = kNever)
       : isa_(isa), seen_(size_t(n + 63) / 64), touched_(size_t(n <= kFew ? 0 : std::min<int64_t>(n, kTouched))),
         met_(size_t(most)), scores_(size_t(most) + kBlock), several_(several) {
     w_.links = links, w_.degree = degree, w_.n = n, w_.codes = codes, w_.row_bytes = row_bytes;
@@ -33,7 +35,7 @@ class Walking {
     keys_.assign(size, kNoKey);
     std::fill_n(keys_.begin(), kKeyGuard, INT64_MAX);
     w_.keys = keys_.data() + kKeyGuard;
-    w_.together = !several_ ? 1 : width > kWide ? kOfWide : 2;
+    w_.together = width < several_ ? 1 : width > kWide ? kOfWide : 2;
     enough_ = enough, w_.width = width, w_.visits = visits, w_.size = w_.next = w_.count = 0;
     w_.floor = -std::numeric_limits<float>::infinity();
   }
@@ -101,7 +103,7 @@ class Walking {
   std::vector<uint64_t> seen_;
   std::vector<uint32_t> touched_, met_;
   LineVector<float> scores_;
-  bool several_;
+  int64_t several_;
 };
 
 }  // namespace nearfield
