@@ -39,7 +39,7 @@ class Walker : public Scratch {
     score();
     walk_.take_best(kFirst);
     for (int64_t visited = 0, some = walk_.next(); some; visited += some, some = walk_.next()) {
-      if (!allow && visited < best) std::for_each_n(walk_.went(), some, [this](int64_t row) { ask_codes(row); });
+      if (!allow && visited < best) std::for_each_n(walk_.went(), some, [this](int64_t row) { scorer_.ask(row); });
       score();
       walk_.take();
       if (out.watcher) out.watcher->look(walk_);
@@ -66,12 +66,6 @@ class Walker : public Scratch {
       const uint32_t row = walk_.met()[r];
       if (has(allow_, row)) found_.push(walk_.scores()[r], row);
     }
-  }
-
-  // Asks for the codes of a row that is scored at the end.
-  void ask_codes(int64_t row) const {
-    const uint8_t* at = stored_.codes + row * stored_.format.width;
-    for (int64_t b = 0; b < stored_.format.width; b += 64) prefetch(at + b);
   }
 
   const Links links_;
