@@ -2,7 +2,6 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
-#include <vector>
 
 #include "byte_rows.h"
 #include "packed.h"
@@ -20,15 +19,13 @@ struct LineRows {
 class LineScores {
  public:
   LineScores(const Kernels& isa, const ByteRows& rows, const LineRows& lines)
-      : isa_(isa), rows_(rows), lines_(lines), given_(size_t(lines.axes->stride)), of_axes_(size_t(lines.axes->count)),
-        floats_(size_t(4 * lines.width)), bytes_(given_.size()), products_(of_axes_.size()), weights_(floats_.size()) {}
+      : isa_(isa), rows_(rows), lines_(lines), room_(*lines.axes, lines.width) {}
 
   void from(uint32_t row) {
     const int8_t* bytes = rows_.bytes + int64_t(row) * rows_.stride;
     mine_ = rows_.sides[row];
-    for (int64_t j = 0; j < lines_.dim; j++) given_[size_t(j)] = mine_.scale * float(bytes[j]);
-    const LineDesk desk = {given_.data(), bytes_.data(), products_.data(), of_axes_.data(), floats_.data(), weights_.data()};
-    isa_.line_query(lines_.axes, &desk, lines_.width, &query_);
+    for (int64_t j = 0; j < lines_.dim; j++) room_.given[size_t(j)] = mine_.scale * float(bytes[j]);
+    query_ = room_.weigh(isa_, *lines_.axes, lines_.width);
   }
 
   // Larger is nearer; out has room for a multiple of four.
@@ -44,10 +41,7 @@ class LineScores {
   const LineRows& lines_;
   LineQuery query_ = {};
   Side mine_ = {};
-  LineVector<float> given_, of_axes_, floats_;
-  LineVector<uint8_t> bytes_;
-  std::vector<int32_t> products_;
-  LineVector<int8_t> weights_;
+  LineRoom room_;
 };
 
 }  // namespace nearfield

@@ -21,18 +21,14 @@ class Walker : public Scratch {
   Walker(const Stored& stored, const Links& links, const Lines& lines, const PaddedAxes& axes)
       : links_(links), lines_(lines), axes_(axes), stored_(stored), scorer_(stored, 1),
         walk_(*stored.isa, links.to, links.degree, stored.n, lines.rows, lines.width,
-              Walking::most_met(links.degree, links.n_entries), 1) {
-    given_.resize(size_t(axes.axes.stride)), bytes_.resize(given_.size());
-    products_.resize(axes.sums.size()), of_axes_.resize(axes.sums.size());
-    floats_.resize(size_t(4 * lines.width)), weights_.resize(floats_.size());
-    desk_ = {given_.data(), bytes_.data(), products_.data(), of_axes_.data(), floats_.data(), weights_.data()};
-  }
+              Walking::most_met(links.degree, links.n_entries), 1),
+        room_(axes.axes, lines.width) {}
 
   void run(const Folded& one, int64_t k, int64_t width, const uint64_t* allow, Found& out) {
     allow_ = allow;
     const int64_t best = std::max(k, std::min(width, std::max(kBest * k, kBestLeast)));
-    std::copy_n(one.vectors, lines_.axes.dim, given_.begin());
-    stored_.isa->line_query(&axes_.axes, &desk_, lines_.width, &line_);
+    std::copy_n(one.vectors, lines_.axes.dim, room_.given.begin());
+    line_ = room_.weigh(*stored_.isa, axes_.axes, lines_.width);
     walk_.begin(width, std::max(width, best), k), found_.reset(allow ? best : 1, nullptr);
     count_ = 0;
     walk_.meet(links_.entries, links_.n_entries);
@@ -77,11 +73,7 @@ class Walker : public Scratch {
   Walking walk_;
   LineQuery line_ = {};
   Best found_, best_;
-  LineDesk desk_ = {};
-  LineVector<float> given_, of_axes_, floats_;
-  LineVector<uint8_t> bytes_;
-  std::vector<int32_t> products_;
-  LineVector<int8_t> weights_;
+  LineRoom room_;
   int64_t count_ = 0;
 
  public:

@@ -32,6 +32,26 @@ struct PaddedAxes {
   PaddedAxes(const Axes& a, int64_t width);
 };
 
+// Room for weighing one query after another against lines.
+struct LineRoom {
+  LineVector<float> given, of_axes, floats;
+  LineVector<uint8_t> bytes;
+  LineVector<int32_t> products;
+  LineVector<int8_t> weights;
+
+  LineRoom(const LineAxes& axes, int64_t width)
+      : given(size_t(axes.stride)), of_axes(size_t(axes.count)), floats(size_t(4 * width)), bytes(given.size()),
+        products(of_axes.size()), weights(floats.size()) {}
+
+  // The query is `given`, with zeros behind it.
+  LineQuery weigh(const Kernels& isa, const LineAxes& axes, int64_t width) {
+    const LineDesk desk = {given.data(), bytes.data(), products.data(), of_axes.data(), floats.data(), weights.data()};
+    LineQuery out;
+    isa.line_query(&axes, &desk, width, &out);
+    return out;
+  }
+};
+
 struct Lines {
   const uint8_t* rows;  // [n][width]
   int64_t width;
