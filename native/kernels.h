@@ -134,9 +134,10 @@ struct NibbleWalk {
 
 // One query over rows of a line each (see lines.inc): score = scale * (sum * step + start) - of_less * less.
 struct LineQuery {
-  const int8_t* weights;  // [4][width]
+  const int8_t* weights;  // [4][width], and one more run
   int64_t width;          // a multiple of 64
   float step, start, of_less;
+  bool parted;  // whether the fifth run of weights counts
 };
 
 // How a query becomes one of lines: by its products with some axes, each spread over digits of two bits. All are padded
@@ -161,7 +162,7 @@ struct LineDesk {
   int32_t* products;  // [count]
   float* of_axes;     // [count]
   float* floats;      // [4][width]
-  int8_t* weights;    // [4][width]
+  int8_t* weights;    // [5][width]
 };
 
 // How a row becomes numbers of even steps from `low` on, each cut into so many cells; then what the numbers, the cells

@@ -41,7 +41,7 @@ struct LineRoom {
 
   LineRoom(const LineAxes& axes, int64_t width)
       : given(size_t(axes.stride)), of_axes(size_t(axes.count)), floats(size_t(4 * width)), bytes(given.size()),
-        products(of_axes.size()), weights(floats.size()) {}
+        products(of_axes.size()), weights(size_t(5 * width)) {}
 
   // The query is `given`, with zeros behind it.
   LineQuery weigh(const Kernels& isa, const LineAxes& axes, int64_t width) {

@@ -32,6 +32,15 @@ def _rows(n: int = 3000, d: int = 40, m: int = 30) -> tuple[Any, Any]:
     return x[:n].astype(np.float32), x[n:].astype(np.float32)
 
 
+def _tight(n: int = 4000, d: int = 300, m: int = 100) -> tuple[Any, Any]:
+    """Clusters of very unequal sizes: a few axes tell them apart, and say nothing of what lies within."""
+    rng = np.random.default_rng(8)
+    share = 1 / np.arange(1, 31)
+    of = rng.choice(30, n + m, p=share / share.sum())
+    x = 3 * rng.normal(size=(30, d))[of] + rng.normal(size=(n + m, d))
+    return x[:n].astype(np.float32), x[n:].astype(np.float32)
+
+
 @pytest.fixture(scope="module")
 def data() -> tuple[Any, Any]:
     return _rows()
@@ -49,6 +58,14 @@ def test_finds_what_a_scan_finds(plan: str, metric: Metric, data: Any) -> None:
     hits = nf.Plan(plan).fit(x, metric=metric).search(q, k=10, budget=1000)
     assert _recall(hits.rows, exact) > 0.95
     assert hits.scored.mean() < 1500
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_lines_tell_rows_of_one_cluster_apart(metric: Metric) -> None:
+    x, q = _tight()
+    exact = nf.Plan("raw()").fit(x, metric=metric).search(q, k=10).rows
+    hits = nf.Plan("float16() | packed_graph()").fit(x, metric=metric).search(q, k=10, budget=600)
+    assert _recall(hits.rows, exact) > 0.85
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -97,8 +114,9 @@ np.save(sys.argv[3], hits.rows)
 """
 
 
-def test_instruction_sets_agree(data: Any, tmp_path: Any) -> None:
-    x, q = data
+@pytest.mark.parametrize("drawn", [_rows, _tight])
+def test_instruction_sets_agree(drawn: Any, tmp_path: Any) -> None:
+    x, q = drawn()
     nf.Plan("lvq(bits=8) | packed_graph(degree=16, width=48, line=128)").fit(x).save(tmp_path / "p.nf")
     np.save(tmp_path / "q.npy", q)
     info = kernels.info()

@@ -6,8 +6,8 @@ rescore(codec='lvq(bits=8)', depth=2, of='residual')``, twelve bits in all.
 SymphonyQG packs one-bit codes of the neighbours beside each row, and reads 2,000 bytes a step; rows of one line each
 are read only where they were not met before, and more bits go where rows vary more.
 
-Where rows lie in tight clusters, two bits an axis tell those of one cluster apart badly: ``vamana`` over finer codes
-finds more there at few rows scored (``bench scored``).
+Where rows lie in tight clusters, two bits an axis tell those of one cluster apart less well: ``vamana`` over finer
+codes finds more there in few rows scored (``bench scored``).
 
 paper: Gou, Gao, Xu, Long, 2025 (SymphonyQG), arXiv:2411.12229
 needs: native
