@@ -6,7 +6,6 @@
 #include "bind_lines.h"
 #include "bind_work.h"
 #include "graph_build.h"
-#include "graph_update.h"
 #include "layers.h"
 #include "near_lists.h"
 #include "trees.h"
@@ -42,25 +41,6 @@ void check(const In<uint32_t, 1>& rows, int64_t n) {
   for (size_t i = 0; i < rows.shape(0); i++) expect(rows.data()[i] < n, "a row number is out of range");
 }
 
-void grow_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> links, InOut<int32_t, 1> counts,
-                In<uint32_t, 1> entries, In<uint32_t, 1> rows, int64_t degree, int64_t width, float alpha, int threads,
-                In<uint8_t, 1> dead) {
-  Growing g = growing(isa, byte_rows(bytes, sides), links, counts, degree, degree, width, alpha, threads, dead);
-  g.entries = entries.data(), g.n_entries = int64_t(entries.shape(0));
-  check(rows, g.rows.n), check(entries, g.rows.n);
-  expect(entries.shape(0) >= 1, "grow: expected entries");
-  nb::gil_scoped_release release;
-  grow(g, rows.data(), int64_t(rows.shape(0)));
-}
-
-void mend_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint32_t, 2> links, InOut<int32_t, 1> counts,
-                In<uint32_t, 1> rows, int64_t degree, int64_t width, float alpha, int threads, In<uint8_t, 1> dead) {
-  const Growing g = growing(isa, byte_rows(bytes, sides), links, counts, degree, degree, width, alpha, threads, dead);
-  check(rows, g.rows.n);
-  nb::gil_scoped_release release;
-  mend(g, rows.data(), int64_t(rows.shape(0)));
-}
-
 // Links that grow in pieces, beside the arrays that they are kept in. Nothing is seen of Python while a piece is made:
 // what asks for an end waits for the piece.
 struct BoundGrowth {
@@ -68,12 +48,13 @@ struct BoundGrowth {
   In<float, 2> sides;
   InOut<uint32_t, 2> links;
   InOut<int32_t, 1> counts;
+  Dead dead;
   Growing g;
 
   BoundGrowth(int isa, In<int8_t, 2> bytes_, In<float, 2> sides_, InOut<uint32_t, 2> links_, InOut<int32_t, 1> counts_,
-              int64_t degree, int64_t chosen, int64_t width, float alpha, int threads, const BoundLines* lines)
-      : bytes(bytes_), sides(sides_), links(links_), counts(counts_),
-        g(growing(isa, byte_rows(bytes, sides), links, counts, degree, chosen, width, alpha, threads)) {
+              int64_t degree, int64_t chosen, int64_t width, float alpha, int threads, const BoundLines* lines, Dead dead_)
+      : bytes(bytes_), sides(sides_), links(links_), counts(counts_), dead(dead_),
+        g(growing(isa, byte_rows(bytes, sides), links, counts, degree, chosen, width, alpha, threads, dead)) {
     expect(!lines || (lines->rows.n == g.rows.n && lines->rows.dim <= g.rows.stride), "grow: expected a line for each row");
     if (lines) g.lines = &lines->rows;
   }
@@ -96,6 +77,13 @@ struct BoundGrowth {
     expect_chosen(chosen, near.shape(0));
     nb::gil_scoped_release release;
     nearfield::choose_near(g, first, count, near.data(), int64_t(near.shape(1)), chosen.data());
+  }
+  void choose_beyond(In<uint32_t, 1> rows, InOut<uint32_t, 2> chosen) const {
+    check(rows, g.rows.n);
+    expect(dead.has_value(), "grow: expected to know which rows are dead");
+    expect_chosen(chosen, rows.shape(0));
+    nb::gil_scoped_release release;
+    nearfield::choose_beyond(g, rows.data(), int64_t(rows.shape(0)), chosen.data());
   }
   void enter(In<uint32_t, 1> rows, InOut<uint32_t, 2> chosen) const {
     check(rows, g.rows.n);
@@ -216,17 +204,14 @@ struct BoundNear {
 
 void bind_graph(nb::module_& m) {
   using namespace nb::literals;
-  m.def("grow", grow_bound, "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "entries"_a, "rows"_a, "degree"_a,
-        "width"_a, "alpha"_a, "threads"_a, "dead"_a);
-  m.def("mend", mend_bound, "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "rows"_a, "degree"_a, "width"_a,
-        "alpha"_a, "threads"_a, "dead"_a);
   nb::class_<BoundGrowth>(m, "Growth")
       .def(nb::init<int, In<int8_t, 2>, In<float, 2>, InOut<uint32_t, 2>, InOut<int32_t, 1>, int64_t, int64_t, int64_t,
-                    float, int, const BoundLines*>(),
+                    float, int, const BoundLines*, Dead>(),
            "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "degree"_a, "chosen"_a, "width"_a, "alpha"_a,
-           "threads"_a, "lines"_a = nb::none(), nb::keep_alive<1, 12>())
+           "threads"_a, "lines"_a = nb::none(), "dead"_a = nb::none(), nb::keep_alive<1, 12>())
       .def("choose", &BoundGrowth::choose, "rows"_a, "entries"_a, "own"_a, "chosen"_a)
       .def("choose_near", &BoundGrowth::choose_near, "first"_a, "near"_a, "chosen"_a)
+      .def("choose_beyond", &BoundGrowth::choose_beyond, "rows"_a, "chosen"_a)
       .def("enter", &BoundGrowth::enter, "rows"_a, "chosen"_a)
       .def("lead_back", &BoundGrowth::lead_back, "edges"_a, "done"_a)
       .def("settle", &BoundGrowth::settle, "from_row"_a, "to_row"_a);

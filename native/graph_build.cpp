@@ -31,20 +31,17 @@ void choose_near(const Growing& g, int64_t first, int64_t count, const uint32_t*
   });
 }
 
+void choose_beyond(const Growing& g, const uint32_t* rows, int64_t count, uint32_t* chosen) {
+  share_out(g.threads, count, g, [&](Linker& linker, int64_t i) {
+    write(g, linker.prune(linker.beyond(rows[i]), g.chosen), chosen + i * g.chosen);
+  });
+}
+
 void enter(const Growing& g, const uint32_t* rows, int64_t count, const uint32_t* chosen) {
   for (int64_t i = 0; i < count; i++) {
     const uint32_t* from = chosen + i * g.chosen;
     keep(g, rows[i], from, std::find(from, from + g.chosen, kNoLink) - from);
   }
-}
-
-std::vector<uint64_t> edges_back(const Growing& g, const uint32_t* rows, int64_t count) {
-  std::vector<uint64_t> edges;
-  for (int64_t i = 0; i < count; i++)
-    for (int64_t l = 0; l < g.counts[rows[i]]; l++)
-      edges.push_back(uint64_t(g.links[int64_t(rows[i]) * g.room + l]) << 32 | rows[i]);
-  std::sort(edges.begin(), edges.end());
-  return edges;
 }
 
 void lead_back(const Growing& g, const uint64_t* edges, int64_t count) {
@@ -62,14 +59,6 @@ void lead_back(const Growing& g, const uint64_t* edges, int64_t count) {
       put_link(links + g.counts[row]++, from);
     }
   });
-}
-
-void grow(const Growing& g, const uint32_t* rows, int64_t count) {
-  std::vector<uint32_t> chosen(size_t(count * g.chosen));
-  choose(g, rows, count, nullptr, chosen.data());
-  enter(g, rows, count, chosen.data());
-  const std::vector<uint64_t> edges = edges_back(g, rows, count);
-  lead_back(g, edges.data(), int64_t(edges.size()));
 }
 
 void settle(const Growing& g, int64_t from, int64_t to) {

@@ -1,8 +1,8 @@
 // Builds a graph of near rows (Vamana): rows enter in batches, each linked to what a walk to it met, pruned so that
-// links point in different directions. Batches and their order decide the graph; threads do not.
+// links point in different directions. Batches and their order decide the graph; threads do not. Dead rows are taken out
+// of it (FreshDiskANN): whoever links to them links to what lies beyond them instead.
 #pragma once
 #include <cstdint>
-#include <vector>
 
 #include "byte_rows.h"
 
@@ -35,17 +35,16 @@ void choose(const Growing& g, const uint32_t* rows, int64_t count, const uint32_
 // behind the last.
 void choose_near(const Growing& g, int64_t first, int64_t count, const uint32_t* near, int64_t k, uint32_t* chosen);
 
+// The same of rows that live and link to dead ones: the living that they link to, and those beyond the dead, which keep
+// their links.
+void choose_beyond(const Growing& g, const uint32_t* rows, int64_t count, uint32_t* chosen);
+
 // Gives rows the links that were chosen.
 void enter(const Growing& g, const uint32_t* rows, int64_t count, const uint32_t* chosen);
 
-// The links of rows from their other ends: the row that is to take a link back in the upper half, in order.
-std::vector<uint64_t> edges_back(const Growing& g, const uint32_t* rows, int64_t count);
-
-// Rows take links back, in the order of the edges, and are pruned where they hold too many. Those of one row are together.
+// Links from their other ends: the row that is to take one back in the upper half. Rows take them in the order of the
+// edges, and are pruned where they hold too many; those of one row are together.
 void lead_back(const Growing& g, const uint64_t* edges, int64_t count);
-
-// Links some rows to those that were linked before: all of the above.
-void grow(const Growing& g, const uint32_t* rows, int64_t count);
 
 // Prunes those of some rows that hold more than `degree` links.
 void settle(const Growing& g, int64_t from, int64_t to);

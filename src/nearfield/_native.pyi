@@ -216,34 +216,6 @@ class Pipeline:
 class LineRows:
     def __init__(self, lines: U8, axes: tuple[NDArray[np.int8], F32, F32, F32, U8, float], lifted: bool) -> None: ...
 
-def grow(
-    isa: int,
-    bytes: NDArray[np.int8],
-    sides: F32,
-    links: NDArray[np.uint32],
-    counts: NDArray[np.int32],
-    entries: NDArray[np.uint32],
-    rows: NDArray[np.uint32],
-    degree: int,
-    width: int,
-    alpha: float,
-    threads: int,
-    dead: U8,
-) -> None: ...
-def mend(
-    isa: int,
-    bytes: NDArray[np.int8],
-    sides: F32,
-    links: NDArray[np.uint32],
-    counts: NDArray[np.int32],
-    rows: NDArray[np.uint32],
-    degree: int,
-    width: int,
-    alpha: float,
-    threads: int,
-    dead: U8,
-) -> None: ...
-
 class Growth:
     def __init__(
         self,
@@ -258,11 +230,13 @@ class Growth:
         alpha: float,
         threads: int,
         lines: LineRows | None = None,
+        dead: U8 | None = None,
     ) -> None: ...
     def choose(
         self, rows: NDArray[np.uint32], entries: NDArray[np.uint32], own: bool, chosen: NDArray[np.uint32]
     ) -> None: ...
     def choose_near(self, first: int, near: NDArray[np.uint32], chosen: NDArray[np.uint32]) -> None: ...
+    def choose_beyond(self, rows: NDArray[np.uint32], chosen: NDArray[np.uint32]) -> None: ...
     def enter(self, rows: NDArray[np.uint32], chosen: NDArray[np.uint32]) -> None: ...
     def lead_back(self, edges: NDArray[np.uint64], done: I64) -> None: ...
     def settle(self, from_row: int, to_row: int) -> None: ...

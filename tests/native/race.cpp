@@ -1,6 +1,7 @@
 // What threads do together: graphs are built, mended and walked, near rows are found, rows are read from disk, by four
 // threads, and by four callers at once, and all must come out as one thread alone makes it. Stands alone, for a run
 // under a sanitizer that looks for data races: it knows every access then, and nothing of Python.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -13,7 +14,6 @@
 #include "dispatch.h"
 #include "graph.h"
 #include "graph_build.h"
-#include "graph_update.h"
 #include "near_lists.h"
 #include "pipeline.h"
 #include "trees.h"
@@ -89,12 +89,25 @@ struct Grown {
   }
 };
 
+// Gives rows the links that are chosen for them, and leads links back.
+void give_links(const Growing& g, const uint32_t* rows, int64_t count, const std::function<void(uint32_t*)>& choosing) {
+  std::vector<uint32_t> chosen(size_t(count * g.chosen));
+  choosing(chosen.data());
+  enter(g, rows, count, chosen.data());
+  std::vector<uint64_t> edges;
+  for (int64_t i = 0; i < count; i++)
+    for (int64_t l = 0; l < g.counts[rows[i]]; l++)
+      edges.push_back(uint64_t(g.links[int64_t(rows[i]) * g.room + l]) << 32 | rows[i]);
+  std::sort(edges.begin(), edges.end());
+  lead_back(g, edges.data(), int64_t(edges.size()));
+}
+
 std::vector<uint32_t> built(const Rows& rows, int threads) {
   Grown grown;
   const Growing g = grown.growing(rows, threads);
   const std::vector<uint32_t> all = counted(kRows);
   for (int64_t at = 0, some = 4; at < kRows; at += some, some = std::min<int64_t>(std::max<int64_t>(4, at / 2), kRows - at))
-    grow(g, all.data() + at, some);
+    give_links(g, all.data() + at, some, [&](uint32_t* chosen) { choose(g, all.data() + at, some, nullptr, chosen); });
   settle(g, 0, kRows);
   return grown.settled();
 }
@@ -112,7 +125,14 @@ std::vector<uint32_t> mended(const Rows& rows, const std::vector<uint32_t>& from
     }
   }
   const Growing g = grown.growing(rows, threads, dead.data());
-  mend(g, counted(kRows).data(), kRows);
+  std::vector<uint32_t> astray;
+  for (int64_t r = 0; r < kRows; r++) {
+    const uint32_t* links = grown.links.data() + r * kRoom;
+    const auto gone = [&](uint32_t to) { return dead[to] != 0; };
+    if (!dead[size_t(r)] && std::any_of(links, links + grown.counts[size_t(r)], gone)) astray.push_back(uint32_t(r));
+  }
+  const int64_t some = int64_t(astray.size());
+  give_links(g, astray.data(), some, [&](uint32_t* chosen) { choose_beyond(g, astray.data(), some, chosen); });
   settle(g, 0, kRows);
   return grown.settled();
 }
@@ -141,11 +161,7 @@ std::vector<uint32_t> linked(const Rows& rows, int threads) {
   }
   Grown grown;
   const Growing g = grown.growing(rows, threads);
-  std::vector<uint32_t> chosen(size_t(kRows * kDegree));
-  choose_near(g, 0, kRows, near.data(), k, chosen.data());
-  enter(g, counted(kRows).data(), kRows, chosen.data());
-  const std::vector<uint64_t> edges = edges_back(g, counted(kRows).data(), kRows);
-  lead_back(g, edges.data(), int64_t(edges.size()));
+  give_links(g, counted(kRows).data(), kRows, [&](uint32_t* chosen) { choose_near(g, 0, kRows, near.data(), k, chosen); });
   settle(g, 0, kRows);
   return grown.settled();
 }

@@ -17,7 +17,7 @@ import pytest
 
 import nearfield as nf
 from nearfield.core.errors import BadInput, UpkeepWarning
-from nearfield.numerics.graph_updates import GraphUpdater
+from nearfield.numerics.linking import Entering
 from nearfield.search import changing
 
 D, LEAST, ALL = 12, 200, 10**6
@@ -190,15 +190,15 @@ def test_a_search_does_not_wait_for_a_change(rng: np.random.Generator) -> None:
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
     """Mending in the background begins by telling so, and goes on when it may."""
-    begun, go_on, native = threading.Event(), threading.Event(), GraphUpdater._native
+    begun, go_on, native = threading.Event(), threading.Event(), Entering.choose_beyond
 
-    def slow(self: GraphUpdater, what: str, *args: Any, **more: Any) -> None:
-        if what == "mend" and threading.current_thread() is not threading.main_thread():
+    def slow(self: Entering) -> None:
+        if threading.current_thread() is not threading.main_thread():
             begun.set()
             assert go_on.wait(60)
-        native(self, what, *args, **more)
+        native(self)
 
-    monkeypatch.setattr(GraphUpdater, "_native", slow)
+    monkeypatch.setattr(Entering, "choose_beyond", slow)
     return begun, go_on
 
 

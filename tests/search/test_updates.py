@@ -13,6 +13,7 @@ import pytest
 import nearfield as nf
 from nearfield.core.errors import BadInput, Corrupt
 from nearfield.indexes.vamana import Vamana
+from nearfield.numerics.linking import Entering
 
 D = 12
 PLANS = [
@@ -232,16 +233,15 @@ def test_what_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         with pytest.raises(BadInput):
             packed.add(x, ids=ids)
-    held = packed._changes()
-    native, calls = held.updater._native, []
+    link, calls = Entering.link, []
 
-    def breaks(*args: Any, **more: Any) -> None:
-        calls.append(args)
+    def breaks(self: Entering) -> None:
+        calls.append(self)
+        link(self)
         if len(calls) == 5:
             raise KeyboardInterrupt
-        native(*args, **more)
 
-    monkeypatch.setattr(held.updater, "_native", breaks)
+    monkeypatch.setattr(Entering, "link", breaks)
     with pytest.raises(KeyboardInterrupt):
         packed.add(rows(400, rng), ids=range(400, 800))
     monkeypatch.undo()

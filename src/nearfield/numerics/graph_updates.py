@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 from nearfield.core.errors import Corrupt
 from nearfield.core.indexes import Columns, Step
 from nearfield.core.protocols import F32, I64, Metric, Vectors
-from nearfield.numerics import kernels
 from nearfield.numerics.graphs import ByteRows, Graph, batches, effort_of, entries_among, entry_count
 from nearfield.numerics.growing import Grown
-from nearfield.numerics.linking import NO_LINK, U32, room_for, settle
+from nearfield.numerics.linking import NO_LINK, U32, Entering, Links, room_for
 
 Dead = NDArray[np.bool_]
 _BATCH = 1024  # rows that are linked in together at the most
-_MENDED = 1 << 12  # rows looked at in one call
+_MENDED = 1 << 12  # rows that are mended together
 _LOOKED = 1 << 15  # rows whose links are read at once
 _STALE = 0.1  # share of rows that came or went, from which where walks begin and what they cost are found anew
 
@@ -114,8 +113,9 @@ class GraphUpdater:
             self._lift()
             order = n + rng.permutation(x.n).astype(np.uint32)
             marks = np.concatenate([dead, np.zeros(x.n, np.bool_)])
+            growing = self._growing(marks)
             for at, some in steps:
-                self._native("grow", np.ascontiguousarray(order[at : at + some]), marks)
+                self._link_in(growing, order[at : at + some])
                 if step:
                     step(at + some, x.n)
         except BaseException:
@@ -138,10 +138,14 @@ class GraphUpdater:
         self._mend(dead, rng, step)
 
     def _mend(self, dead: Dead, rng: np.random.Generator, step: Step | None = None) -> None:
-        gone = np.flatnonzero(dead)
+        gone, growing = np.flatnonzero(dead), self._growing(dead)
+        marks = np.append(dead, False)
         for at in range(0, self.n, _MENDED):
             stop = min(at + _MENDED, self.n)
-            self._native("mend", np.arange(at, stop, dtype=np.uint32), dead)
+            astray = marks[np.minimum(self._links.values[at:stop], self.n)].any(axis=1) & ~dead[at:stop]
+            coming = Entering(growing, at + np.flatnonzero(astray).astype(np.uint32))
+            coming.choose_beyond()
+            coming.link()
             if step:
                 step(stop, self.n)
         self._changed += int(np.count_nonzero(self._counts.values[gone]))
@@ -203,8 +207,9 @@ class GraphUpdater:
         met = self._met() & (self._counts.values > 0)
         met[self.entries] = True
         lost = np.flatnonzero(~met & ~dead).astype(np.uint32)
+        growing = self._growing(dead)
         for at in range(0, len(lost), _BATCH):
-            self._native("grow", lost[at : at + _BATCH], dead)
+            self._link_in(growing, lost[at : at + _BATCH])
 
     def _met(self) -> Dead:
         """The rows that some row links to."""
@@ -232,21 +237,17 @@ class GraphUpdater:
         self._lent = False
         self._settled = False
 
-    def _settle(self) -> None:
-        how, threads = self.how, kernels.thread_count(self._threads)
-        pruned = (how.degree, how.degree, how.width, how.alpha)
-        settle(kernels.native().Growth(kernels.which_isa(), *self._graph, *pruned, threads), self.n)
+    def _growing(self, dead: Dead | None = None) -> Links:
+        """What changes the links as they lie now."""
+        how, held = self.how, (self._links.values, self._counts.values)
+        return Links(
+            self.rows, degree=how.degree, width=how.width, alpha=how.alpha, threads=self._threads, held=held, dead=dead
+        )
 
-    @property
-    def _graph(self) -> tuple[NDArray[Any], ...]:
-        return self._bytes.values, self._sides.values, self._links.values, self._counts.values
-
-    def _native(self, what: str, rows: U32, dead: Dead) -> None:
-        how, call = self.how, getattr(kernels.native(), what)
-        begin = (self.entries,) if what == "grow" else ()
-        pruned = (how.degree, how.width, how.alpha)
-        threads = kernels.thread_count(self._threads)
-        call(kernels.which_isa(), *self._graph, *begin, rows, *pruned, threads, dead=dead.view(np.uint8))
+    def _link_in(self, growing: Links, rows: U32) -> None:
+        coming = Entering(growing, rows)
+        coming.choose(self.entries)
+        coming.link()
 
     # -- what it is now ----------------------------------------------------------------------------
 
@@ -258,7 +259,7 @@ class GraphUpdater:
         """The graph as if it had been built so: links within their number, entries and effort up to date."""
         if not self._settled:
             self._own()
-            self._settle()
+            self._growing().settle()
         if len(self.entries) != entry_count(self.n) or self._changed > _STALE * self.n:
             self._begin_anew(dead, rng)
         links = np.ascontiguousarray(self._links.values[:, : self.how.degree])

@@ -31,7 +31,8 @@ _EDGES = 1 << 21  # links back that are put in order at once
 class Links:
     """Links ``[n, room]`` of rows, and how many each has; ``chosen`` of them are given to a row that comes in.
 
-    Walks see ``lines`` of rows, where there are any, and links are chosen of what they come near to, by bytes.
+    Walks see ``lines`` of rows, where there are any, and links are chosen of what they come near to, by bytes. Those
+    ``held`` already are written in place; ``dead`` rows are walked over, and linked to only for want of others.
     """
 
     def __init__(
@@ -44,12 +45,15 @@ class Links:
         chosen: int | None = None,
         threads: int | None = None,
         lines: Any = None,
+        held: tuple[U32, NDArray[np.int32]] | None = None,
+        dead: NDArray[np.bool_] | None = None,
     ) -> None:
         self.n, self.degree, self.chosen = len(rows.values), degree, chosen or degree
-        self.links, self.counts = unlinked(self.n, degree)
+        self.links, self.counts = unlinked(self.n, degree) if held is None else held
         self.native = kernels.native().Growth(
             kernels.which_isa(), rows.values, rows.sides, self.links, self.counts,
             degree, self.chosen, width, alpha, kernels.thread_count(threads), lines,
+            None if dead is None else dead.view(np.uint8),
         )  # fmt: skip
         self.choosing, self.taking = Pace(_ROWS), Pace(_TAKERS)
 
@@ -67,7 +71,8 @@ class Links:
 
     def settle(self) -> None:
         """Prune rows that hold more links than they keep."""
-        settle(self.native, self.n)
+        for piece in Pace(_TAKERS).pieces(self.n):
+            self.native.settle(piece.start, piece.stop)
 
     def settled(self) -> U32:
         """The links that remain, ``NO_LINK`` behind the last."""
@@ -94,6 +99,11 @@ class Entering:
         """Of rows that are known to be near to each ``[n, k]``, where all rows come in together."""
         for piece in self._of.choosing.pieces(len(self._rows)):
             self._of.native.choose_near(piece.start, near[piece], self._chosen[piece])
+
+    def choose_beyond(self) -> None:
+        """Of those that rows which link to dead ones link to, and of what lies beyond the dead."""
+        for piece in self._of.choosing.pieces(len(self._rows)):
+            self._of.native.choose_beyond(self._rows[piece], self._chosen[piece])
 
     def link(self) -> None:
         """Give them what was chosen, and lead links back; where that was interrupted, go on with it."""
@@ -125,12 +135,6 @@ class Entering:
             edges |= np.broadcast_to(self._rows[:, None], there.shape)[there]
             edges.sort()
             yield edges
-
-
-def settle(native: Any, n: int) -> None:
-    """Prune those of ``n`` rows that hold more links than they keep."""
-    for piece in Pace(_TAKERS).pieces(n):
-        native.settle(piece.start, piece.stop)
 
 
 def room_for(degree: int) -> int:
