@@ -19,12 +19,7 @@ namespace nearfield {
 class Linker {
  public:
   explicit Linker(const Growing& g)
-      : g_(g),
-        gaps_(*g.isa, g.rows),
-        walk_(*g.isa, g.links, g.room, g.rows.n,
-              g.lines ? g.lines->rows : reinterpret_cast<const uint8_t*>(g.rows.bytes),
-              g.lines ? g.lines->width : g.rows.stride,
-              g.lines ? Walking::most_met(g.room, g.n_entries) : std::max(g.room, g.n_entries), g.lines ? 1 : Walking::kNever) {
+      : g_(g), gaps_(*g.isa, g.rows), walk_(g.lines ? over_lines(g) : over_bytes(g)) {
     if (g.lines) lines_.emplace(*g.isa, g.rows, *g.lines);
   }
 
@@ -91,6 +86,15 @@ class Linker {
   }
 
  private:
+  static Walking over_lines(const Growing& g) {
+    return Walking(*g.isa, g.links, g.room, g.rows.n, g.lines->rows, g.lines->width,
+                   Walking::most_met(g.room, g.n_entries), 1);
+  }
+  static Walking over_bytes(const Growing& g) {
+    return Walking(*g.isa, g.links, g.room, g.rows.n, reinterpret_cast<const uint8_t*>(g.rows.bytes), g.rows.stride,
+                   std::max(g.room, g.n_entries));
+  }
+
   // Scores the rows that the walk has just met.
   void see() {
     if (lines_) return lines_->to(walk_.met(), walk_.count(), walk_.scores());
