@@ -64,6 +64,28 @@ def test_rows_far_from_zero(plan: str, size: float, data: Any, monkeypatch: pyte
     np.testing.assert_allclose(quick.scores, slow.scores, rtol=1e-3)
 
 
+def test_lists_and_texts_go_the_same_way(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, q = data
+    packed = nf.Plan(PLANS[4]).fit(x)
+
+    class Encoder:
+        def encode(self, texts: list[str]) -> Any:
+            return np.stack([q[int(text)] for text in texts])
+
+        encode_queries = encode
+
+    want, alone = packed.search(q, k=5, budget=300), packed.search(q[:1], k=5, budget=300)
+    monkeypatch.setattr(type(packed.now), "_search_by_steps", None)
+    found = [
+        (packed.search(q.tolist(), k=5, budget=300), want),
+        (packed.search(q[0].tolist(), k=5, budget=300), alone),
+        (packed.search([str(i) for i in range(len(q))], k=5, budget=300, encoder=Encoder()), want),
+    ]
+    for hits, wanted in found:
+        np.testing.assert_array_equal(hits.rows, wanted.rows)
+        np.testing.assert_array_equal(hits.scores, wanted.scores)
+
+
 @pytest.mark.parametrize("kind", [np.float64, np.float16, np.int32, ">f4"])
 @pytest.mark.parametrize("plan", PLANS[3:6])
 def test_queries_of_any_type_find_the_same(plan: str, kind: Any, data: Any) -> None:

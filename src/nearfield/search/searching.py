@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.core.arrays import check_on_zero
+from nearfield.core.arrays import ArraySource, as_batch, check_on_zero
 from nearfield.core.bitmaps import Bitmap
 from nearfield.core.errors import BadInput
 from nearfield.core.hits import Hits
@@ -77,6 +77,10 @@ class Searched(State):
             raise BadInput(f"budget: expected a whole number of rows, at least 1, got {budget!r}")
         shared = None if several(allow) else allow
         x = np.atleast_2d(queries) if vectors is None else vectors(self, queries, encoder, expand, shared)
+        if type(queries) is not np.ndarray:
+            batch = as_batch(x, "queries")
+            if type(batch) is ArraySource:  # as an array, a list or what texts became has a way through native code too
+                return self.search(np.asarray(batch.array), wanted, budget, asked, on_zero)
         if several(allow):
             return each_filter(partial(self.search, k=k, budget=budget, on_zero=on_zero), x, allow)
         return self._search_by_steps(x, k, budget, allow, on_zero)
