@@ -65,4 +65,4 @@ def test_a_build_ends_soon(index: str) -> None:
 
 
 def test_rows_that_come_in_end_soon() -> None:
-    _ends_soon("add", PLANS["vamana"], 9000, after=3.0)  # by then they come in by the thousand
+    _ends_soon("add", PLANS["vamana"], 30_000, after=3.0)  # by then they come in by the thousand

@@ -23,7 +23,7 @@ from nearfield.core.indexes import Columns, Step
 from nearfield.core.protocols import F32, I64, Metric, Vectors
 from nearfield.numerics.graphs import ByteRows, Graph, batches, effort_of, entries_among, entry_count
 from nearfield.numerics.growing import Grown
-from nearfield.numerics.linking import NO_LINK, U32, Entering, Links, room_for
+from nearfield.numerics.linking import NO_LINK, U32, Entering, Links, room_for, within_rows
 
 Dead = NDArray[np.bool_]
 _BATCH = 1024  # rows that are linked in together at the most
@@ -62,7 +62,7 @@ class GraphUpdater:
         self.dim = rows.dim
         self._bytes, self._sides, self._squares = Grown(rows.values), Grown(rows.sides), Grown(rows.square.copy())
         self._changed = 0
-        self._settled = True
+        self._settled = not (counts > how.degree).any()  # links that were walked meanwhile may be more
         self._lent = False  # whether a fork needs the links as they are
         self._threads: int | None = None
         self._began = (wide[:0], entries, 0)  # links, entries and changes of what this is a fork of
@@ -121,8 +121,10 @@ class GraphUpdater:
         except BaseException:
             for column in grown:
                 column.n = n
-            if before is not None:
-                self._links.values[:], self._counts.values[:] = before
+            if before is None:  # one row, to which some may lead back already
+                links = within_rows(self._links.values, n)
+                before = links, np.count_nonzero(links != NO_LINK, axis=1)
+            self._links.values[:], self._counts.values[:] = before
             self._lift()
             raise
         self._changed += x.n
@@ -149,10 +151,10 @@ class GraphUpdater:
             if step:
                 step(stop, self.n)
         self._changed += int(np.count_nonzero(self._counts.values[gone]))
-        self._links.values[gone] = NO_LINK
-        self._counts.values[gone] = 0
-        if dead[self.entries].any():
+        if dead[self.entries].any():  # before the dead lead nowhere: walks begin at living rows from then on
             self._begin_anew(dead, rng)
+        self._counts.values[gone] = 0
+        self._links.values[gone] = NO_LINK
         self._reach(dead)
         self._settled = False
 

@@ -52,9 +52,13 @@ class Job:
         """Let it come to its end."""
         self._thread.join()
 
-    def stop(self) -> None:
-        """End it between two steps."""
+    def end(self) -> None:
+        """Have it end between two steps."""
         self._stop.set()
+
+    def stop(self) -> None:
+        """End it, and wait until it has."""
+        self.end()
         self._thread.join()
 
 

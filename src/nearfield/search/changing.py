@@ -66,6 +66,7 @@ class Held:
         if self.index:
             self.updater = f.index.updater(self.index, Decoded([(packed, np.arange(f.n))]))
         self.job: Job | None = None  # what goes on beside
+        self._left = False  # whether another one took its place
         self._failure: Exception | None = None  # why that came to no end, until somebody is told
         self.passed = 0 if f.mended else int(f.gone.size)  # deleted rows that may still be linked to
         self._places: dict[Any, int] | None = None
@@ -109,8 +110,8 @@ class Held:
         if f.index.orders:
             self.index = {name.removeprefix(INDEX): c for name, c in made.items() if name.startswith(INDEX)}
         self.dead.append(np.zeros(fresh.n, np.bool_))
-        self.dead.values[old] = True
         self.passed += len(old)
+        self.dead.values[old] = True
         self._name_places(f.n, ids)
         self._refresh(f, f.n + fresh.n, np.concatenate([f.zero_rows, fresh.zero_rows + f.n]))
         self._keep_up()
@@ -206,8 +207,8 @@ class Held:
             asked = np.unique(self.packed.numbers(np.atleast_1d(rows)))
             found = asked[~self.dead.values[asked]]
         if len(found):
-            self.dead.values[found] = True
             self.passed += len(found)
+            self.dead.values[found] = True
             self._refresh_now()
             self._keep_up()
         return len(found)
@@ -274,6 +275,12 @@ class Held:
                 stacklevel=4,
             )
 
+    def leave(self) -> None:
+        """Nobody needs this any more: what goes on in the background is not to take over."""
+        self._left = True
+        if self.job is not None:
+            self.job.end()
+
     def _aside(self, step: Step) -> None:
         """As ``consolidate``, with a copy of what there is; changes wait while it is made, and while it takes over."""
         again = True
@@ -290,7 +297,7 @@ class Held:
                 self._ended()
                 raise
             with self.packed.changing:  # a change that comes behind this finds either the job or none
-                again = self._due()
+                again = not self._left and self._due()
                 if not again:
                     self._ended()
 
@@ -307,6 +314,8 @@ class Held:
         fork.consolidate(dead, rng, step=step)
         fork.columns(dead, rng)
         with self.packed.changing:
+            if self._left:
+                return
             updater.join(fork, dead, rng)
             self.passed = int(np.count_nonzero(self.dead.values) - np.count_nonzero(dead))
             self._refresh_now()
@@ -321,8 +330,9 @@ class Held:
         rng = np.random.default_rng(f.seed)
         made = f.index.build(x, rng=rng, progress=lambda _, done, total: step(done, total))
         with self.packed.changing:
-            self.index, self.indexed = made, f.n
-            self._refresh_now()
+            if not self._left:
+                self.index, self.indexed = made, f.n
+                self._refresh_now()
 
     def consolidate(self) -> None:
         """Take deleted rows out of the index, or build it anew with those that came late."""

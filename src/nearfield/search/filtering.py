@@ -26,6 +26,8 @@ def each_filter(search: Callable[..., Hits], queries: Any, allow: NDArray[np.boo
     """Search for each of the queries ``[m, d]`` under its row of ``allow`` ``[m, n]``."""
     if len(queries) != len(allow):
         raise BadInput(f"allow: expected a filter for each of {len(queries)} queries, got {len(allow)}")
+    if not len(allow):
+        return search(queries, allow=None)
     found = [search(queries[i : i + 1], allow=allow[i]) for i in range(len(allow))]
     first = found[0]
     ways = [np.zeros(1, np.int64) if h.ways is None else h.ways for h in found]

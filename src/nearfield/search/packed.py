@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from nearfield.core.arrays import Moved, as_batch, block_rows, check_on_zero
 from nearfield.core.bitmaps import Bitmap
-from nearfield.core.errors import BadInput, Unsupported
+from nearfield.core.errors import BadInput, NearfieldError, Unsupported
 from nearfield.core.hits import Hits
 from nearfield.core.indexes import Index
 from nearfield.core.protocols import F32, I64, U8, Metric
@@ -52,7 +53,7 @@ class Packed:
     ) -> None:
         self._encoder: Any = None
         self._held: Held | None = None  # what changes need, from the first on
-        self._torn = False  # whether rows were on their way in when this process was forked
+        self._torn = False  # whether rows were on their way in when a change was cut off
         self.changing = threading.Condition(threading.RLock())  # held by whoever changes it
         self.attach(fitted, columns, segment, on_disk)
         on_fork(self)
@@ -75,14 +76,13 @@ class Packed:
             self.changing.release()
         else:
             self.changing = threading.Condition(threading.RLock())
-            self._held, self._torn = None, True
+            self._torn, self._held = True, None
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy in another process is made of; locks, threads and files stay here."""
         self.verify()
         with self.changing:
-            if self._held is not None:
-                self._held.settle()
+            self._settle()
             return {"fitted": self.fitted, "columns": self.columns, "background": self.background}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -288,8 +288,7 @@ class Packed:
 
         self.verify()
         with self.changing:
-            if self._held is not None:
-                self._held.settle()
+            self._settle()
             save(self, path)
 
     # -- changing ----------------------------------------------------------------------------------
@@ -306,11 +305,11 @@ class Packed:
         """Add rows ``[r, d]`` under the fitted plan, without fitting or building anew; returns their numbers.
 
         ``ids`` and ``texts`` are given where the rows that are there have them; without ``x``, ``texts`` are encoded.
-        Numbers go on from ``span``. Nothing has changed where it raises.
+        Numbers go on from ``span``. All rows come in or none, also where Ctrl-C ends it.
         """
         rows = self._rows_to_add(x, texts, encoder)
-        with self.changing:
-            return self._changes().add(rows, ids, texts, on_zero=on_zero)
+        with self._change() as held:
+            return held.add(rows, ids, texts, on_zero=on_zero)
 
     def upsert(
         self,
@@ -323,24 +322,23 @@ class Packed:
     ) -> I64:
         """Add rows in place of those that have the same ids; returns their numbers, which are new."""
         rows = self._rows_to_add(x, texts, encoder)
-        with self.changing:
-            return self._changes().add(rows, ids, texts, on_zero=on_zero, replace=True)
+        with self._change() as held:
+            return held.add(rows, ids, texts, on_zero=on_zero, replace=True)
 
     def delete(self, ids: Sequence[Any] | None = None, *, rows: Any = None) -> int:
         """Delete rows by id or number; those that are not there are passed over. Returns how many went.
 
         They are found no more, and keep their numbers until ``compact``.
         """
-        with self.changing:
-            return self._changes().delete(ids, rows)
+        with self._change() as held:
+            return held.delete(ids, rows)
 
     def consolidate(self, *, wait: bool = True) -> None:
         """Take deleted rows out of the index, and late ones in; begun by itself when a tenth of the rows is gone.
 
         With ``wait=False`` it goes on in the background.
         """
-        with self.changing:
-            held = self._changes()
+        with self._change() as held:
             if wait:
                 held.consolidate()
             else:
@@ -348,8 +346,27 @@ class Packed:
 
     def compact(self) -> I64:
         """Give the space of deleted rows back; returns the numbers ``[n]`` that the rows had before."""
+        with self._change() as held:
+            return held.compact()
+
+    @contextmanager
+    def _change(self) -> Iterator[Held]:
+        """What changes need, for one that has it alone. Where one is cut off, it is made anew, of what is searched."""
         with self.changing:
-            return self._changes().compact()
+            held = self._changes()
+            try:
+                yield held
+            except NearfieldError:  # refused, before anything was changed
+                raise
+            except BaseException:
+                self._torn, self._held = True, None
+                held.leave()
+                raise
+
+    def _settle(self) -> None:
+        if self._held is not None or self._torn:
+            with self._change() as held:
+                held.settle()
 
     def _changes(self) -> Held:
         if self._held is None:

@@ -152,7 +152,7 @@ class Searched(State):
         q = q if q.ndim == 2 else q[None, :]
         matches, given = self.fitted.n, None if allow is None else finders.filters(allow)
         if given is not None:
-            if len(given[1]) not in (1, len(q)):
+            if len(given[1]) != len(q) and (several(allow) or len(given[1]) > 1):
                 return None
             matches = int(given[1].min(initial=matches))
             given = given if matches < self.fitted.n else None
