@@ -134,7 +134,7 @@ struct NibbleWalk {
 
 // One query over rows of a line each (see lines.inc): score = scale * (sum * step + start) - of_less * less.
 struct LineQuery {
-  const int8_t* weights;  // [4][width], and one more run
+  const int8_t* weights;  // [5][width]
   int64_t width;          // a multiple of 64
   float step, start, of_less;
   bool parted;  // whether the fifth run of weights counts

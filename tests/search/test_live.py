@@ -232,6 +232,30 @@ def test_rows_come_and_go_while_others_are_taken_out(
     assert shares[0] > shares[1] - 0.01
 
 
+def test_what_goes_on_does_not_take_over_once_a_change_was_cut_off(
+    held: tuple[threading.Event, threading.Event], rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = held
+    x, late = rows(2000, rng), rows(20, rng)
+    packed = nf.Plan("float16() | vamana(degree=12, width=40, budget=400)").fit(x)
+    packed.delete(rows=np.arange(0, 300))
+    assert begun.wait(60)
+    job = packed._changes().job
+    with monkeypatch.context() as cut:
+        cut.setattr(changing.Held, "_append", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            packed.add(late[:10])
+    packed.background = False  # consolidation that is due anew is done at once
+    assert packed.add(late).tolist() == list(range(2000, 2020))
+    now = packed.now
+    go_on.set()
+    assert job is not None
+    job.wait()
+    assert packed.now is now
+    assert packed.span == 2020
+    np.testing.assert_array_equal(packed.search(late, k=1).rows[:, 0], np.arange(2000, 2020))
+
+
 def test_changes_that_outrun_the_background_wait_for_it(
     held: tuple[threading.Event, threading.Event], rng: np.random.Generator
 ) -> None:

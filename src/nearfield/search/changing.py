@@ -66,7 +66,6 @@ class Held:
         if self.index:
             self.updater = f.index.updater(self.index, Decoded([(packed, np.arange(f.n))]))
         self.job: Job | None = None  # what goes on beside
-        self._left = False  # whether another one took its place
         self._failure: Exception | None = None  # why that came to no end, until somebody is told
         self.passed = 0 if f.mended else int(f.gone.size)  # deleted rows that may still be linked to
         self._places: dict[Any, int] | None = None
@@ -276,8 +275,7 @@ class Held:
             )
 
     def leave(self) -> None:
-        """Nobody needs this any more: what goes on in the background is not to take over."""
-        self._left = True
+        """Another one takes its place: what goes on in the background is not to take over."""
         if self.job is not None:
             self.job.end()
 
@@ -297,7 +295,7 @@ class Held:
                 self._ended()
                 raise
             with self.packed.changing:  # a change that comes behind this finds either the job or none
-                again = not self._left and self._due()
+                again = self._due()
                 if not again:
                     self._ended()
 
@@ -314,8 +312,7 @@ class Held:
         fork.consolidate(dead, rng, step=step)
         fork.columns(dead, rng)
         with self.packed.changing:
-            if self._left:
-                return
+            step(1, 1)  # who asked for an end meanwhile has no use for it
             updater.join(fork, dead, rng)
             self.passed = int(np.count_nonzero(self.dead.values) - np.count_nonzero(dead))
             self._refresh_now()
@@ -330,9 +327,9 @@ class Held:
         rng = np.random.default_rng(f.seed)
         made = f.index.build(x, rng=rng, progress=lambda _, done, total: step(done, total))
         with self.packed.changing:
-            if not self._left:
-                self.index, self.indexed = made, f.n
-                self._refresh_now()
+            step(1, 1)
+            self.index, self.indexed = made, f.n
+            self._refresh_now()
 
     def consolidate(self) -> None:
         """Take deleted rows out of the index, or build it anew with those that came late."""

@@ -80,7 +80,7 @@ class Searched(State):
         if type(queries) is not np.ndarray:
             batch = as_batch(x, "queries")
             if type(batch) is ArraySource:  # as an array, a list or what texts became has a way through native code too
-                return self.search(np.asarray(batch.array), wanted, budget, asked, on_zero)
+                return self.search(batch.array, wanted, budget, asked, on_zero)
         if several(allow):
             return each_filter(partial(self.search, k=k, budget=budget, on_zero=on_zero), x, allow)
         return self._search_by_steps(x, k, budget, allow, on_zero)
