@@ -9,7 +9,6 @@ import numpy as np
 from nearfield.adviser import sweep
 from nearfield.adviser.advice import Advice
 from nearfield.adviser.bench import Bench
-from nearfield.adviser.blas import one_thread
 from nearfield.adviser.cautions import cautions, shift
 from nearfield.adviser.frontier import Wish, fastest, mark_frontier, ordered, too_slow, value
 from nearfield.adviser.indexed import Indexes, Sweep
@@ -24,6 +23,7 @@ from nearfield.collection.collection import Collection
 from nearfield.core.arrays import as_batch, named_in_full
 from nearfield.core.errors import BadInput
 from nearfield.core.protocols import I64, Metric, Progress
+from nearfield.numerics.blas import one_thread
 from nearfield.search.plan import Plan
 
 _LOGGED = 100  # queries of a log that are enough to measure with

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.protocols import F32
+from nearfield.numerics.blas import one_thread
 
 F64 = NDArray[np.float64]
 
@@ -107,9 +108,16 @@ def leading(matrix: F64, dim: int) -> tuple[F64, F64]:
     """The ``dim`` largest eigenvalues of a symmetric matrix and their vectors, as columns."""
     found = _krylov(matrix, dim) if len(matrix) > LARGE and dim <= len(matrix) // FEW else None
     if found is None:
-        values, vectors = np.linalg.eigh(matrix)
+        values, vectors = _eigh(matrix)
         found = values[::-1][:dim].copy(), vectors[:, ::-1][:, :dim]
     return found[0], fix_signs(found[1])
+
+
+@one_thread()  # two would mostly wait for each other, and Ctrl-C for both
+def _eigh(matrix: F64) -> tuple[F64, F64]:
+    """Eigenvalues of a symmetric matrix, rising, and their vectors as columns."""
+    values, vectors = np.linalg.eigh(matrix)
+    return values, vectors
 
 
 def _krylov(matrix: F64, dim: int) -> tuple[F64, F64] | None:
@@ -132,7 +140,7 @@ def _krylov(matrix: F64, dim: int) -> tuple[F64, F64] | None:
         if size < check:
             continue
         check = size + size // 8
-        values, vectors = np.linalg.eigh(basis[:, :size].T @ image[:, :size])
+        values, vectors = _eigh(basis[:, :size].T @ image[:, :size])
         values, vectors = values[::-1][:dim].copy(), vectors[:, ::-1][:, :dim]
         out = basis[:, :size] @ vectors
         missed = np.linalg.norm(image[:, :size] @ vectors - out * values, axis=0)

@@ -1,4 +1,4 @@
-"""One BLAS thread while a sweep runs.
+"""One BLAS thread, for a sweep or a factorisation.
 
 A sweep makes thousands of small products and factorisations. OpenBLAS's threads wait for each other by spinning, so
 that on a machine with other work two of them were measured 2 to 20 times slower than one; and each holds a buffer.
@@ -7,6 +7,7 @@ that on a machine with other work two of them were measured 2 to 20 times slower
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -33,17 +34,34 @@ def _openblas() -> tuple[Any, Any] | None:
     return None
 
 
+class _Held:
+    """Who holds it to one thread: the last to leave gives back as many as the first found."""
+
+    def __init__(self) -> None:
+        self.guard = threading.Lock()
+        self.holders = self.before = 0
+
+
+_HELD = _Held()
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Hold NumPy's OpenBLAS to one thread; nothing where NumPy uses another BLAS."""
+    """Hold NumPy's OpenBLAS to one thread, in all threads of the process; nothing where NumPy uses another BLAS."""
     found = _openblas()
     if found is None:
         yield
         return
     read, write = found
-    before = int(read())
-    write(1)
+    with _HELD.guard:
+        if _HELD.holders == 0:
+            _HELD.before = int(read())
+            write(1)
+        _HELD.holders += 1
     try:
         yield
     finally:
-        write(before)
+        with _HELD.guard:
+            _HELD.holders -= 1
+            if _HELD.holders == 0:
+                write(_HELD.before)
