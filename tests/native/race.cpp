@@ -14,7 +14,9 @@
 #include "dispatch.h"
 #include "graph.h"
 #include "graph_build.h"
+#include "line_scores.h"
 #include "near_lists.h"
+#include "packed.h"
 #include "pipeline.h"
 #include "trees.h"
 
@@ -66,6 +68,37 @@ struct Rows {
   }
 };
 
+// The same rows as a line each: two bits an axis.
+struct Lined {
+  static constexpr int64_t kLine = 64;
+  LineVector<uint8_t> bytes = LineVector<uint8_t>(size_t(kRows * kLine));
+  std::vector<int8_t> axes = std::vector<int8_t>(size_t(kDim * kDim));
+  std::vector<float> scales = std::vector<float>(size_t(kDim), 1.0f / 127), offsets = std::vector<float>(size_t(kDim));
+  std::vector<float> steps = std::vector<float>(size_t(kDim), 1 / std::sqrt(float(kDim)));
+  std::vector<uint8_t> digits = std::vector<uint8_t>(size_t(kDim), 1);
+  Lines lines = {bytes.data(), kLine, {axes.data(), scales.data(), offsets.data(), steps.data(), digits.data(), kDim, kDim, 0}};
+  PaddedAxes padded;
+  LineRows rows;
+
+  explicit Lined(const Rows& from) : padded(along(lines.axes), kLine) {
+    for (int64_t r = 0; r < kRows; r++) {
+      uint8_t* line = bytes.data() + r * kLine;
+      for (int64_t i = 0; i < kDim; i++) {
+        const float level = std::floor(from.values[size_t(r * kDim + i)] / steps[0]) + 2;
+        line[i] = uint8_t(std::clamp(level, 0.0f, 3.0f));
+      }
+      line[kLine - kLineEnd + 1] = 0x3c;  // a scale of 1, in float16
+    }
+    rows = {bytes.data(), kRows, kLine, kDim, &padded.axes, false};
+  }
+
+ private:
+  const Axes& along(const Axes& given) {  // before they are padded, which copies them
+    for (int64_t i = 0; i < kDim; i++) axes[size_t(i * kDim + i)] = 127;
+    return given;
+  }
+};
+
 std::vector<uint32_t> counted(int64_t n) {
   std::vector<uint32_t> all(static_cast<size_t>(n));
   for (size_t i = 0; i < all.size(); i++) all[i] = uint32_t(i);
@@ -102,9 +135,10 @@ void give_links(const Growing& g, const uint32_t* rows, int64_t count, const std
   lead_back(g, edges.data(), int64_t(edges.size()));
 }
 
-std::vector<uint32_t> built(const Rows& rows, int threads) {
+std::vector<uint32_t> built(const Rows& rows, int threads, const LineRows* lines = nullptr) {
   Grown grown;
-  const Growing g = grown.growing(rows, threads);
+  Growing g = grown.growing(rows, threads);
+  g.lines = lines;
   const std::vector<uint32_t> all = counted(kRows);
   for (int64_t at = 0, some = 4; at < kRows; at += some, some = std::min<int64_t>(std::max<int64_t>(4, at / 2), kRows - at))
     give_links(g, all.data() + at, some, [&](uint32_t* chosen) { choose(g, all.data() + at, some, nullptr, chosen); });
@@ -210,10 +244,9 @@ std::vector<uint8_t> nodes_of(const Rows& rows, const std::vector<uint32_t>& lin
   return out;
 }
 
-void search_graph(const Rows& rows, const Rows& asked, const std::vector<uint32_t>& links) {
-  const Stored stored = rows.stored(kF32);
-  const GraphFinder finder(stored, {links.data(), kDegree, kEntries, 4}, {{10, 20, 40, 80}, {150, 250, 400, 600}});
-  const Folded q = {kQueries, asked.values.data(), nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+void search_graph(const char* what, const Finder& finder, const Rows& asked) {
+  const float* given = asked.values.data();
+  const Folded q = {kQueries, given, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, given};
   const std::vector<uint64_t> allow(size_t(kRows / 64), 0x5555555555555555ull);
   const int64_t matches = kRows / 2;
   for (const Filters& filters : {Filters{}, Filters{allow.data(), &matches, 0}}) {
@@ -222,7 +255,9 @@ void search_graph(const Rows& rows, const Rows& asked, const std::vector<uint32_
       find_all(finder, q, kBest, kWidth, filters, threads, a.ids.data(), a.scores.data(), a.scored.data(), a.ways.data());
       return a;
     };
-    together(filters.bits ? "a walk under a filter" : "a walk", search, search(1));
+    const Answer want = search(1);
+    check(what, want.scored[0] > 0 && want.ids[0] >= 0);
+    together(what, search, want);
   }
 }
 
@@ -296,7 +331,14 @@ int main() {
   check("a graph", built(rows, kThreads) == links);
   check("a graph mended", mended(rows, links, kThreads) == mended(rows, links, 1));
   check("a graph of near rows", linked(rows, kThreads) == linked(rows, 1));
-  search_graph(rows, asked, links);
+  const FilterCosts costs = {{10, 20, 40, 80}, {150, 250, 400, 600}};
+  const Stored stored = rows.stored(kF32);
+  search_graph("a walk", GraphFinder(stored, {links.data(), kDegree, kEntries, 4}, costs), asked);
+  const Lined lined(rows);
+  const std::vector<uint32_t> by_lines = built(rows, 1, &lined.rows);
+  check("lines that tell rows apart", by_lines != links);
+  check("a graph grown by lines", built(rows, kThreads, &lined.rows) == by_lines);
+  search_graph("a walk by lines", PackedFinder(stored, {by_lines.data(), kDegree, kEntries, 4}, lined.lines, costs), asked);
   search_disk(rows, asked, links);
   search_pipeline(rows, asked, links);
   std::printf("%s: %d checks, %d differ\n", isa->name, done, bad);
