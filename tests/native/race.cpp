@@ -72,7 +72,7 @@ struct Rows {
 struct Lined {
   static constexpr int64_t kLine = 64;
   LineVector<uint8_t> bytes = LineVector<uint8_t>(size_t(kRows * kLine));
-  std::vector<int8_t> axes = std::vector<int8_t>(size_t(kDim * kDim));
+  std::vector<int8_t> axes = plain();
   std::vector<float> scales = std::vector<float>(size_t(kDim), 1.0f / 127), offsets = std::vector<float>(size_t(kDim));
   std::vector<float> steps = std::vector<float>(size_t(kDim), 1 / std::sqrt(float(kDim)));
   std::vector<uint8_t> digits = std::vector<uint8_t>(size_t(kDim), 1);
@@ -80,7 +80,7 @@ struct Lined {
   PaddedAxes padded;
   LineRows rows;
 
-  explicit Lined(const Rows& from) : padded(along(lines.axes), kLine) {
+  explicit Lined(const Rows& from) : padded(lines.axes, kLine) {
     for (int64_t r = 0; r < kRows; r++) {
       uint8_t* line = bytes.data() + r * kLine;
       for (int64_t i = 0; i < kDim; i++) {
@@ -93,9 +93,10 @@ struct Lined {
   }
 
  private:
-  const Axes& along(const Axes& given) {  // before they are padded, which copies them
-    for (int64_t i = 0; i < kDim; i++) axes[size_t(i * kDim + i)] = 127;
-    return given;
+  static std::vector<int8_t> plain() {  // the axes of the rows themselves
+    std::vector<int8_t> out(size_t(kDim * kDim));
+    for (int64_t i = 0; i < kDim; i++) out[size_t(i * kDim + i)] = 127;
+    return out;
   }
 };
 

@@ -33,7 +33,7 @@ def test_it_is_given_back_where_the_work_fails(threads: list[int]) -> None:
 def test_another_blas_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blas, "_openblas", lambda: None)
     with blas.one_thread():
-        pass
+        assert blas._HELD.holders == 0
 
 
 def test_the_openblas_that_numpy_brings_is_found() -> None:
