@@ -5,6 +5,7 @@ DEMO ?= .venv-demo
 BARE ?= .venv-bare
 INTEGRATIONS ?= .venv-integrations
 SANITIZE ?= .venv-sanitize
+CLANG ?= .venv-clang
 BIN = $(VENV)/bin
 # Two test processes on two cores: BLAS with threads of its own beside them would only make them wait.
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
@@ -12,11 +13,11 @@ PIP = -m pip --disable-pip-version-check install --quiet
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 SOURCES = pyproject.toml CMakeLists.txt $(wildcard native/*)
 
-.PHONY: help demo test lint types tests slow crash fuzz sanitize integrations wheel wheel-test claims bench docs format clean
+.PHONY: help demo test lint types tests slow crash fuzz sanitize integrations wheel wheel-test clang claims bench docs format clean
 
 help:
 	@echo "make demo    the main job on real text, in its own environment"
-	@echo "make test    lint, types, tests, wheel: what CI runs"
+	@echo "make test    lint, types, tests, wheel, the native code by clang: what CI runs"
 	@echo "make slow    the long suites in full"
 	@echo "make crash   1,000 kills and every fault; make fuzz: 200,000 damaged files"
 	@echo "make sanitize  the native code under the address, undefined and thread sanitizers"
@@ -42,7 +43,7 @@ $(VENV)/.done: $(SOURCES) constraints.txt requirements-test.txt
 	$(BIN)/python $(PIP) --no-build-isolation -c constraints.txt -e ".[all]"
 	@touch $@
 
-test: lint types tests integrations wheel-test
+test: lint types tests integrations wheel-test clang
 
 lint: $(VENV)/.done
 	$(BIN)/ruff check
@@ -127,6 +128,17 @@ wheel-test: wheel
 	$(ONE_THREAD) $(BARE)/bin/python -m pytest -q -n 2 -p no:cacheprovider tests/conformance tests/search tests/core \
 		tests/meta/test_house.py tests/meta/test_import.py -m "not slow"
 
+# The compiler of macOS: warnings are errors, and what it builds passes the tests of the native code.
+clang: $(VENV)/.done
+	command -v clang++ > /dev/null || { apt-get update --quiet=2 && apt-get install --quiet=2 --yes clang > /dev/null; }
+	rm -rf dist/clang $(CLANG)
+	CC=clang CXX=clang++ CXXFLAGS=-Werror $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation \
+		-C build-dir=build/clang -w dist/clang .
+	$(PYTHON) -m venv $(CLANG)
+	$(CLANG)/bin/python $(PIP) dist/clang/*.whl
+	$(CLANG)/bin/python $(PIP) -r requirements-bare.txt
+	$(ONE_THREAD) $(CLANG)/bin/python -m pytest -q -n 2 -p no:cacheprovider tests/native tests/conformance/test_indexes.py
+
 claims: $(VENV)/.done
 	rm -f build/claims.jsonl && mkdir -p build
 	$(ONE_THREAD) NEARFIELD_CLAIMS_OUT=build/claims.jsonl $(BIN)/pytest tests/claims -q -n 2
@@ -147,4 +159,4 @@ format: $(VENV)/.done
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(BARE) $(INTEGRATIONS) $(SANITIZE) build dist site
+	rm -rf $(VENV) $(DEMO) $(BARE) $(INTEGRATIONS) $(SANITIZE) $(CLANG) build dist site

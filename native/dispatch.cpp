@@ -2,6 +2,8 @@
 
 #if defined(_MSC_VER) && defined(_M_X64)
 #include <intrin.h>
+#elif defined(NEARFIELD_X86)
+#include <cpuid.h>
 #endif
 
 namespace nearfield {
@@ -25,10 +27,16 @@ bool runs(bool wide) {
          bit(leaf[1], 31) && bit(leaf[2], 11);
 }
 #else
+// Clang's __builtin_cpu_supports does not know this one. That the system saves the registers is asked with AVX2.
+bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+
 bool runs(bool wide) {
   __builtin_cpu_init();
   const bool narrow = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                      __builtin_cpu_supports("f16c") && __builtin_cpu_supports("popcnt");
+                      __builtin_cpu_supports("popcnt") && has_f16c();
   if (!wide) return narrow;
   return narrow && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ X = np.random.default_rng(7).normal(size=(60, 4)).astype(np.float32)
 
 
 @contextmanager
-def process(code: str, *args: Any, **env: str) -> Iterator[subprocess.Popen[str]]:
-    """Another Python that runs some code; it is killed in the end."""
-    told = [sys.executable, "-c", textwrap.dedent(code), *map(str, args)]
+def process(code: str, *args: Any, prefix: Sequence[str] = (), **env: str) -> Iterator[subprocess.Popen[str]]:
+    """Another Python that runs some code, behind ``prefix``; it is killed in the end."""
+    told = [*prefix, sys.executable, "-c", textwrap.dedent(code), *map(str, args)]
     made = subprocess.Popen(
         told,
         stdin=subprocess.PIPE,

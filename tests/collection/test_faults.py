@@ -121,10 +121,10 @@ def test_case_04_a_disk_that_cannot_be_read(fresh: Make, monkeypatch: pytest.Mon
     segment = sealed(c)
     c.close()
 
-    def broken(path: Any, *rest: Any) -> Any:
+    def broken(path: Any, *rest: Any, **more: Any) -> Any:
         if Path(path) == segment:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return open(path, *rest)
+        return open(path, *rest, **more)
 
     monkeypatch.setattr("nearfield.store.segments.open", broken, raising=False)
     with pytest.raises(Corrupt, match=rf"{segment.name}.*cannot be read"):

@@ -20,18 +20,19 @@ from nearfield.collection.collection import Collection
 
 Make = Callable[..., Collection]
 SMALL = """
-    import json, random, sys, time
+    import json, random, sys, threading
     import numpy as np, nearfield as nf
     from nearfield.collection import upkeep, writing
     writing.SEAL_ROWS, writing.DIRECT_ROWS, upkeep.MOST_ROWS, upkeep.FANOUT = 24, 16, 200, 3
-    folder, seed, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-    end = time.monotonic() + seconds
+    folder, seed, enough = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     rng = np.random.default_rng(seed)
 """
 WRITER = """
     c = nf.open(folder, timeout=30)
     there, stamp, chance = [], 0, random.Random(seed)
-    while time.monotonic() < end:
+    stop = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+    while stamp < enough or not stop.is_set():
         stamp += 1
         n = chance.choice([1, 3, 12])
         x = rng.normal(size=(n, 4)).astype(np.float32)
@@ -61,7 +62,7 @@ READER = """
         if len({r.id for r in rows}) < len(rows):
             problems.append(f"{what}: an id twice")
         return rows
-    while time.monotonic() < end:
+    while (len(versions) < enough or looks < 40) and looks < 4000:
         looks += 1
         q = rng.normal(size=4).astype(np.float32)
         rows = sound(c, "all rows")
@@ -86,11 +87,12 @@ READER = """
 """
 
 
-def start(code: str, folder: Path, seed: int, seconds: float, *more: str) -> subprocess.Popen[str]:
+def start(code: str, folder: Path, seed: int, enough: int, *more: str) -> subprocess.Popen[str]:
+    """A reader ends when it has seen ``enough`` versions; a writer after as many stamps, once its input is closed."""
     told = textwrap.dedent(SMALL) + textwrap.dedent(code)
     return subprocess.Popen(
-        [sys.executable, "-c", told, str(folder), str(seed), str(seconds), *more],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", told, str(folder), str(seed), str(enough), *more],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
@@ -105,11 +107,12 @@ def test_readers_see_whole_commits(fresh: Make, more: tuple[str, ...]) -> None:
     c = fresh(dim=4, metric="dot")
     c.upsert([0], [[0, 0, 0, 0]], meta=[{"last": 0}])
     c.delete([0])
-    readers = [start(READER, c.path, seed, 2.0) for seed in (11, 12)]
-    done = told(start(WRITER, c.path, 1, 2.0, *more))
+    readers = [start(READER, c.path, seed, 5) for seed in (11, 12)]
+    writer = start(WRITER, c.path, 1, 41, *more)
     seen = [told(reader) for reader in readers]
+    done = told(writer)
     assert [reader["problems"] for reader in seen] == [[], []]
-    assert done["stamps"] > 20
+    assert done["stamps"] > 40
     assert sum(reader["versions"] for reader in seen) > 6, seen
     assert len(c) == done["rows"]
     assert c.check() == []
@@ -121,7 +124,7 @@ def test_readers_see_whole_commits(fresh: Make, more: tuple[str, ...]) -> None:
 
 def test_writers_take_turns(fresh: Make) -> None:
     c = fresh(dim=4, metric="dot")
-    writers = [start(WRITER, c.path, seed, 1.5) for seed in (1, 2)]
+    writers = [start(WRITER, c.path, seed, 21) for seed in (1, 2)]
     rows = [told(writer)["rows"] for writer in writers]
     assert len(c) == sum(rows)
     for writer in (1, 2):

@@ -330,6 +330,47 @@ class GraphCollection(Collection):
         super().compact()
 
 
+class MovedCollection(Collection):
+    """The Collection by a relative name, through a link that is turned to another collection before each operation."""
+
+    def open(self) -> None:
+        self.way, self.decoy = (self.folder.with_name(self.folder.name + end) for end in (".way", ".decoy"))
+        self._turn(self.folder.parent)
+        before = os.getcwd()
+        os.chdir(self.folder.parent)
+        try:
+            name = Path(self.way.name) / self.folder.name
+            self.rows_ = nearfield.open(name, dim=model.DIM, metric="dot", durability=self.durability)
+        finally:
+            os.chdir(before)
+        self.decoy.mkdir(exist_ok=True)
+        with nearfield.open(self.decoy / self.folder.name, dim=model.DIM) as decoy:
+            decoy.upsert(["decoy"], model.vectors([1], 1))
+        self._turn(self.decoy)
+
+    def _turn(self, target: Path) -> None:
+        """Have the link lead elsewhere, in one step."""
+        fresh = self.way.with_name(self.way.name + ".new")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(target)
+        os.replace(fresh, self.way)
+
+    def change(self, op: Op) -> None:
+        before = os.getcwd()
+        os.chdir(self.decoy)
+        try:
+            super().change(op)
+        finally:
+            os.chdir(before)
+
+    def check(self) -> None:
+        super().check()
+        if hasattr(self, "decoy"):
+            with nearfield.open(self.decoy / self.folder.name) as decoy:
+                if decoy.ids() != ["decoy"] or decoy.check():
+                    raise RuntimeError("the other collection was written")
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder whose name survives."""
     if not folder.exists():
@@ -355,6 +396,7 @@ TARGETS: dict[str, type[Target]] = {
     "collection": Collection,
     "collection-relaxed": RelaxedCollection,
     "collection-graph": GraphCollection,
+    "collection-moved": MovedCollection,
     "segment": OneSegment,
     "sqlite-wal-full": Sqlite,
     "sqlite-wal-normal": sqlite("wal", "normal", durable=False),

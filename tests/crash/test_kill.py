@@ -49,7 +49,7 @@ def test_a_kill_is_where_it_was_asked_for(host: Host, scratch: Path) -> None:
 
 
 @pytest.mark.skipif(collection_missing() is not None, reason=str(collection_missing()))
-@pytest.mark.parametrize("target", ["collection", "collection-graph"])
+@pytest.mark.parametrize("target", ["collection", "collection-graph", "collection-moved"])
 def test_the_collection_survives(host: Host, scratch: Path, target: str) -> None:
     kills = 20 * THOROUGH
     summary = Killer(host, target, 1, scratch).go(kills)

@@ -58,7 +58,7 @@ def test_a_problem_can_be_repeated(host: Host, tmp_path: Path, scratch: Path) ->
 
 @pytest.mark.skipif(collection_missing() is not None, reason=str(collection_missing()))
 @pytest.mark.parametrize("seed", range(1, 1 + min(THOROUGH, 20)))
-@pytest.mark.parametrize("target", ["collection", "collection-relaxed", "collection-graph"])
+@pytest.mark.parametrize("target", ["collection", "collection-relaxed", "collection-graph", "collection-moved"])
 def test_the_collection(host: Host, tmp_path: Path, scratch: Path, target: str, seed: int) -> None:
     recording = replay.record(host, target, seed, tmp_path)
     report = replay.check(host, recording, scratch, most=None if THOROUGH > 10 else MOST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import nearfield as nf
 from nearfield.collection import upkeep, writing
-from nearfield.core.errors import BadInput
+from nearfield.core.errors import BadInput, Replaced
 
 D = 4
 NAMES = [f"r{i}" for i in range(40)]
@@ -117,6 +118,59 @@ class Rows(RuleBasedStateMachine):
         self.c.close()
         self.reader.close()
         self.c, self.reader = nf.open(copy), nf.open(copy, mode="r")
+
+    @rule(names=ids, recreated=st.booleans())
+    def another_takes_its_place(self, names: list[str], recreated: bool) -> None:
+        """The folder is moved away, and another collection, or nothing, has its name: nothing is written to either."""
+        path, away = self.c.path, self.base / "away"
+        os.rename(path, away)
+        if recreated:
+            with nf.open(path, dim=D) as other:
+                other.upsert([f"other{i}" for i in range(20)], np.stack([vector(i) for i in range(20)]))
+        new = [np.stack([vector(self.stamp)] * n) for n in (len(names), 30)]
+        for write in (
+            lambda: self.c.upsert(names, new[0]),
+            lambda: self.c.upsert([f"many{i}" for i in range(30)], new[1]),
+            lambda: self.c.delete(names),
+            lambda: self.c.update(names, meta={"extra": 1}),
+            self.c.compact,
+        ):
+            with pytest.raises(Replaced, match="replaced, moved or deleted"):
+                write()
+        for c in (self.c, self.reader):
+            with pytest.raises(Replaced, match="replaced, moved or deleted"):
+                c.search(vector(1), k=1)
+        if recreated:
+            with nf.open(path) as other:
+                assert sorted(other.ids()) == sorted(f"other{i}" for i in range(20))
+                assert other.check() == []
+            shutil.rmtree(path)
+        os.rename(away, path)
+
+    @rule(names=ids)
+    def elsewhere(self, names: list[str]) -> None:
+        """Opened by a relative name through a link; then both lead elsewhere, and the rows go where they belong."""
+        self.c.close()
+        way, other = self.base / "way", self.base / "other"
+        way.symlink_to(self.base)
+        other.mkdir(exist_ok=True)
+        before = os.getcwd()
+        os.chdir(self.base)
+        try:
+            self.c = nf.open(Path("way") / self.reader.path.name)
+            with nf.open(other / self.reader.path.name, dim=D) as decoy:
+                there = decoy.ids()
+            way.unlink()
+            way.symlink_to(other)
+            os.chdir(other)
+            self._write(self.c.upsert, self._new(names))
+            self.c.compact()
+            self._write(self.c.upsert, self._new(NAMES[:20]))
+            with nf.open(self.c.path.name) as decoy:
+                assert (decoy.ids(), decoy.check()) == (there, [])
+        finally:
+            os.chdir(before)
+            way.unlink()
 
     @invariant()
     def the_same(self) -> None:

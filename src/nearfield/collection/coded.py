@@ -24,36 +24,30 @@ from nearfield.search.apart import encode_apart, gather_codes, load_plan, open_c
 from nearfield.search.fit import Fitted
 from nearfield.search.packed import Packed
 from nearfield.store.atomic import sync_folder
+from nearfield.store.folder import Folder
 from nearfield.store.parts import FOLDER, Entry, Part, SegmentPart
 from nearfield.store.snapshot import Snapshot
 
 _LOADED: dict[tuple[str, str], Fitted] = {}
 
 
-def new_plan(folder: Path, fitted: Fitted) -> str:
+def new_plan(folder: Folder, fitted: Fitted) -> str:
     """Write what a Plan learned into a new file; returns its name."""
     name = os.urandom(8).hex()
-    if not (folder / PLANS).is_dir():
-        (folder / PLANS).mkdir(exist_ok=True)
-        sync_folder(folder)  # the name of the new folder too must survive a power cut
-    save_plan(folder / PLANS / f"{name}.nf", fitted)
+    if folder.make(PLANS):
+        sync_folder(folder.path)  # the name of the new folder too must survive a power cut
+    save_plan(plan_file(folder.path, name), fitted, folder)
     return name
 
 
-def fitted_of(folder: Path, name: str) -> Fitted:
+def fitted_of(folder: Folder, name: str) -> Fitted:
     """What a Plan learned; read once."""
-    key = (str(folder), name)
+    key = (str(folder.path), name)
     if key not in _LOADED:
         if len(_LOADED) > 64:
             _LOADED.clear()
-        _LOADED[key] = load_plan(_no_link(plan_file(folder, name)))
+        _LOADED[key] = load_plan(plan_file(folder.path, name))
     return _LOADED[key]
-
-
-def _no_link(path: Path) -> Path:
-    if path.is_symlink():
-        raise Corrupt(f"{path}: expected a regular file, got a link; refusing to follow it")
-    return path
 
 
 def codes_file(part: SegmentPart, coded_file: str, number: int) -> Path:
@@ -61,18 +55,19 @@ def codes_file(part: SegmentPart, coded_file: str, number: int) -> Path:
     return part.path.parent / f"{part.path.stem}.{number}.{coded_file}.nf"
 
 
-def encode_part(folder: Path, part: SegmentPart, number: int, file: str) -> None:
+def encode_part(part: SegmentPart, number: int, file: str) -> None:
     """Write the codes of a segment, unless they are there."""
     found = part.vectors(number)
     target = codes_file(part, file, number)
     if found is None or target.exists():
         return
     part.verify_vectors(number)
-    encode_apart(target, fitted_of(folder, file), ArraySource(found.values), on_zero="keep")
+    fitted = fitted_of(part.folder, file)
+    encode_apart(target, fitted, ArraySource(found.values), on_zero="keep", folder=part.folder)
 
 
 def write_codes(
-    folder: Path, snapshot: Snapshot, made: Entry, sources: Sequence[tuple[Part, I64]], step: Step | None = None
+    folder: Folder, snapshot: Snapshot, made: Entry, sources: Sequence[tuple[Part, I64]], step: Step | None = None
 ) -> None:
     """Write the codes of a segment that was just made of some rows of these parts, for each field under a Plan."""
     for number in snapshot.fields:
@@ -82,10 +77,10 @@ def write_codes(
 
 
 def write_codes_of(
-    folder: Path, number: int, file: str, made: Entry, sources: Sequence[tuple[Part, I64]], step: Step | None = None
+    folder: Folder, number: int, file: str, made: Entry, sources: Sequence[tuple[Part, I64]], step: Step | None = None
 ) -> None:
     """The codes of one field: gathered where all parts have some, else encoded."""
-    target = folder / FOLDER / f"{made.file.partition('.')[0]}.{number}.{file}.nf"
+    target = folder.path / FOLDER / f"{made.file.partition('.')[0]}.{number}.{file}.nf"
     if target.exists():
         return
     picked = [(part, _places(part, number, at)) for part, at in sources]
@@ -93,8 +88,8 @@ def write_codes_of(
     if not picked:
         return
     if all(isinstance(part, SegmentPart) and has_codes(part, number, file) for part, _ in picked):
-        packed = [(packed_of(folder, p, number, file), at) for p, at in picked if isinstance(p, SegmentPart)]
-        gather_codes(target, packed, step)
+        packed = [(packed_of(p, number, file), at) for p, at in picked if isinstance(p, SegmentPart)]
+        gather_codes(target, packed, step, folder)
         return
     blocks = []
     for part, places in picked:
@@ -102,7 +97,8 @@ def write_codes_of(
         if found is None:
             raise Corrupt(f"{target}: the codes of a segment are missing, and its vectors were dropped")
         blocks += list(found.blocks(places))
-    encode_apart(target, fitted_of(folder, file), ArraySource(np.concatenate(blocks)), on_zero="keep", step=step)
+    rows = ArraySource(np.concatenate(blocks))
+    encode_apart(target, fitted_of(folder, file), rows, on_zero="keep", step=step, folder=folder)
 
 
 def has_codes(part: SegmentPart, number: int, file: str) -> bool:
@@ -118,31 +114,31 @@ def _places(part: Part, number: int, at: I64) -> I64:
     return np.flatnonzero(np.isin(having, at))
 
 
-def packed_of(folder: Path, part: SegmentPart, number: int, file: str) -> Packed:
+def packed_of(part: SegmentPart, number: int, file: str) -> Packed:
     """The codes of a segment, ready to be searched; derived anew where that is possible and needed."""
     known: dict[tuple[int, str], Packed] = part.__dict__.setdefault("_packed", {})
     if (number, file) in known:
         return known[number, file]
     target = codes_file(part, file, number)
-    fitted = fitted_of(folder, file)
+    fitted = fitted_of(part.folder, file)
     found = part.vectors(number)
     try:
-        packed = open_codes(_no_link(target), fitted, len(part.having(number)))
+        packed = open_codes(target, fitted, len(part.having(number)))
     except NearfieldError:
         if found is None:
             raise
-        packed = _again(folder, part, number, file, target, fitted)
+        packed = _again(part, number, file, target, fitted)
     known[number, file] = packed
     return packed
 
 
-def _again(folder: Path, part: SegmentPart, number: int, file: str, target: Path, fitted: Fitted) -> Packed:
+def _again(part: SegmentPart, number: int, file: str, target: Path, fitted: Fitted) -> Packed:
     from nearfield.search.columns import MemorySink
     from nearfield.search.fit import encode_columns
 
     with contextlib.suppress(OSError):
-        target.unlink(missing_ok=True)
-        encode_part(folder, part, number, file)
+        part.folder.delete(FOLDER, target.name)
+        encode_part(part, number, file)
         return open_codes(target, fitted, len(part.having(number)))
     sink = MemorySink()  # a folder that cannot be written
     found = part.vectors(number)
@@ -170,10 +166,10 @@ def best_coded(
     return np.where(at >= 0, part.rows[at], -1), hits.scores, int(hits.scored.max(initial=0)), strategy
 
 
-def decoded(folder: Path, part: SegmentPart, number: int, file: str, position: int) -> F32 | None:
+def decoded(part: SegmentPart, number: int, file: str, position: int) -> F32 | None:
     """A vector as the codes give it back, where the original was dropped; None where the Plan cannot go back."""
     at = _places(part, number, np.array([position], dtype=np.int64))
-    packed = packed_of(folder, part, number, file)
+    packed = packed_of(part, number, file)
     maps = packed.fitted.maps
     if not len(at) or not all(hasattr(step, "inverse") for step in maps):
         return None

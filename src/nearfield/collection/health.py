@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import operator
 import os
@@ -16,13 +17,21 @@ from typing import Any
 
 from nearfield.collection import coded
 from nearfield.collection.plans import PLANS, Coded
-from nearfield.collection.state import State, folder_bytes
+from nearfield.collection.state import State, folder_bytes, refuse_links
 from nearfield.core.errors import BadInput, Corrupt, NearfieldError, NotWritten
 from nearfield.core.protocols import Progress
-from nearfield.store.catalog import NAME, VERSION, Catalog, Head, TailRecord, checksum
+from nearfield.store.atomic import sync_folder
+from nearfield.store.catalog import VERSION, Catalog, Head, TailRecord, checksum
+from nearfield.store.catalog_file import NAME, connect, connect_reader, refuse_irregular
 from nearfield.store.fields import Field
+from nearfield.store.folder import Folder
+from nearfield.store.locks import Lock
 from nearfield.store.parts import FOLDER, Entry, SegmentPart
 from nearfield.store.snapshot import Snapshot
+
+DAMAGED = "damaged"
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+_WAIT = 5.0  # seconds for a writer to end
 
 
 def info(state: State) -> dict[str, Any]:
@@ -77,7 +86,7 @@ def check(state: State, progress: Progress | None = None) -> list[str]:
     for i, view in enumerate(snapshot.segments):
         if isinstance(view.part, SegmentPart):
             _try(found, view.part.verify)
-            _check_codes(found, state.folder, snapshot, view.part)
+            _check_codes(found, snapshot, view.part)
         if progress:
             progress("check", i + 1, total)
     names: set[Any] = set()
@@ -90,11 +99,11 @@ def check(state: State, progress: Progress | None = None) -> list[str]:
     return found
 
 
-def _check_codes(found: list[str], folder: Path, snapshot: Snapshot, part: SegmentPart) -> None:
+def _check_codes(found: list[str], snapshot: Snapshot, part: SegmentPart) -> None:
     for number in snapshot.fields:
         plan = Coded.of(snapshot, number)
         if plan is not None and len(part.having(number)):
-            _try(found, lambda n=number, f=plan.file: coded.packed_of(folder, part, n, f).verify())  # type: ignore[misc]
+            _try(found, lambda n=number, f=plan.file: coded.packed_of(part, n, f).verify())  # type: ignore[misc]
 
 
 def _try(found: list[str], run: Callable[[], Any]) -> None:
@@ -107,7 +116,7 @@ def _try(found: list[str], run: Callable[[], Any]) -> None:
 # ---- backup ----------------------------------------------------------------------------------------
 def backup(state: State, target: str | os.PathLike[str], progress: Progress | None = None) -> None:
     """Write a consistent copy into a new folder, while others read and write."""
-    out = Path(target)
+    out = Path(os.path.abspath(target))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInput(f"{out}: expected a new or empty folder for the copy, got one that holds something")
     if not out.parent.is_dir():
@@ -120,11 +129,12 @@ def backup(state: State, target: str | os.PathLike[str], progress: Progress | No
         with hold, state.catalog.telling():  # segments are only deleted by whoever holds this lock
             made.mkdir()
             state.catalog.copy(made / NAME)
-            _copy_files(state.folder, made, progress)
+            _copy_files(state.place, made, progress)
+        state.place.check()
         if out.exists():
             out.rmdir()
         os.replace(made, out)
-        _sync(out.parent)
+        sync_folder(out.parent)
     except OSError as error:
         if isinstance(error, NearfieldError):
             raise
@@ -133,37 +143,35 @@ def backup(state: State, target: str | os.PathLike[str], progress: Progress | No
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _copy_files(folder: Path, made: Path, progress: Progress | None) -> None:
-    catalog = Catalog(made, write=True, create=False, durability="full")
+def _copy_files(folder: Folder, made: Path, progress: Progress | None) -> None:
+    place = Folder(made)
+    catalog = Catalog(place, write=True, create=False, durability="full")
     try:
         stems = {Entry(**e).file.partition(".")[0] for e in catalog.get("segments", [])}
         plans = {str(p["file"]) for p in catalog.get("plans", {}).values()}
         catalog.shrink()
     finally:
         catalog.close()
+        place.close()
     (made / FOLDER).mkdir()
-    wanted = [p for p in sorted((folder / FOLDER).iterdir()) if p.name.partition(".")[0] in stems and p.suffix == ".nf"]
-    wanted += [p for p in sorted((folder / PLANS).glob("*.nf")) if p.stem in plans]
-    for i, path in enumerate(wanted):
-        place = made / path.parent.name
-        place.mkdir(exist_ok=True)
-        shutil.copyfile(path, place / path.name, follow_symlinks=False)
-        _sync(place / path.name)
+    wanted = [(FOLDER, n) for n in folder.names(FOLDER) if n.partition(".")[0] in stems and n.endswith(".nf")]
+    wanted += [(PLANS, n) for n in folder.names(PLANS) if n.removesuffix(".nf") in plans]
+    for i, (part, name) in enumerate(wanted):
+        (made / part).mkdir(exist_ok=True)
+        _copy(folder, part, name, os.open(made / part / name, _NEW, 0o666))
         if progress:
             progress("backup", i + 1, len(wanted))
-    for place in (made / FOLDER, made / PLANS, made):
-        if place.is_dir():
-            _sync(place)
+    for path in (made / FOLDER, made / PLANS, made):
+        if path.is_dir():
+            sync_folder(path)
 
 
-def _sync(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _copy(folder: Folder, part: str, name: str, target: int) -> None:
+    """Copy a file of the folder into one that is open, and have it on the disk."""
+    with os.fdopen(target, "wb") as out, os.fdopen(folder.open(part, name, os.O_RDONLY), "rb") as file:
+        shutil.copyfileobj(file, out, 1 << 20)
+        out.flush()
+        os.fsync(out.fileno())
 
 
 # ---- repair ----------------------------------------------------------------------------------------
@@ -174,20 +182,29 @@ def repair(folder: Path, *, dry_run: bool = True) -> list[str]:
     that do not match their checksums are removed. The catalogue of before is kept beside it.
     """
     path = folder / NAME
-    if not path.exists():
+    if not os.path.lexists(path):
         raise BadInput(f"{folder}: no collection there: {NAME} is missing; restore a backup")
-    try:
-        uri = path.resolve().as_uri() + ("?mode=ro" if dry_run else "?mode=rw")
-        db = sqlite3.connect(uri, uri=True, isolation_level=None)
+    with contextlib.ExitStack() as held:
+        place = Folder(folder)
+        held.callback(place.close)
+        refuse_links(place.path)
+        refuse_irregular(place)
+        if not dry_run:
+            for lock in (Lock(place, "work", "being compacted"), Lock(place, "lock", "being written")):
+                held.callback(lock.close)
+                held.enter_context(lock.held(_WAIT))
         try:
-            return _repaired(folder, db, dry_run)
-        finally:
-            db.close()
-    except sqlite3.DatabaseError as error:
-        raise Corrupt(f"{path}: SQLite cannot read it ({error}), so it cannot be repaired; restore a backup") from None
+            db = connect_reader(place)[0] if dry_run else connect(place, write=True)
+            held.callback(db.close)
+            return _repaired(place, db, dry_run)
+        except sqlite3.DatabaseError as error:
+            raise Corrupt(
+                f"{path}: SQLite cannot read it ({error}), so it cannot be repaired; restore a backup"
+            ) from None
 
 
-def _repaired(folder: Path, db: sqlite3.Connection, dry_run: bool) -> list[str]:
+def _repaired(place: Folder, db: sqlite3.Connection, dry_run: bool) -> list[str]:
+    folder = place.path
     told: list[str] = []
     records = _records(db, told, folder)
     head = Head(**{**records["head"], **{k: tuple(records["head"][k]) for k in ("tail", "dead", "records")}})
@@ -196,7 +213,7 @@ def _repaired(folder: Path, db: sqlite3.Connection, dry_run: bool) -> list[str]:
     for item in records["segments"]:
         entry = Entry(**item)
         try:
-            SegmentPart(folder, entry, fields).verify()
+            SegmentPart(place, entry, fields).verify()
             good.append(entry)
         except NearfieldError as error:
             bad.append(entry)
@@ -209,7 +226,7 @@ def _repaired(folder: Path, db: sqlite3.Connection, dry_run: bool) -> list[str]:
         told.append(f"tail: {head.tail[0]} rows expected, {tail[0]} are there: the others are lost")
     if not told or dry_run:
         return told
-    shutil.copyfile(folder / NAME, folder / f"{NAME}.before-repair")
+    _keep_catalog(place, db)
     db.execute("BEGIN IMMEDIATE")
     db.executemany("DELETE FROM tail WHERE row = ?", [(row,) for row in lost])
     db.executemany("DELETE FROM dead WHERE version = ?", [(v,) for v in lost_dead])
@@ -218,12 +235,22 @@ def _repaired(folder: Path, db: sqlite3.Connection, dry_run: bool) -> list[str]:
     new = {**asdict(head), "tail": tail, "dead": dead, "records": (len(crcs), functools.reduce(operator.xor, crcs, 0))}
     _put(db, "head", new | {"version": head.version + 1, "generation": head.generation + 1})
     db.execute("COMMIT")
-    (folder / "damaged").mkdir(exist_ok=True)
-    for entry in bad:
-        source = folder / FOLDER / entry.file
-        if source.exists():
-            os.replace(source, folder / "damaged" / entry.file)
+    if bad:
+        place.make(DAMAGED)
+        for entry in bad:
+            place.move(FOLDER, DAMAGED, entry.file)
     return told
+
+
+def _keep_catalog(place: Folder, db: sqlite3.Connection) -> None:
+    """A copy of the catalogue of before beside it, under a name that was free."""
+    with contextlib.suppress(sqlite3.Error):
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    for number in itertools.count(1):
+        name = f"{NAME}.before-repair" + (f"-{number}" if number > 1 else "")
+        with contextlib.suppress(FileExistsError):
+            _copy(place, ".", NAME, place.open(".", name, _NEW))
+            return
 
 
 def _records(db: sqlite3.Connection, told: list[str], folder: Path) -> dict[str, Any]:

@@ -36,8 +36,8 @@ def recall(state: State, field: str | None, k: int, queries: Any, budget: int | 
     q = _queries(snapshot, number, spec, queries, generator)
     if not len(q):
         raise BadInput("recall: expected rows to measure on, got none")
-    exact = searching.make_scope(state.folder, snapshot, None, Stop(None, None), exact=True)
-    live = searching.make_scope(state.folder, snapshot, None, Stop(None, None))
+    exact = searching.make_scope(snapshot, None, Stop(None, None), exact=True)
+    live = searching.make_scope(snapshot, None, Stop(None, None))
     truth, found = searching.rank_dense(exact, number, q, k), searching.rank_dense(live, number, q, k, budget)
     shares = np.array([_share(t, f) for t, f in zip(truth, found)])
     mean = float(shares.mean())
@@ -152,7 +152,7 @@ def set_canaries(state: State, field: str | None, queries: Any, k: int) -> int:
         name, number = searching.field_named(snapshot, field, "dense")
         spec = snapshot.fields[number]
         q = _queries(snapshot, number, spec, queries, np.random.default_rng(0))
-        scope = searching.make_scope(state.folder, snapshot, None, Stop(None, None), exact=True)
+        scope = searching.make_scope(snapshot, None, Stop(None, None), exact=True)
         found = [_ids(snapshot, rows) for rows, _ in searching.rank_dense(scope, number, q, k)]
         record = {"field": name, "k": k, "queries": [[float(v) for v in row] for row in q], "ids": found}
         state.commit(Change(manifest={"canaries": record}))
@@ -172,7 +172,7 @@ def canaries(state: State) -> Report | None:
     _, number = searching.field_named(snapshot, str(record["field"]), "dense")
     spec, k = snapshot.fields[number], int(record["k"])
     q = np.array(record["queries"], dtype=np.uint8 if spec.nearness == "hamming" else np.float32)
-    scope = searching.make_scope(state.folder, snapshot, None, Stop(None, None))
+    scope = searching.make_scope(snapshot, None, Stop(None, None))
     shares = []
     for (rows, _), before in zip(searching.rank_dense(scope, number, q, k), record["ids"]):
         now = set(_ids(snapshot, rows))

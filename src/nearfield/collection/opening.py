@@ -18,13 +18,14 @@ from nearfield.core.errors import BadInput, ReadOnly, Unsupported
 from nearfield.core.protocols import METRICS, Metric
 from nearfield.search.encoding import as_encoder
 from nearfield.store.catalog import Durability
+from nearfield.store.catalog_file import NAME
 from nearfield.store.fields import Field, check_fields, dense
+from nearfield.store.locks import LEASES
 from nearfield.store.parts import FOLDER
-from nearfield.store.snapshot import LEASES
 
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 DEFAULT = "vector"
-_OWN = (FOLDER, LEASES, "lock", "work")  # what a creation that was cut short may have left
+_OWN = (FOLDER, LEASES, "lock", "work")  # what a creation that goes on, or was cut short, has made
 
 
 def opened(
@@ -34,7 +35,7 @@ def opened(
 ) -> Collection:  # fmt: skip
     """Create or open; see ``nearfield.open``."""
     _check_choices(mode, durability, metric, on_zero, tokenizer, timeout)
-    folder = check_folder(path)
+    folder = Path(os.path.realpath(check_folder(path)))  # a name that leads here now may lead elsewhere later
     there = looks_like_one(folder)
     if mode == "x" and there:
         raise BadInput(f"{folder}: expected no collection there with mode='x', got one; open it without")
@@ -54,9 +55,12 @@ def opened(
         _make_folder(folder)
         state = State(folder, create=True, **how)
         settings = state.settings()
+    made = False
     try:
         if settings is None:
-            settings = _create(state, wanted or {}, metric, on_zero, tokenizer, keep_queries)
+            settings, made = _create(state, wanted or {}, metric, on_zero, tokenizer, keep_queries)
+        if mode == "x" and not made:
+            raise BadInput(f"{folder}: expected no collection there with mode='x', got one; open it without")
         _agree(state, settings, dim, metric, wanted if fields is not None else None, on_zero, tokenizer)
         out = Collection(state, settings, encoder)
         if encoder is not None and there:
@@ -112,7 +116,8 @@ def check_folder(path: Any) -> Path:
 
 def _make_folder(folder: Path) -> None:
     try:
-        if folder.exists() and any(p.name not in _OWN for p in folder.iterdir()):
+        others = [p.name for p in folder.iterdir() if p.name not in _OWN] if folder.exists() else []
+        if any(not name.startswith(NAME) for name in others) and not looks_like_one(folder):
             raise BadInput(
                 f"{folder}: expected an empty or new folder for a collection, got one that holds other files"
             )
@@ -145,13 +150,14 @@ def _wanted_fields(dim: int | None, fields: Mapping[str, Field] | None, encoder:
 def _create(
     state: State, wanted: dict[str, Field], metric: Metric | None, on_zero: str | None, tokenizer: str | None,
     keep_queries: int,
-) -> Settings:  # fmt: skip
+) -> tuple[Settings, bool]:  # fmt: skip
+    """Make what is not there yet; False where somebody else made it meanwhile."""
     check_count("keep_queries", keep_queries, 0)
     settings = Settings(metric or "cosine", on_zero or "raise", tokenizer or "porter", keep_queries)
     if settings.metric == "hamming" and list(wanted) == [DEFAULT]:
         wanted = {DEFAULT: dense(wanted[DEFAULT].dim, metric="hamming")}
-    state.make(settings, {name: field.within(settings.metric) for name, field in wanted.items()})
-    return state.settings() or settings
+    made = state.make(settings, {name: field.within(settings.metric) for name, field in wanted.items()})
+    return state.settings() or settings, made
 
 
 def _agree(

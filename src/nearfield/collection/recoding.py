@@ -19,7 +19,7 @@ from nearfield.search.apart import fit_apart
 from nearfield.search.plan import Plan
 from nearfield.store.catalog import Change
 from nearfield.store.ids import IdKind
-from nearfield.store.parts import Entry, Part, SegmentPart, write_part
+from nearfield.store.parts import FOLDER, Entry, Part, SegmentPart, write_part
 from nearfield.store.snapshot import Snapshot
 
 ORIGINALS = ("keep", "float16", "drop")
@@ -45,7 +45,7 @@ def recode(
             if stopped():
                 return
             if isinstance(view.part, SegmentPart):
-                coded.encode_part(state.folder, view.part, number, file)
+                coded.encode_part(view.part, number, file)
             done += view.count
             if progress:
                 progress("recode", done, total)
@@ -77,7 +77,7 @@ def _fitted(state: State, number: int, plan: Plan, originals: str, queries: Any,
         raise BadInput("recode: expected rows with vectors to fit the plan on, got none")
     fitted = fit_apart(plan, rows, metric=snapshot.fields[number].nearness, queries=queries, rng=rng, on_zero="keep")
     with state.catalog.telling():
-        file = coded.new_plan(state.folder, fitted)
+        file = coded.new_plan(state.place, fitted)
     with state.writing():
         state.commit(Change(manifest={"recoding": {**job, "file": file}}))
     return file
@@ -93,7 +93,7 @@ def _swap(state: State, number: int, plan: str, file: str, originals: str) -> No
         made: list[Entry] = []
         for view in now.segments:
             if isinstance(view.part, SegmentPart):
-                coded.encode_part(state.folder, view.part, number, file)
+                coded.encode_part(view.part, number, file)
         try:
             segments = old
             if keep != field.dtype:
@@ -123,9 +123,9 @@ def _rewritten(state: State, now: Snapshot, number: int, file: str, keep: str | 
     for view in now.segments:
         if view.count:
             sources: list[tuple[Part, I64]] = [(view.part, view.positions())]
-            entry = write_part(state.folder, sources, fields, kind, gone)
-            coded.write_codes(state.folder, now, entry, sources)
-            coded.write_codes_of(state.folder, number, file, entry, sources)
+            entry = write_part(state.place, sources, fields, kind, gone)
+            coded.write_codes(state.place, now, entry, sources)
+            coded.write_codes_of(state.place, number, file, entry, sources)
             made.append(entry)
     return made
 
@@ -134,14 +134,13 @@ def _forget_plans(state: State) -> None:
     """Delete files of Plans that no field uses, and codes under them."""
     with state.writing() as snapshot:
         used = {c.file for n in snapshot.fields if (c := Coded.of(snapshot, n)) is not None}
-        place = state.folder / PLANS
-        for path in place.iterdir() if place.is_dir() else ():
-            if path.stem not in used:
-                path.unlink(missing_ok=True)
-        for path in (state.folder / "segments").iterdir():
-            parts = path.name.split(".")
+        for name in state.place.names(PLANS):
+            if name.partition(".")[0] not in used:
+                state.place.delete(PLANS, name)
+        for name in state.place.names(FOLDER):
+            parts = name.split(".")
             if len(parts) == 4 and parts[2] not in used:
-                path.unlink(missing_ok=True)
+                state.place.delete(FOLDER, name)
 
 
 class Recoding:

@@ -59,7 +59,7 @@ class Row:
             return None
         from nearfield.collection.coded import decoded
 
-        return decoded(self._part.path.parent.parent, self._part, number, plan.file, self._at)
+        return decoded(self._part, number, plan.file, self._at)
 
     @property
     def vector(self) -> Any:

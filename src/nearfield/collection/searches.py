@@ -88,7 +88,7 @@ def run(
     request.check()
     snapshot = state.snapshot()
     stop = Stop(request.timeout, request.cancel)
-    scope = searching.make_scope(state.folder, snapshot, request.where, stop, exact=request.exact)
+    scope = searching.make_scope(snapshot, request.where, stop, exact=request.exact)
     keep = state.mode != "r"
     if isinstance(q, str):
         q, request = _text_query(scope, q, request, encoding)

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +59,6 @@ class Scope:
 
     snapshot: Snapshot
     masks: list[Mask | None]  # one for each view; None: all
-    folder: Path
     where: Filter | None = None
     exact: bool = False
     stop: Stop = field(default_factory=lambda: Stop(None, None))
@@ -73,7 +71,7 @@ class Scope:
         return sum(view.part.n if mask is None else int(np.count_nonzero(mask)) for view, mask in pairs)
 
 
-def make_scope(folder: Path, snapshot: Snapshot, where: Filter | None, stop: Stop, *, exact: bool = False) -> Scope:
+def make_scope(snapshot: Snapshot, where: Filter | None, stop: Stop, *, exact: bool = False) -> Scope:
     """Evaluate a filter on every part; ``BadFilter`` where no row's value could compare with its literals."""
     if where is not None:
         check(where, snapshot.paths)
@@ -85,7 +83,7 @@ def make_scope(folder: Path, snapshot: Snapshot, where: Filter | None, stop: Sto
             passes = view.part.mask(where)
             mask = passes if mask is None else passes & mask
         masks.append(mask)
-    return Scope(snapshot, masks, folder, where, exact, stop)
+    return Scope(snapshot, masks, where, exact, stop)
 
 
 # ---- one ranking -----------------------------------------------------------------------------------
@@ -128,7 +126,7 @@ def _packed(scope: Scope, part: Part, number: int, mask: Mask | None) -> Packed 
         return None
     from nearfield.collection.coded import packed_of
 
-    return packed_of(scope.folder, part, number, plan.file)
+    return packed_of(part, number, plan.file)
 
 
 def _merged(parts: list[tuple[I64, F32]], m: int, k: int) -> tuple[I64, F32]:

@@ -14,11 +14,13 @@ from nearfield.collection.plans import PLANS
 from nearfield.core.errors import BadInput, Corrupt, NearfieldError, ReadOnly, Unsupported
 from nearfield.core.protocols import METRICS, Metric
 from nearfield.store.atomic import sync_folder
-from nearfield.store.catalog import NAME, Catalog, Change, Durability, Head
+from nearfield.store.catalog import Catalog, Change, Durability, Head
+from nearfield.store.catalog_file import NAME
 from nearfield.store.fields import Field
-from nearfield.store.locks import Lock, network_kind, oldest_lease
+from nearfield.store.folder import Folder
+from nearfield.store.locks import LEASES, Lock, network_kind, oldest_lease
 from nearfield.store.parts import FOLDER, Entry
-from nearfield.store.snapshot import LEASES, Reader, Snapshot
+from nearfield.store.snapshot import Reader, Snapshot
 
 TOKENIZERS = ("porter", "unicode61", "ascii", "trigram")
 
@@ -37,13 +39,12 @@ class State:
     """A folder that is open."""
 
     def __init__(self, folder: Path, *, mode: str, create: bool, durability: Durability, timeout: float) -> None:
-        self.folder = folder
+        self.place = Folder(folder)
+        self.folder = folder = self.place.path
         self.mode = mode
         self.timeout = timeout
         self.durability: Durability = durability
-        for name in (FOLDER, PLANS, LEASES):  # files in there are deleted: never those of another folder
-            if (folder / name).is_symlink():
-                raise Corrupt(f"{folder / name}: expected a folder, got a link; refusing to follow it")
+        refuse_links(folder)
         write = mode != "r"
         kind = network_kind(folder)
         if write and kind is not None:
@@ -51,9 +52,11 @@ class State:
                 f"{folder}: lies on a network file system ({kind}), whose locks do not hold; "
                 "copy the folder to a local disk, or open it with mode='r' where nobody writes"
             )
-        self.lock = Lock(folder / "lock", "being written")
-        self.work = Lock(folder / "work", "being compacted")
-        self.reader = Reader(folder, write=write, create=create, durability=durability)
+        self.lock = Lock(self.place, "lock", "being written")
+        self.work = Lock(self.place, "work", "being compacted")
+        hold = self.lock.held(max(timeout, 1.0)) if create else contextlib.nullcontext()
+        with hold:  # one at a time makes a catalogue
+            self.reader = Reader(self.place, write=write, create=create, durability=durability)
         self.closed = False
         self._tidied = False
 
@@ -90,6 +93,7 @@ class State:
             raise BadInput(f"{self.folder}: this collection was closed; open it again")
         with self.lock.held(self.timeout), self.catalog.telling():
             try:
+                self.place.check()
                 yield self.snapshot()
             except BaseException:
                 self._tidied = False  # whatever went wrong may have left a file: look again
@@ -113,23 +117,25 @@ class State:
             self.tidy()
         return head
 
-    def make(self, settings: Settings, fields: dict[str, Field]) -> None:
-        """Write the first records of a new Collection."""
+    def make(self, settings: Settings, fields: dict[str, Field]) -> bool:
+        """Write the first records of a new Collection; False where somebody else did so meanwhile."""
         numbered = {str(i): {"name": name, "field": f.record()} for i, (name, f) in enumerate(fields.items())}
         with self.lock.held(self.timeout):
-            if self.settings() is None:
+            new = self.settings() is None
+            if new:
                 first = {"settings": asdict(settings), "fields": numbered, "segments": [], "plans": {}, "garbage": []}
                 self.commit(Change(manifest=first, new_generation=True, new_fields=len(fields)))
         with self.catalog.telling():  # the names of the new files and folders too must survive a power cut
             sync_folder(self.folder)
-            sync_folder(self.folder.resolve().parent)
+            sync_folder(self.folder.parent)
+        return new
 
     def sweep(self) -> None:
         """Delete files that neither the catalogue nor a reader's lease names. The writer's lock must be held."""
         garbage = self.catalog.get("garbage", [])
         if not garbage:
             return
-        oldest = oldest_lease(self.folder / LEASES, self.catalog.head().generation)
+        oldest = oldest_lease(self.place, self.catalog.head().generation)
         if self.durability == "relaxed":
             self.catalog.sync()  # the commit that made them useless must not be lost after they are
         left = []
@@ -139,7 +145,7 @@ class State:
                 left.append(item)
                 continue
             with contextlib.suppress(OSError):
-                remove(self.folder, entry)
+                remove(self.place, entry)
         if len(left) < len(garbage):
             self.commit(Change(manifest={"garbage": left}))
 
@@ -150,9 +156,10 @@ class State:
                 named = {e["file"] for e in self.catalog.get("segments", [])}
                 named |= {str(g["file"]) for g in self.catalog.get("garbage", [])}
                 stems = {name.partition(".")[0] for name in named}
-                for path in (*self.folder.glob(f"{FOLDER}/*"), *self.folder.glob(f"{PLANS}/*.tmp")):
-                    if path.name.partition(".")[0] not in stems or path.suffix == ".tmp":
-                        path.unlink(missing_ok=True)
+                for part in (FOLDER, PLANS, "."):
+                    for name in self.place.names(part):
+                        if name.endswith(".tmp") or (part == FOLDER and name.partition(".")[0] not in stems):
+                            self.place.delete(part, name)
         except (NearfieldError, OSError):
             return  # somebody compacts, and the files may be theirs; or the disk fails: another time
 
@@ -162,13 +169,15 @@ class State:
         self.reader.close()
         self.lock.close()
         self.work.close()
+        self.place.close()
 
 
 class Frozen(State):
     """A folder as it is now, kept so for several reads while others write."""
 
     def __init__(self, live: State) -> None:
-        self.folder, self.mode, self.timeout, self.durability = live.folder, "r", live.timeout, live.durability
+        self.place, self.folder, self.mode = live.place, live.folder, "r"
+        self.timeout, self.durability = live.timeout, live.durability
         self.reader, self.lock, self.work = live.reader, live.lock, live.work
         self.closed = False
         self._pinned, self._lease = live.reader.pinned()
@@ -185,13 +194,19 @@ class Frozen(State):
         self._lease.close()
 
 
-def remove(folder: Path, file: str) -> None:
+def remove(folder: Folder, file: str) -> None:
     """Delete a segment and the files that were derived from it."""
     stem = file.partition(".")[0]
-    place = folder / FOLDER
-    for path in place.iterdir():
-        if path.name.partition(".")[0] == stem:
-            path.unlink(missing_ok=True)
+    for name in folder.names(FOLDER):
+        if name.partition(".")[0] == stem:
+            folder.delete(FOLDER, name)
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise ``Corrupt`` where a link stands for a folder of the Collection: files in there are made and deleted."""
+    for name in (FOLDER, PLANS, LEASES):
+        if (folder / name).is_symlink():
+            raise Corrupt(f"{folder / name}: expected a folder, got a link; refusing to follow it")
 
 
 def looks_like_one(folder: Path) -> bool:

@@ -101,7 +101,7 @@ def _tail_rows(snapshot: Snapshot, rows: I64) -> list[tuple[int, int]]:
 def _write_direct(state: State, snapshot: Snapshot, given: Intake, old: I64) -> None:
     """Write rows into segments, the tail before them: row numbers must ascend from segment to segment."""
     if not snapshot.segments or snapshot.tail.part.n:
-        (state.folder / FOLDER).mkdir(exist_ok=True)
+        state.place.make(FOLDER)
     tail = snapshot.tail.without(old)
     sources: list[tuple[Part, I64]] = [(tail.part, tail.positions())] if tail.count else []
     made: list[Entry] = []
@@ -125,12 +125,12 @@ def write_segment(
     state: State, snapshot: Snapshot, sources: list[tuple[Part, I64]], kind: IdKind, step: Step | None = None
 ) -> Entry:
     """Write rows as a segment, and their codes for fields under a Plan."""
-    made = write_part(state.folder, sources, snapshot.fields, kind, dropped(snapshot))
+    made = write_part(state.place, sources, snapshot.fields, kind, dropped(snapshot))
     try:
         if snapshot.plans:
             from nearfield.collection.coded import write_codes
 
-            write_codes(state.folder, snapshot, made, sources, step)
+            write_codes(state.place, snapshot, made, sources, step)
     except BaseException:
         discard(state, [made])
         raise
@@ -145,7 +145,7 @@ def discard(state: State, made: list[Entry]) -> None:
         named = {e["file"] for e in state.catalog.get("segments", [])}  # an interrupt may come behind the commit
         for entry in made:
             if entry.file not in named:
-                remove(state.folder, entry.file)
+                remove(state.place, entry.file)
 
 
 def _swap(
@@ -177,7 +177,7 @@ def seal(state: State, snapshot: Snapshot) -> None:
     """Write the tail into a segment. The writer's lock must be held."""
     if not snapshot.tail.part.n:
         return
-    (state.folder / FOLDER).mkdir(exist_ok=True)
+    state.place.make(FOLDER)
     made: list[Entry] = []
     try:
         if snapshot.tail.count:

@@ -54,6 +54,10 @@ class NotWritten(NearfieldError, OSError):
     """A file could not be written; names it, says why and what to do."""
 
 
+class Replaced(NotWritten):
+    """The folder of a collection was replaced, moved or deleted while it was open; nothing was written."""
+
+
 class StorageFull(NotWritten):
     """The disk is full; what was there before is intact."""
 

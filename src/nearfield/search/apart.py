@@ -33,6 +33,7 @@ from nearfield.search.packed import Packed
 from nearfield.search.plan import Plan
 from nearfield.search.queries import as_queries
 from nearfield.search.sound import check_columns, check_zeros, rehearse
+from nearfield.store.folder import Folder
 from nearfield.store.segments import Segment, SegmentWriter
 
 PLAN, CODES = "plan", "codes"
@@ -49,15 +50,15 @@ def fit_apart(plan: Plan, x: Batch, *, metric: Metric, queries: Any, rng: int, o
     return fitted
 
 
-def save_plan(path: str | os.PathLike[str], fitted: Fitted) -> None:
+def save_plan(path: str | os.PathLike[str], fitted: Fitted, folder: Folder | None = None) -> None:
     """Write what a Plan learned."""
-    with SegmentWriter(path, PLAN) as out:
+    with SegmentWriter(path, PLAN, folder) as out:
         out.finish(add_state(out, fitted.of_rows(fitted.n)))
 
 
 def load_plan(path: str | os.PathLike[str]) -> Fitted:
     """Read what a Plan learned; ``Corrupt`` where it cannot be used."""
-    segment = Segment(path, PLAN)
+    segment = Segment(path, PLAN, follow=False)
     with _blaming(segment):
         fitted = restore_state(segment)
         rehearse(fitted)
@@ -65,12 +66,13 @@ def load_plan(path: str | os.PathLike[str]) -> Fitted:
 
 
 def encode_apart(
-    path: str | os.PathLike[str], fitted: Fitted, x: Batch, *, on_zero: str, step: Step | None = None
-) -> None:
+    path: str | os.PathLike[str], fitted: Fitted, x: Batch, *, on_zero: str, step: Step | None = None,
+    folder: Folder | None = None,
+) -> None:  # fmt: skip
     """Write the codes of some rows."""
     mine = fitted.of_rows(int(x.shape[0]))
     batch = x if fitted.origin is None else arrays.Moved(x, fitted.origin)
-    with SegmentWriter(path, CODES) as out:
+    with SegmentWriter(path, CODES, folder) as out:
         encode_columns(mine, batch, out, on_zero=on_zero, progress=_told(step))
         _finish(out, mine)
 
@@ -83,7 +85,7 @@ def _finish(out: SegmentWriter, fitted: Fitted) -> None:
 
 def open_codes(path: str | os.PathLike[str], fitted: Fitted, n: int) -> Packed:
     """Rows that were encoded, ready to be searched."""
-    segment = Segment(path, CODES)
+    segment = Segment(path, CODES, follow=False)
     with _blaming(segment):
         if segment.meta.get("n") != n or segment.meta.get("plan") != str(fitted.plan):
             raise Corrupt(f"expected the codes of {n} rows under {fitted.plan}")
@@ -100,7 +102,10 @@ def _told(step: Step | None) -> Progress | None:
     return None if step is None else lambda _, done, total: step(done, total)
 
 
-def gather_codes(path: str | os.PathLike[str], sources: Sequence[tuple[Packed, I64]], step: Step | None = None) -> None:
+def gather_codes(
+    path: str | os.PathLike[str], sources: Sequence[tuple[Packed, I64]], step: Step | None = None,
+    folder: Folder | None = None,
+) -> None:  # fmt: skip
     """Write the codes of chosen rows of several sets under one Plan; nothing is encoded again."""
     n = sum(len(at) for _, at in sources)
     if not n:
@@ -108,11 +113,11 @@ def gather_codes(path: str | os.PathLike[str], sources: Sequence[tuple[Packed, I
     fitted = replace(sources[0][0].fitted, n=n, zero_rows=_zeros(sources))
     shapes = column_shapes(fitted)
     if fitted.index.orders:
-        with SegmentWriter(path, CODES) as out:
+        with SegmentWriter(path, CODES, folder) as out:
             gather_ordered(fitted, sources, out)
             _finish(out, fitted)
         return
-    with SegmentWriter(path, CODES) as out:
+    with SegmentWriter(path, CODES, folder) as out:
         for name, codec, first in coded_columns(fitted):
             dtype, shape = shapes[name]
             blocks = first and interleaved(fitted.codec, fitted.index)

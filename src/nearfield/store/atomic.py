@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from nearfield.core.errors import BadInput, NearfieldError, NotWritten, StorageFull
+from nearfield.store.folder import Folder
 
 
 class AtomicFile:
@@ -18,7 +19,8 @@ class AtomicFile:
 
     Use it as a context, write to ``file`` within ``writing()`` and call ``publish``; without that, nothing is left of
     it. A link is followed, and a file that is replaced hands on its mode. Raises ``BadInput`` where the folder is not
-    there, or where the name is that of a folder, a device or a pipe; ``NotWritten`` where the disk refuses.
+    there, or where the name is that of a folder, a device or a pipe; ``NotWritten`` where the disk refuses. With
+    ``folder`` the file is made in that folder (or one in it), whatever the path leads to meanwhile.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, AtomicFile(folder + "/a") as made:
@@ -27,12 +29,23 @@ class AtomicFile:
     ...     made.publish()
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = target(path)
-        self._temporary = self.path.with_name(f"{self.path.name}.{os.urandom(4).hex()}.tmp")
-        with self.writing():
-            self.file: BinaryIO = open(self._temporary, "xb")  # noqa: SIM115 (closed by publish or __exit__)
+    def __init__(self, path: str | os.PathLike[str], folder: Folder | None = None) -> None:
+        self.path = target(path) if folder is None else Path(path)
+        self._temporary = f"{self.path.name}.{os.urandom(4).hex()}.tmp"
         self._published = False
+        self._within = contextlib.ExitStack()  # holds the handle of the folder
+        self._handle: int | None = None
+        with self.writing():
+            if folder is not None:
+                part = "." if self.path.parent == folder.path else self.path.parent.name
+                self._handle = self._within.enter_context(folder.within(part))
+            self.file: BinaryIO = open(self._name(self._temporary), "xb", opener=self._open)  # noqa: SIM115
+
+    def _name(self, name: str) -> str | Path:
+        return self.path.with_name(name) if self._handle is None else name
+
+    def _open(self, name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o666, dir_fd=self._handle)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -54,9 +67,16 @@ class AtomicFile:
         self.file.flush()
         os.fsync(self.file.fileno())
         self.file.close()
+        temporary, final = self._name(self._temporary), self._name(self.path.name)
+        if self._handle is not None:
+            os.replace(temporary, final, src_dir_fd=self._handle, dst_dir_fd=self._handle)
+            self._published = True
+            os.fsync(self._handle)
+            self._within.close()
+            return
         if self.path.exists():
-            os.chmod(self._temporary, self.path.stat().st_mode & 0o777)
-        os.replace(self._temporary, self.path)
+            os.chmod(temporary, self.path.stat().st_mode & 0o777)
+        os.replace(temporary, final)
         self._published = True
         sync_folder(self.path.parent)
 
@@ -69,7 +89,8 @@ class AtomicFile:
             with contextlib.suppress(OSError):
                 self.file.close()
             with contextlib.suppress(OSError):  # a disk that is gone keeps it: the next writer removes it
-                self._temporary.unlink(missing_ok=True)
+                os.unlink(self._name(self._temporary), dir_fd=self._handle)
+        self._within.close()
 
 
 _REASONS = {

@@ -18,6 +18,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -28,12 +29,15 @@ import numpy as np
 
 from nearfield.core.errors import BadInput, Corrupt, NearfieldError, NotWritten, ReadOnly, StorageFull
 from nearfield.core.protocols import I64
+from nearfield.store.atomic import sync_folder
+from nearfield.store.catalog_file import NAME, Look, can_write, connect, connect_reader, refuse_irregular
+from nearfield.store.folder import Folder
 from nearfield.store.locks import calm_at_fork
 
-NAME = "catalog.db"
 VERSION = 1
 _MAGIC = 0x4E465244  # application_id
 _BUSY_MS = 20_000
+_PATIENCE = 0.5  # seconds
 _SCHEMA = (
     "CREATE TABLE manifest(key TEXT PRIMARY KEY, json TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE tail(row INTEGER PRIMARY KEY, id NOT NULL, text TEXT, meta TEXT, crc INTEGER NOT NULL)",
@@ -106,42 +110,79 @@ class Change:
 class Catalog:
     """One connection to the catalogue; its methods may be called by several threads."""
 
-    def __init__(self, folder: Path, *, write: bool, create: bool, durability: Durability) -> None:
-        self.path = folder / NAME
+    def __init__(self, folder: Folder, *, write: bool, create: bool, durability: Durability) -> None:
+        self.folder = folder
+        self.path = folder.path / NAME
         self.write = write
+        self._durability = durability
         self._guard = threading.RLock()
         self.uncertain = False  # a commit failed at its end: it may yet be found on the disk, until the next one
         calm_at_fork(self._guard)
-        self.immutable = False
-        if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
-            raise BadInput(f"{self.path}: expected a regular file, got a link, folder or device; refusing to follow it")
+        self._look: Look | None = None  # of a catalogue that is read without locks
+        self._looks = 0
         with self.telling():
-            self._db = self._connect(create)
-            try:
-                self._prepare(create, durability)
-            except BaseException:
-                self._db.close()
-                raise
+            self._open_patiently(create)
 
     # -- opening -----------------------------------------------------------------------------------
 
-    def _connect(self, create: bool) -> sqlite3.Connection:
-        how = "rwc" if create else "rw" if self.write else "ro"
-        if not self.write and not os.access(self.path.parent, os.W_OK):
-            wal = self.path.with_name(NAME + "-wal")
-            if wal.exists() and wal.stat().st_size:
-                raise ReadOnly(
-                    f"{self.path.parent}: the folder cannot be written, and a writer left a log that must be merged "
-                    "first; open it once where it can be written"
-                )
-            self.immutable = True
-            how = "ro&immutable=1"
-        elif self.write and not os.access(self.path.parent, os.W_OK):
-            raise ReadOnly(f"{self.path.parent}: the folder cannot be written; open it with mode='r'")
-        uri = self.path.resolve().as_uri() + f"?mode={how}"
-        return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
+    def _open_patiently(self, create: bool) -> None:
+        """Open it; a log that comes and goes with its writer cannot be read for a moment by those who cannot write."""
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return self._open(create)
+            except (ReadOnly, sqlite3.OperationalError):
+                if self.write or can_write(self.folder) or time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
 
-    def _prepare(self, create: bool, durability: Durability) -> None:
+    def _open(self, create: bool) -> None:
+        refuse_irregular(self.folder)
+        if create and not self.path.exists():
+            self._make()
+        self.folder.remember(NAME)
+        self._db = self._connect()
+        try:
+            self._prepare(create)
+            self.folder.remember(NAME)  # SQLite opened it by its name
+        except BaseException:
+            self._db.close()
+            raise
+
+    @property
+    def immutable(self) -> bool:
+        """Whether it is read without locks, since nobody writes it just now and this process cannot."""
+        return self._look is not None
+
+    def _connect(self) -> sqlite3.Connection:
+        self._look = None
+        if self.write:
+            if not can_write(self.folder):
+                raise ReadOnly(f"{self.folder.path}: the folder cannot be written; open it with mode='r'")
+            return connect(self.folder, write=True)
+        db, self._look = connect_reader(self.folder)
+        self._looks += 1
+        return db
+
+    def _make(self) -> None:
+        """Make the file under another name, then give it its own: whoever sees it sees all of it."""
+        name = f"{NAME}.{os.urandom(4).hex()}.tmp"
+        try:
+            os.close(os.open(self.path.with_name(name), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))  # as umask allows
+            self._db = connect(self.folder, write=True, name=name)
+            try:
+                self._db.execute("PRAGMA journal_mode = MEMORY")  # nobody sees the file yet
+                self._create()
+            finally:
+                self._db.close()
+            self.folder.check()
+            os.replace(self.path.with_name(name), self.path)
+        finally:
+            with contextlib.suppress(OSError):
+                self.path.with_name(name).unlink(missing_ok=True)
+        sync_folder(self.folder.path)
+
+    def _prepare(self, create: bool) -> None:
         db = self._db
         db.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         db.execute("PRAGMA trusted_schema = OFF")
@@ -150,17 +191,16 @@ class Catalog:
         if not self.write:
             db.execute("PRAGMA query_only = ON")
         if create and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            self._create()
+            self._create()  # an earlier nearfield was stopped while it made the file
         self._check_format()
         if self.write:
             db.execute("PRAGMA journal_mode = WAL")
-            db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+            db.execute(f"PRAGMA synchronous = {'FULL' if self._durability == 'full' else 'NORMAL'}")
             db.execute("PRAGMA journal_size_limit = 16777216")
 
     def _create(self) -> None:
         db = self._db
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -249,9 +289,24 @@ class Catalog:
                     self._db.execute("COMMIT")
 
     def changed(self) -> int:
-        """A number that differs once another connection has committed."""
+        """A number that differs once another connection has committed; raises ``Replaced`` for another folder."""
+        self.folder.check()
         with self._guard, self.telling():
+            if self._look is not None and (not self._look.settled or self.disturbed()):
+                self._db.close()
+                self._open_patiently(create=False)
+            if self._look is not None:
+                return -self._looks
             return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    def disturbed(self, *, failed: bool = False) -> bool:
+        """Whether a catalogue that is read without locks was written meanwhile: then what was read may be no state.
+
+        What ``failed`` to be read is worth another try too where the last change is so near that it has no time of
+        its own.
+        """
+        look = self._look
+        return look is not None and (Look.at(self.folder).files != look.files or (failed and not look.settled))
 
     def head(self) -> Head:
         """The head."""
@@ -333,6 +388,7 @@ class Catalog:
                 )
                 last = "SELECT number FROM queries ORDER BY number DESC LIMIT 1 OFFSET ?"
                 self._db.execute(f"DELETE FROM queries WHERE number <= ({last})", (most,))
+                self.folder.check()
                 self._db.execute("COMMIT")
             except BaseException:
                 self._rollback()
@@ -341,11 +397,15 @@ class Catalog:
     # -- writing -----------------------------------------------------------------------------------
 
     def commit(self, change: Change) -> Head:
-        """Apply a change in one transaction; durable when this returns (under ``full``)."""
+        """Apply a change in one transaction; durable when this returns (under ``full``).
+
+        Raises ``Replaced`` where the name of the folder no longer leads to it: nobody would find the rows again.
+        """
         with self._guard, self.telling():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 head = self._apply(change)
+                self.folder.check()
                 self.uncertain = True
                 self._db.execute("COMMIT")
                 self.uncertain = False
@@ -458,6 +518,7 @@ class Catalog:
     def copy(self, target: Path) -> None:
         """Write a consistent copy of the catalogue into a new file."""
         with self._guard, self.telling():
+            os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))  # as umask allows
             out = sqlite3.connect(target)
             try:
                 self._db.backup(out)

@@ -20,7 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from nearfield.core.errors import Locked, ReadOnly
+from nearfield.core.errors import Locked, NearfieldError, ReadOnly
+from nearfield.store.folder import Folder
 
 if sys.platform == "win32":  # one byte far behind the end of the file is locked
     import msvcrt
@@ -43,6 +44,7 @@ else:
         fcntl.flock(handle, fcntl.LOCK_UN)
 
 
+LEASES = "leases"
 _PAUSE = 0.005
 _BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
@@ -113,8 +115,9 @@ class Lock:
     The file names its holder; the lock is the operating system's, so that it dies with the process.
     """
 
-    def __init__(self, path: Path, what: str) -> None:
-        self.path = path
+    def __init__(self, folder: Folder, name: str, what: str) -> None:
+        self.folder = folder
+        self.path = folder.path / name
         self.what = what
         self._handle = -1
         self._depth = 0
@@ -144,12 +147,7 @@ class Lock:
             raise
 
     def _wait(self, end: float, timeout: float) -> None:
-        if self._handle < 0:
-            try:
-                self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-            except OSError as error:
-                raise ReadOnly(f"{self.path}: cannot be locked ({error.strerror}); open with mode='r'") from None
-        while not _take(self._handle):
+        while not self._mine():
             if time.monotonic() >= end:
                 raise self._locked(timeout)
             time.sleep(_PAUSE)
@@ -160,6 +158,22 @@ class Lock:
         with contextlib.suppress(OSError):  # on a full disk the lock still holds, it only does not say whose it is
             os.pwrite(self._handle, text, 0) if hasattr(os, "pwrite") else os.write(self._handle, text)
             os.ftruncate(self._handle, len(text))
+
+    def _mine(self) -> bool:
+        """Take the lock if that is possible now, on the file that has the name now: another may have deleted it."""
+        if self._handle < 0:
+            try:
+                self._handle = self.folder.open(".", self.path.name, os.O_RDWR | os.O_CREAT)
+            except OSError as error:
+                if isinstance(error, NearfieldError):
+                    raise
+                raise ReadOnly(f"{self.path}: cannot be locked ({error.strerror}); open with mode='r'") from None
+        if not _take(self._handle):
+            return False
+        if self.folder.holds(".", self.path.name, self._handle):
+            return True
+        self.close()
+        return False
 
     def release(self) -> None:
         """Give the lock back."""
@@ -181,9 +195,10 @@ class Lock:
 
     def _locked(self, timeout: float) -> Locked:
         try:
-            holder = json.loads(self.path.read_text(encoding="utf-8"))
-            pid, host, since = int(holder["pid"]), str(holder["host"]), str(holder["since"])
-        except (OSError, ValueError, KeyError, TypeError):
+            os.lseek(self._handle, 0, os.SEEK_SET)
+            holder = json.loads(os.read(self._handle, 1024))
+            pid, host, since = int(holder["pid"]), ascii(holder["host"])[1:-1], ascii(holder["since"])[1:-1]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pid, host, since = 0, "?", "?"
         told = f"process {pid} on {host} since {since}"
         return Locked(
@@ -191,21 +206,31 @@ class Lock:
         )
 
 
+@contextlib.contextmanager
+def _where_possible() -> Iterator[None]:
+    """Go on where the system refuses, but not where the folder holds what nearfield never made."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, NearfieldError):
+            raise
+
+
 class Lease:
     """A shared lock on the file of one generation: its segment files stay while this lives."""
 
-    def __init__(self, folder: Path, generation: int) -> None:
+    def __init__(self, folder: Folder, generation: int) -> None:
         self.generation = generation
         self._handle = -1
-        path = folder / str(generation)
-        with contextlib.suppress(OSError):  # a folder that cannot be written: nobody deletes from it either
-            self._handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        name = str(generation)
+        with _where_possible():
+            self._handle = folder.open(LEASES, name, os.O_RDONLY)
         if self._handle < 0:
-            with contextlib.suppress(OSError):
-                folder.mkdir(exist_ok=True)
-                self._handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+            with _where_possible():  # a folder that cannot be written: nobody deletes from it either
+                folder.make(LEASES)
+                self._handle = folder.open(LEASES, name, os.O_RDWR | os.O_CREAT)
         if self._handle >= 0:
-            with contextlib.suppress(OSError):
+            with _where_possible():
                 _take(self._handle, shared=True)
         on_fork(self)
 
@@ -223,21 +248,19 @@ class Lease:
         self.close()
 
 
-def oldest_lease(folder: Path, generation: int) -> int:
+def oldest_lease(folder: Folder, generation: int) -> int:
     """The oldest generation that somebody reads, ``generation`` where nobody reads an older one; clears dead leases."""
     oldest = generation
-    names = os.listdir(folder) if folder.is_dir() else []
-    for name in names:
-        if not name.isdecimal() or int(name) >= generation:
+    for name in folder.names(LEASES):
+        if not (name.isascii() and name.isdecimal()) or int(name) >= generation:
             continue
-        path = folder / name
         try:
-            handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
-        except OSError:
+            handle = folder.open(LEASES, name, os.O_RDWR)
+        except OSError:  # gone meanwhile, or no lease at all
             continue
         try:
             if _take(handle):
-                path.unlink(missing_ok=True)
+                folder.delete(LEASES, name)
             else:
                 oldest = min(oldest, int(name))
         finally:

@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from nearfield.core.protocols import I64
 from nearfield.numerics.runs import smallest_uint
 from nearfield.store.fields import Field
 from nearfield.store.filters import Compare, Filter, In, Leaf, mask, text_mask
+from nearfield.store.folder import Folder
 from nearfield.store.ids import Id, IdKind, Ids, IntIds, StrIds, Wanted, build_ids
 from nearfield.store.metadata import Metadata
 from nearfield.store.segments import Segment, SegmentWriter
@@ -138,14 +138,13 @@ class SegmentPart(Part):
 
     _MASKS = 16  # filters whose rows are remembered
 
-    def __init__(self, folder: Path, entry: Entry, fields: Fields) -> None:
+    def __init__(self, folder: Folder, entry: Entry, fields: Fields) -> None:
         self.entry = entry
-        self.path = folder / FOLDER / entry.file
-        if self.path.is_symlink():
-            raise Corrupt(f"{self.path}: expected a regular file, got a link; refusing to follow it")
-        if not self.path.exists():
+        self.folder = folder
+        self.path = folder.path / FOLDER / entry.file
+        if not os.path.lexists(self.path):
             raise Corrupt(f"{self.path}: the catalogue names this file and it is not there; see: repair --dry-run")
-        self.segment = Segment(self.path, KIND)
+        self.segment = Segment(self.path, KIND, follow=False)
         self._fields = fields
         self._vectors: dict[int, Vectors | None] = {}
         self._masks: OrderedDict[Filter, NDArray[np.bool_]] = OrderedDict()
@@ -298,7 +297,7 @@ def wanted_ids(leaf: Leaf) -> list[Any] | None:
 
 
 def write_part(
-    folder: Path, sources: Sequence[tuple[Part, I64]], fields: Fields, kind: IdKind, dropped: Collection[int] = ()
+    folder: Folder, sources: Sequence[tuple[Part, I64]], fields: Fields, kind: IdKind, dropped: Collection[int] = ()
 ) -> Entry:
     """Write chosen rows of several parts, one after another, as one segment file; their row numbers must ascend.
 
@@ -308,10 +307,10 @@ def write_part(
     rows = np.concatenate([part.rows[at] for part, at in sources])
     if not len(rows) or (rows[1:] <= rows[:-1]).any():
         raise BadInput("segment: expected rows whose numbers ascend")
-    place = folder / FOLDER
+    place = folder.path / FOLDER
     name = f"{os.urandom(8).hex()}.nf"
     first, last = int(rows[0]), int(rows[-1])
-    with SegmentWriter(place / name, KIND) as out:
+    with SegmentWriter(place / name, KIND, folder) as out:
         if last - first + 1 != len(rows):
             out.add("rows", (rows - first).astype(_wide(last - first)))
         meta: dict[str, Any] = {"n": len(rows), "first": first, "last": last, "ids": kind}
@@ -327,7 +326,7 @@ def write_part(
             else:
                 write_vectors(out, f"f{number}", field, [(part.vectors(number), at) for part, at in sources])
         out.finish(meta)
-    return Entry(name, len(rows), first, last, os.path.getsize(place / name))
+        return Entry(name, len(rows), first, last, out.nbytes)
 
 
 def _write_having(out: SegmentWriter, number: int, sources: Sequence[tuple[Part, I64]], meta: dict[str, Any]) -> None:

@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 
 from nearfield.core.errors import BadInput, Corrupt
 from nearfield.store.atomic import AtomicFile
+from nearfield.store.folder import Folder, open_regular
 
 MAGIC = b"NEARFLD\0"
 VERSION = 1
@@ -87,13 +88,14 @@ def _digest(sums: list[int] | array[int], data: memoryview, written: int, size: 
 class SegmentWriter:
     """Writes columns, in pieces and side by side, and publishes the file only when all are whole."""
 
-    def __init__(self, path: str | os.PathLike[str], kind: str) -> None:
+    def __init__(self, path: str | os.PathLike[str], kind: str, folder: Folder | None = None) -> None:
         self.path = Path(path)
         self.kind = kind
         self.version = VERSION
+        self.nbytes = 0  # of the file, once it is finished
         self._columns: dict[str, _Column] = {}
         self._end = _START
-        self._whole = AtomicFile(path)
+        self._whole = AtomicFile(path, folder)
 
     def begin(self, name: str, dtype: Any, shape: tuple[int, ...], *, paged: bool = False) -> None:
         """Reserve room for a column; ``paged``: with checksums for each 4 KiB, so that single rows are read."""
@@ -130,6 +132,7 @@ class SegmentWriter:
         self._write(self._end, footer)
         head = _PREAMBLE.pack(MAGIC, self.version, 0, self._end, len(footer), zlib.crc32(footer))
         self._write(0, head + struct.pack("<I", zlib.crc32(head)))
+        self.nbytes = self._end + len(footer)
         self._whole.publish()
 
     def _write(self, offset: int, data: bytes | memoryview) -> None:
@@ -156,14 +159,18 @@ def _bytes_of(array: NDArray[Any]) -> memoryview:
 
 
 class Segment:
-    """A file opened for reading: columns are mapped, and verified a MiB at a time at first touch."""
+    """A file opened for reading: columns are mapped, and verified a MiB at a time at first touch.
 
-    def __init__(self, path: str | os.PathLike[str], kind: str | None) -> None:
+    A link is followed where ``follow``; a pipe, device or folder is refused, and never waited for.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], kind: str | None, *, follow: bool = True) -> None:
         self.path = Path(path)
         self._descriptor: int | None = None
+        self._follow = follow
         try:
-            self.nbytes = self.path.stat().st_size
-            with open(self.path, "rb") as file:
+            with open(self.path, "rb", opener=self._open) as file:
+                self.nbytes = os.fstat(file.fileno()).st_size
                 footer = self._read_footer(file)
                 # The map keeps its own handle on the file.
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -186,6 +193,9 @@ class Segment:
         self._verified: dict[str, NDArray[np.bool_]] = {}
         self._seen_pages: dict[str, NDArray[np.bool_]] = {}
         self._places: dict[str, tuple[np.dtype[Any], tuple[int, ...], int, int]] = {}
+
+    def _open(self, path: str, flags: int) -> int:
+        return open_regular(path, flags, follow=self._follow)
 
     def _read_footer(self, file: BinaryIO) -> dict[str, Any]:
         head = file.read(_START)
@@ -238,7 +248,7 @@ class Segment:
     def descriptor(self) -> int:
         """The file, open for reading as long as this is held: for columns that are read, not mapped."""
         if self._descriptor is None:
-            descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+            descriptor = self._open(os.fspath(self.path), os.O_RDONLY)
             weakref.finalize(self, os.close, descriptor)
             if _file_id(descriptor) != self._file_id:
                 raise Corrupt(f"{self.path}: the file was replaced while it was opened; open it again")

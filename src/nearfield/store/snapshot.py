@@ -8,22 +8,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.core.errors import BadInput, Corrupt
+from nearfield.core.errors import BadInput, Corrupt, NearfieldError
 from nearfield.core.protocols import I64
 from nearfield.store.catalog import Catalog, Durability, Head, TailRecord
 from nearfield.store.fields import Field
+from nearfield.store.folder import Folder
 from nearfield.store.ids import Wanted
 from nearfield.store.locks import Lease, on_fork
 from nearfield.store.parts import Entry, Fields, Part, SegmentPart
 from nearfield.store.tail import Tail, TailPart
 
-LEASES = "leases"
+_TRIES = 20  # of reading a catalogue without locks, while somebody writes it
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Snapshot:
 class Reader:
     """Keeps a snapshot of a folder and brings it up to date."""
 
-    def __init__(self, folder: Path, *, write: bool, create: bool, durability: Durability) -> None:
+    def __init__(self, folder: Folder, *, write: bool, create: bool, durability: Durability) -> None:
         self.folder = folder
         self._how = (write, durability)
         self._catalog: Catalog | None = Catalog(folder, write=write, create=create, durability=durability)
@@ -198,25 +198,35 @@ class Reader:
     def snapshot(self) -> Snapshot:
         """The latest state."""
         with self._guard:
-            seen = self.catalog.changed()
-            if self._snapshot is not None and not self._stale and seen == self._seen:
-                return self._snapshot
-            old = self._snapshot
-            try:
-                self._snapshot = self._refreshed(old)
-            except BaseException:
-                self._snapshot = None
-                raise
-            if old is not None and old.lease is not None and old.lease is not self._snapshot.lease:
-                old.lease.close()  # whoever still holds it has the files open
+            for tries in range(_TRIES):
+                seen = self.catalog.changed()
+                if self._snapshot is not None and not self._stale and seen == self._seen:
+                    return self._snapshot
+                try:
+                    new = self._refreshed(self._snapshot)
+                except NearfieldError:
+                    self._snapshot = None
+                    self.folder.check()  # which explains whatever was missing
+                    if not self.catalog.disturbed(failed=True) or tries == _TRIES - 1:
+                        raise
+                    continue
+                except BaseException:
+                    self._snapshot = None
+                    raise
+                old, self._snapshot = self._snapshot, new
+                if old is not None and old.lease is not None and old.lease is not new.lease:
+                    old.lease.close()  # whoever still holds it has the files open
+                if not self.catalog.disturbed():
+                    break
+                self._stale = True
             self._seen, self._stale = seen, False
-            return self._snapshot
+            return new
 
     def pinned(self) -> tuple[Snapshot, Lease]:
         """The latest state with a lease of its own, which keeps its files until it is closed."""
         with self._guard:  # while the reader's own lease holds
             found = self.snapshot()
-            return found, Lease(self.folder / LEASES, found.head.generation)
+            return found, Lease(self.folder, found.head.generation)
 
     def _refreshed(self, old: Snapshot | None) -> Snapshot:
         while True:
@@ -233,7 +243,7 @@ class Reader:
                 manifest = {key: self.catalog.get(key, {}) for key in ("fields", "plans")}
                 entries = self.catalog.get("segments", [])
                 records, dead = self.catalog.tail(-1, head.fields), self.catalog.dead(0)
-            lease = Lease(self.folder / LEASES, head.generation)
+            lease = Lease(self.folder, head.generation)
             if self.catalog.head().generation == head.generation:
                 return self._whole(old, head, manifest, entries, records, dead, lease)
             lease.close()
