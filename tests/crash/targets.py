@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import sqlite3
+import tempfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -334,10 +336,13 @@ class MovedCollection(Collection):
     """The Collection by a relative name, through a link that is turned to another collection before each operation."""
 
     def open(self) -> None:
-        self.way, self.decoy = (self.folder.with_name(self.folder.name + end) for end in (".way", ".decoy"))
+        # Outside of what is watched, and the same for each process that opens this folder.
+        side = Path(tempfile.gettempdir()) / f"moved-{zlib.crc32(os.fsencode(self.folder)):08x}"
+        side.mkdir(exist_ok=True)
+        self.way, self.decoy = side / "way", side / "decoy"
         self._turn(self.folder.parent)
         before = os.getcwd()
-        os.chdir(self.folder.parent)
+        os.chdir(side)
         try:
             name = Path(self.way.name) / self.folder.name
             self.rows_ = nearfield.open(name, dim=model.DIM, metric="dot", durability=self.durability)
