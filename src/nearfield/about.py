@@ -65,7 +65,7 @@ def info() -> dict[str, Any]:
     from nearfield.core.optional import available
     from nearfield.numerics import kernels
 
-    extras = ("sklearn", "umap", "torch", "pyarrow", "h5py", "matplotlib", "sentence_transformers")
+    extras = ("sklearn", "umap", "snowballstemmer", "torch", "pyarrow", "h5py", "matplotlib", "sentence_transformers")
     return {
         "nearfield": nearfield.__version__,
         "python": sys.version.split()[0],

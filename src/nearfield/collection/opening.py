@@ -12,7 +12,7 @@ from typing import Any, cast
 from nearfield.collection.collection import Collection
 from nearfield.collection.encoding import space_of
 from nearfield.collection.reading import check_count
-from nearfield.collection.state import TOKENIZERS, Settings, State, looks_like_one
+from nearfield.collection.state import Settings, State, looks_like_one
 from nearfield.core.arrays import check_on_zero
 from nearfield.core.errors import BadInput, ReadOnly, Unsupported
 from nearfield.core.protocols import METRICS, Metric
@@ -21,6 +21,7 @@ from nearfield.store.catalog import Durability
 from nearfield.store.fields import Field, check_fields, dense
 from nearfield.store.parts import FOLDER
 from nearfield.store.snapshot import LEASES
+from nearfield.store.tokenizers import Tokenizer, as_tokenizer
 
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 DEFAULT = "vector"
@@ -29,11 +30,14 @@ _OWN = (FOLDER, LEASES, "lock", "work")  # what a creation that was cut short ma
 
 def opened(
     path: str | os.PathLike[str], *, dim: int | None, metric: Metric | None, fields: Mapping[str, Field] | None,
-    encoder: Any, mode: str, durability: str, on_zero: str | None, tokenizer: str | None, keep_queries: int,
-    timeout: float,
+    encoder: Any, mode: str, durability: str, on_zero: str | None, tokenizer: str | Tokenizer | None,
+    keep_queries: int, timeout: float,
 ) -> Collection:  # fmt: skip
     """Create or open; see ``nearfield.open``."""
-    _check_choices(mode, durability, metric, on_zero, tokenizer, timeout)
+    _check_choices(mode, durability, metric, on_zero, timeout)
+    cut = None if tokenizer is None else as_tokenizer(tokenizer)
+    if cut is not None:
+        cut.check()
     folder = check_folder(path)
     there = looks_like_one(folder)
     if mode == "x" and there:
@@ -56,8 +60,8 @@ def opened(
         settings = state.settings()
     try:
         if settings is None:
-            settings = _create(state, wanted or {}, metric, on_zero, tokenizer, keep_queries)
-        _agree(state, settings, dim, metric, wanted if fields is not None else None, on_zero, tokenizer)
+            settings = _create(state, wanted or {}, metric, on_zero, cut, keep_queries)
+        _agree(state, settings, dim, metric, wanted if fields is not None else None, on_zero, cut)
         out = Collection(state, settings, encoder)
         if encoder is not None and there:
             _agree_encoder(out, encoder)
@@ -67,7 +71,7 @@ def opened(
         raise
 
 
-def _check_choices(mode: str, durability: str, metric: Any, on_zero: Any, tokenizer: Any, timeout: Any) -> None:
+def _check_choices(mode: str, durability: str, metric: Any, on_zero: Any, timeout: Any) -> None:
     if mode not in ("a", "r", "x"):
         raise BadInput(f"mode: expected 'a' (create or open), 'r' (read only) or 'x' (create), got {mode!r}")
     if durability not in ("full", "relaxed"):
@@ -76,8 +80,6 @@ def _check_choices(mode: str, durability: str, metric: Any, on_zero: Any, tokeni
         raise BadInput(f"metric: expected one of {', '.join(METRICS)}, got {metric!r}")
     if on_zero is not None:
         check_on_zero(on_zero)
-    if tokenizer is not None and tokenizer not in TOKENIZERS:
-        raise BadInput(f"tokenizer: expected one of {', '.join(TOKENIZERS)}, got {tokenizer!r}")
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout < float("inf"):
         raise BadInput(f"timeout: expected seconds, at least 0, got {timeout!r}")
 
@@ -143,11 +145,11 @@ def _wanted_fields(dim: int | None, fields: Mapping[str, Field] | None, encoder:
 
 
 def _create(
-    state: State, wanted: dict[str, Field], metric: Metric | None, on_zero: str | None, tokenizer: str | None,
+    state: State, wanted: dict[str, Field], metric: Metric | None, on_zero: str | None, tokenizer: Tokenizer | None,
     keep_queries: int,
 ) -> Settings:  # fmt: skip
     check_count("keep_queries", keep_queries, 0)
-    settings = Settings(metric or "cosine", on_zero or "raise", tokenizer or "porter", keep_queries)
+    settings = Settings(metric or "cosine", on_zero or "raise", str(tokenizer or Tokenizer()), keep_queries)
     if settings.metric == "hamming" and list(wanted) == [DEFAULT]:
         wanted = {DEFAULT: dense(wanted[DEFAULT].dim, metric="hamming")}
     state.make(settings, {name: field.within(settings.metric) for name, field in wanted.items()})
@@ -156,11 +158,11 @@ def _create(
 
 def _agree(
     state: State, settings: Settings, dim: int | None, metric: Metric | None, fields: dict[str, Field] | None,
-    on_zero: str | None, tokenizer: str | None,
+    on_zero: str | None, tokenizer: Tokenizer | None,
 ) -> None:  # fmt: skip
     """What was asked for must be what is there."""
     pairs = (("metric", metric, settings.metric), ("on_zero", on_zero, settings.on_zero),
-             ("tokenizer", tokenizer, settings.tokenizer))  # fmt: skip
+             ("tokenizer", None if tokenizer is None else str(tokenizer), settings.tokenizer))  # fmt: skip
     for name, asked, known in pairs:
         if asked is not None and asked != known:
             raise Unsupported(f"{state.folder}: has {name} {known!r}, got {name}={asked!r}; open it without")

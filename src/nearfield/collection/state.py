@@ -13,6 +13,7 @@ import numpy as np
 from nearfield.collection.plans import PLANS
 from nearfield.core.errors import BadInput, Corrupt, NearfieldError, ReadOnly, Unsupported
 from nearfield.core.protocols import METRICS, Metric
+from nearfield.store import tokenizers
 from nearfield.store.atomic import sync_folder
 from nearfield.store.catalog import NAME, Catalog, Change, Durability, Head
 from nearfield.store.fields import Field
@@ -20,7 +21,6 @@ from nearfield.store.locks import Lock, network_kind, oldest_lease
 from nearfield.store.parts import FOLDER, Entry
 from nearfield.store.snapshot import LEASES, Reader, Snapshot
 
-TOKENIZERS = ("porter", "unicode61", "ascii", "trigram")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Settings:
 
     metric: Metric = "cosine"
     on_zero: str = "raise"
-    tokenizer: str = "porter"
+    tokenizer: str = "porter"  # as text; a new Collection's default is another, and recorded
     keep_queries: int = 0
 
 
@@ -75,7 +75,7 @@ class State:
             return None
         known = {k: v for k, v in found.items() if k in Settings.__dataclass_fields__}
         made = Settings(**known)
-        if made.metric not in METRICS or made.tokenizer not in TOKENIZERS:
+        if made.metric not in METRICS or not tokenizers.sound(made.tokenizer):
             raise Corrupt(f"{self.catalog.path}: settings that are not possible: {found}")
         return made
 
