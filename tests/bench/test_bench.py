@@ -407,6 +407,8 @@ def _tables(tiny: Path) -> None:
     page = (tiny / "docs/results.md").read_text(encoding="utf-8")
     assert "nDCG@10" in page
     assert "Nanoseconds" in page
+    assert "## Texts by words" in page
+    assert "1.0000 (1.000 to 1.000)" in page
 
 
 def test_advise(tiny: Path) -> None:
