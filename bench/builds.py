@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from bench import probe
 from bench.data import F32
 from bench.engines import Engine, Nearfield
 
@@ -29,7 +30,12 @@ class Built:
 
 
 def ready(engine: Engine, x: F32, rows: str, kept: Path | None) -> Built:
-    """Build the engine over rows of that name, or read it back from the folder of builds that are kept."""
+    """Build the engine over rows of that name, or read it back from the folder of builds that are kept.
+
+    A peer is tried in a process of its own first: ``Died`` where it ends that.
+    """
+    if not isinstance(engine, Nearfield):
+        probe.engine(engine, x)
     if kept is None:
         with tempfile.TemporaryDirectory() as folder:
             return _build(engine, x, Path(folder))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import nearfield as nf
-from bench import data, peers, results
+from bench import data, peers, probe, results
 from bench.data import F32, I64, Neighbours
 from bench.results import Keeper, Row
 
@@ -26,8 +26,14 @@ def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> 
     kept: list[Row] = [settings]
     for plan in plans(suite.get("nearfield", {}), quick):
         kept += _try(keeper, plan, lambda p=plan: [nearfield_row(space, p, sizes["k"])])
+    asked = {kind: suite[kind] for kind in ("faiss", "turboquant") if kind in suite}
     for name, maker in peers.makers(suite, quick):
-        kept += _try(keeper, name, lambda m=maker: peer_rows(space, m(space.rows), sizes["k"]))
+
+        def measure(n: str = name, m: peers.Maker = maker) -> list[Row]:
+            probe.check("bench.peers:tried", space.rows, settings=asked, quick=quick, name=n)
+            return peer_rows(space, m(space.rows), sizes["k"])
+
+        kept += _try(keeper, name, measure)
     _say_verdicts(kept, suite.get("targets", {}))
 
 

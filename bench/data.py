@@ -87,13 +87,17 @@ class Judged:
 
     def ndcg10(self, ranking: I64) -> float:
         """Mean nDCG@10 (gain 2^grade - 1) of ``ranking [m, >= 10]`` over the judged queries."""
+        return float(np.mean(self.each(ranking)))
+
+    def each(self, ranking: Any) -> NDArray[np.float64]:
+        """The same of each judged query, from a ranking of every query, which may be short."""
         discounts = 1 / np.log2(np.arange(2, 12))
         values = []
         for query, judged in self.grades.items():
             gains = np.array([2.0 ** judged.get(int(doc), 0) - 1 for doc in ranking[query][:10]])
             ideal = np.sort([2.0**grade - 1 for grade in judged.values()])[::-1][:10]
             values.append(float(gains @ discounts[: gains.size]) / float(ideal @ discounts[: ideal.size]))
-        return float(np.mean(values))
+        return np.array(values)
 
 
 def judged(shared: Path, name: str) -> Judged:
@@ -112,6 +116,18 @@ def judged(shared: Path, name: str) -> Judged:
                 grades.setdefault(query, {})[doc] = int(row["relevance"])
     docs, queries = (unit(np.load(at / f"{what}_minilm_f16.npy")) for what in ("doc", "query"))
     return Judged(name, docs, queries, {q: g for q, g in grades.items() if any(g.values())})
+
+
+def texts(shared: Path, name: str) -> tuple[list[str], list[str]]:
+    """The documents (title and text) and the queries of a judged collection."""
+    at = shared / "retrieval" / name
+    return _texts(at / "corpus.jsonl.gz"), _texts(at / "queries.jsonl.gz")
+
+
+def _texts(path: Path) -> list[str]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    return [" ".join(filter(None, (row.get("title"), row.get("text")))) for row in rows]
 
 
 def _numbers(path: Path) -> dict[str, int]:

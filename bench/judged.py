@@ -1,4 +1,4 @@
-"""nDCG@10 at every size, on collections whose relevance people judged."""
+"""nDCG@10 at every size, and of texts, on collections whose relevance people judged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import nearfield as nf
-from bench import data, results
+from bench import data, results, texts
 from bench.compression import plans
 from bench.results import Keeper, Row
 from nearfield.core.protocols import Metric
@@ -27,6 +27,8 @@ def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> 
         mean = np.mean([m["ndcg10"] for m in row["sets"].values()])
         size = np.mean([m["bytes"] for m in row["sets"].values()])
         keeper.keep(row, f"{size:6g} B  nDCG@10 {mean:.4f}  {plan}")
+    if "texts" in suite:
+        texts.run(suite["texts"], sets, shared, keeper)
 
 
 def judged_row(sets: list[data.Judged], plan: str, metric: Metric = "cosine") -> Row:

@@ -54,6 +54,11 @@ def makers(settings: dict[str, Any], quick: bool) -> Iterator[tuple[str, Maker]]
         yield f"turboquant-pro weighted {dim} {bits}-bit", lambda x, d=dim, b=bits: turbo_weighted(x, d, b)
 
 
+def tried(x: F32, settings: dict[str, Any], quick: bool, name: str) -> None:
+    """Make one of the peer rows, for ``bench.probe``."""
+    dict(makers(settings, quick))[name](x)
+
+
 # -- faiss -----------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import nearfield as nf
-from bench import data, peers, results
+from bench import data, peers, probe, results
 from bench.data import F32
 from bench.results import Keeper, Row
 from bench.timing import DISTURBED, pinned, spread
@@ -74,12 +74,24 @@ def _group(group: dict[str, Any], space: Space, keeper: Keeper) -> None:
     for text in group["nearfield"]:
         contenders += _made(text, lambda t=text: nearfield(space, t))
     for text in group["peers"]:
-        contenders += _made(text, lambda t=text: [peer(space, t)])
+        contenders += _made(text, lambda t=text: [_probed(space, t)])
     for mode in group.get("modes", ["batch", "single"]):
         racing = [c for c in contenders if mode in c.modes]
         _race(racing, space, mode)
         for row in _rows(racing, group, mode):
             keeper.keep(row, _line(row))
+
+
+def _probed(space: Space, text: str) -> Contender:
+    """A peer that did not end a process of its own."""
+    probe.check("bench.scan:tried", space.rows, text=text, k=space.k)
+    return peer(space, text)
+
+
+def tried(x: F32, text: str, k: int) -> None:
+    """Make a peer and ask it once, for ``bench.probe``."""
+    made = peer(Space(x, x[:4], k, 1, 1), text)
+    made.ask(made.queries)
 
 
 def _made(name: str, make: Callable[[], list[Contender]]) -> list[Contender]:

@@ -22,7 +22,7 @@ import click
 import numpy as np
 
 import nearfield
-from nearfield.cli import cli
+from nearfield.cli import claim_text, cli
 from nearfield.core import rooms
 from nearfield.core.codecs import Codec
 from nearfield.core.maps import Map
@@ -265,18 +265,21 @@ def papers_page() -> str:
     papers = nearfield.papers()
     served = [p for p in papers if p["methods"]]
     claims = [c for p in papers for c in p["claims"]]
+    states = {s: sum(p["state"] == s for p in papers) for s in ("whole", "part")}
     counts = {s: sum(c["status"] == s for c in claims) for s in ("held", "other", "untested")}
     out = [
-        f"{NOTE}\n# Papers\n\n{len(papers)} papers; {len(served)} of them are served by a method of this release. "
+        f"{NOTE}\n# Papers\n\n{len(papers)} papers; {len(served)} of them are served by a method of this release: {states['whole']} "
+        f"as a whole and {states['part']} in part, which says what is missing. "
         f"Claims: {counts['held']} held, {counts['other']} came out otherwise, {counts['untested']} untested "
         "(`make claims` measures them anew).\n",
-        "| id | title | methods | claims |",
-        "|---|---|---|---|",
+        "| id | title | here | methods | claims |",
+        "|---|---|---|---|---|",
     ]
     for paper in papers:
         links = ", ".join(f"[{name}]({GUIDES.get(name, f'methods/{name}.md')})" for name in paper["methods"])
-        told = "<br>".join(cell(f"{c['status']}: {c['claim']} {c['figure']}".strip(": ")) for c in paper["claims"])
-        out.append(f"| {paper['id']} | {cell(paper['title'])} | {links} | {told} |")
+        told = "<br>".join(cell(f"{c['status']}: {claim_text(c)}".strip(": ")) for c in paper["claims"])
+        state = f"part: without {paper['missing']}" if paper["missing"] else paper["state"]
+        out.append(f"| {paper['id']} | {cell(paper['title'])} | {cell(state)} | {links} | {told} |")
     return "\n".join(out) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Makes the golden files of a release: python scripts/make_golden.py [plans] [collection] [words]
+"""Makes the golden files of a release: python scripts/make_golden.py [plans] [collection] [texts] [words]
 
 Run it once for each release, never again for an old one: the point is that files of every release
 stay readable and give the same results. ``tests/golden`` asks what is asked here.
@@ -152,6 +152,37 @@ def _plain(value: Any) -> Any:
     return {str(k): v for k, v in value.items()} if isinstance(value, dict) else np.asarray(value).tolist()
 
 
+# ---- texts ---------------------------------------------------------------------------------------------
+TOKENIZERS = {
+    "snowball": "snowball", "own": "snowball(stop_words=['tea', \"don't\"])",
+    "words": "unicode61(stop_words='english')", "trigram": "trigram",
+}  # fmt: skip
+TEXTS = [
+    "Warm socks for running in the rain", "The runner's socks were warm, warmer than warm", "tea", "A bowl of tea and the tea",
+    "to be or not to be", "the of and", "\u00c9t\u00e9 and na\u00efve cats, don't run", "\u65e5\u672c\u8a9e",
+]  # fmt: skip
+ASKED = ["warm socks", "running runs run warm", "the tea", "to be", "\u00e9t\u00e9 naive", "don't", "\u65e5\u672c\u8a9e", "and"]
+
+
+def make_texts(folder: Path, tokenizer: str) -> None:
+    """A Collection of texts alone, with a segment, its lists, and fresh rows behind it."""
+    with nf.open(folder, fields={}, tokenizer=tokenizer) as c:
+        c.upsert(list(range(6)), texts=TEXTS[:6])
+        c.compact()
+        c.upsert([6, 7], texts=TEXTS[6:])
+        c.delete([2])
+        c.search(text="warm")  # its lists are derived and kept
+    for name in ("lock", "work", "leases"):
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def texts_answers(c: Any) -> dict[str, Any]:
+    """What is asked of the golden Collections of texts, of every release: add to it, take nothing away."""
+    found = {asked: c.search(text=asked, k=10) for asked in ASKED}
+    return {a: {"ids": f.ids, "scores": [round(float(s), 4) for s in f.scores]} for a, f in found.items()}
+
+
 # ---- words ---------------------------------------------------------------------------------------------
 WORDS = [
     "king",
@@ -207,7 +238,7 @@ def main() -> None:
     """Write what is named, or all."""
     folder = Path(__file__).resolve().parents[1] / "tests" / "golden" / f"v{nf.__version__}"
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = sys.argv[1:] or ["plans", "collection", "words"]
+    wanted = sys.argv[1:] or ["plans", "collection", "texts", "words"]
     if "plans" in wanted:
         make_plans(folder)
     if "collection" in wanted:
@@ -217,6 +248,14 @@ def main() -> None:
         with nf.open(shutil.copytree(made / "notes", made / "copy")) as c:
             (made / "expected.json").write_text(json.dumps(collection_answers(c)) + "\n")
         shutil.rmtree(made / "copy")
+    if "texts" in wanted:
+        for name, tokenizer in TOKENIZERS.items():
+            made = folder / "texts" / name
+            made.mkdir(parents=True, exist_ok=True)
+            make_texts(made / "notes", tokenizer)
+            with nf.open(shutil.copytree(made / "notes", made / "copy")) as c:
+                (made / "expected.json").write_text(json.dumps(texts_answers(c)) + "\n")
+            shutil.rmtree(made / "copy")
     if "words" in wanted:
         made = folder / "words"
         made.mkdir(exist_ok=True)

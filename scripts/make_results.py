@@ -50,6 +50,7 @@ def _files(folder: Path, root: Path) -> dict[Path, str]:
         "# Results\n\nGenerated from `bench/results/` by `scripts/make_results.py`; run again with `make bench`.",
         _compression(compression),
         _judged(judged),
+        _texts(judged),
         _scan(scan),
         *map(_dense, dense),
         _scored(results.read(folder, "scored")),
@@ -189,6 +190,26 @@ def _judged(rows: list[Row]) -> str:
         "int8 stands in its scalings, since they are different results, and every reducer with and without a codec."
     )
     return f"{said}\n\n{table(['plan', 'bytes', *sets, 'mean', 'share'], lines)}"
+
+
+def _texts(rows: list[Row]) -> str:
+    found = _part(rows, "text")
+    if not found:
+        return ""
+    sets = list(found[0]["sets"])
+    lines = [[_name(r), *(_with_interval(r["sets"][name]) for name in sets), f"{_mean(r):.4f}"] for r in found]
+    said = (
+        "## Texts by words\n\nnDCG@10 of BM25 with 95% intervals over queries, and what it is ahead of bm25s with stems and "
+        "stop words, paired by query."
+    )
+    return f"{said}\n\n{table(['tokenizer or peer', *sets, 'mean'], lines)}"
+
+
+def _with_interval(measured: dict[str, Any]) -> str:
+    text = f"{measured['ndcg10']:.4f} ({measured['low']:.3f} to {measured['high']:.3f})"
+    if "ahead" in measured:
+        text += f", {measured['ahead']:+.4f} ({measured['ahead_low']:+.3f} to {measured['ahead_high']:+.3f})"
+    return text
 
 
 def _mean(row: Row) -> float:

@@ -27,6 +27,7 @@ _LAZY = {
     "sparse": "nearfield.store.fields",
     "ragged": "nearfield.store.fields",
     "key": "nearfield.store.filters",
+    "Tokenizer": "nearfield.store.tokenizers",
     "HyDE": "nearfield.search.hyde",
     "Plan": "nearfield.search.plan",
     "Packed": "nearfield.search.packed",
@@ -67,9 +68,10 @@ if TYPE_CHECKING:
     from nearfield.store.fields import ragged as ragged
     from nearfield.store.fields import sparse as sparse
     from nearfield.store.filters import key as key
+    from nearfield.store.tokenizers import Tokenizer as Tokenizer
 
 __all__ = [
-    "Collection", "Hits", "HyDE", "NearfieldError", "Packed", "Plan", "Report", "Words", "advise", "audit",
+    "Collection", "Hits", "HyDE", "NearfieldError", "Packed", "Plan", "Report", "Tokenizer", "Words", "advise", "audit",
     "concat",
     "convert", "dense", "info", "key", "load", "methods", "open", "papers", "ragged", "sparse",
 ]  # fmt: skip

@@ -28,10 +28,12 @@ def methods(room: str | None = None) -> list[rooms.Info]:
 
 
 def papers() -> list[dict[str, Any]]:
-    """All papers: ``{id, title, methods, claims: [{test, claim, status, figure}]}``.
+    """All papers: ``{id, title, state, missing, methods, claims: [{test, claim, status, figure}]}``.
 
-    ``methods`` are those, and the parts of search and Collections, whose header names the paper; ``status`` is
-    ``held``, ``other`` (measured, and it came out otherwise) or ``untested``.
+    ``state`` says how much of a paper is built and measured here: ``whole``, ``part`` (``missing`` says in words what
+    is not) or ``none``. ``methods`` are those, and the parts of search and Collections, whose header names the paper;
+    ``status`` is ``held``, ``other`` (measured, and it came out otherwise) or ``untested``. A claim that leaves out
+    what its paper has says so in ``without``.
 
     >>> len(papers())
     184
@@ -49,7 +51,8 @@ def papers() -> list[dict[str, Any]]:
         known = claims.get(paper["id"], [])
         if served and not known:
             known = [{"test": "", "claim": "", "status": "untested", "figure": ""}]
-        out.append({**paper, "methods": served, "claims": known})
+        state = {"state": "none", "missing": ""} | _data("states.json").get(paper["id"], {})
+        out.append({**paper, **state, "methods": served, "claims": known})
     return out
 
 
@@ -65,7 +68,7 @@ def info() -> dict[str, Any]:
     from nearfield.core.optional import available
     from nearfield.numerics import kernels
 
-    extras = ("sklearn", "umap", "torch", "pyarrow", "h5py", "matplotlib", "sentence_transformers")
+    extras = ("sklearn", "umap", "snowballstemmer", "torch", "pyarrow", "h5py", "matplotlib", "sentence_transformers")
     return {
         "nearfield": nearfield.__version__,
         "python": sys.version.split()[0],

@@ -347,11 +347,17 @@ def methods(room: str | None, as_json: bool) -> None:
         click.echo(f"{m.room:9} {m.name:22} {m.status:12} {m.summary}")
 
 
+def claim_text(claim: dict[str, str]) -> str:
+    """A claim, its figure, and what it leaves out of the paper's."""
+    without = f" (without {claim['without']})" if claim.get("without") else ""
+    return f"{claim['claim']}{without} {claim['figure']}"
+
+
 @cli.command()
 @click.option("--served", is_flag=True, help="Only papers that a method serves.")
 @AS_JSON
 def papers(served: bool, as_json: bool) -> None:
-    """List all papers, the methods that serve each, and what their claims tests measured."""
+    """List all papers, how much of each is here, the methods that serve it, and what their claims tests measured."""
     found = [p for p in nearfield.papers() if p["methods"] or p["claims"] or not served]
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
@@ -359,8 +365,10 @@ def papers(served: bool, as_json: bool) -> None:
     for paper in found:
         names = ", ".join(paper["methods"]) or "no method yet"
         click.echo(f"{paper['id']}  {paper['title']}\n      {names}")
+        if paper["state"] != "none":
+            click.echo(f"      {paper['state']:8} " + (f"without {paper['missing']}" if paper["missing"] else "of it"))
         for claim in paper["claims"]:
-            click.echo(f"      {claim['status']:8} {claim['claim']} {claim['figure']}".rstrip())
+            click.echo(f"      {claim['status']:8} {claim_text(claim)}".rstrip())
 
 
 @cli.command()

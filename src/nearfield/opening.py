@@ -8,6 +8,7 @@ from typing import Any
 
 from nearfield.core.protocols import Metric
 from nearfield.store.fields import Field
+from nearfield.store.tokenizers import Tokenizer
 
 
 def open(
@@ -20,7 +21,7 @@ def open(
     mode: str = "a",
     durability: str = "full",
     on_zero: str | None = None,
-    tokenizer: str | None = None,
+    tokenizer: str | Tokenizer | None = None,
     keep_queries: int = 0,
     timeout: float = 5.0,
 ) -> Any:
@@ -37,7 +38,9 @@ def open(
     durability: ``"full"``: a write that returned survives a power cut. ``"relaxed"``: it survives the end of the
         process; a power cut may take the last writes, whole, newest first.
     on_zero: ``"keep"`` lets zero vectors in under cosine, with score 0; the default refuses them.
-    tokenizer: how texts are cut into words for BM25: ``porter`` (English stems), ``unicode61``, ``ascii``, ``trigram``.
+    tokenizer: how a new Collection cuts texts into words for BM25: ``snowball`` (the default: English stems, and stop
+        words left out of queries), ``porter``, ``unicode61``, ``ascii``, ``trigram``, a call such as
+        ``snowball(language='german', stop_words=['und'])``, or a ``Tokenizer``. It is recorded.
     keep_queries: how many of the last query vectors a new Collection keeps, for ``advise`` and ``recall``.
     timeout: seconds to wait for another writer before ``Locked``.
 

@@ -36,6 +36,8 @@ JUDGED = """
 kind = "judged"
 sets = ["scifact"]
 plans = ["raw()", "float8()"]
+[texts]
+tokenizers = ["snowball", "unicode61(stop_words='english')"]
 """
 SCAN = """
 kind = "scan"
@@ -194,7 +196,7 @@ def tiny(tmp_path: Path, rng: np.random.Generator) -> Path:
     np.save(scifact / "query_minilm_f16.npy", x[:4])
     for name, count in (("corpus", 60), ("queries", 4)):
         with gzip.open(scifact / f"{name}.jsonl.gz", "wt", encoding="utf-8") as file:
-            file.writelines(json.dumps({"id": i, "text": ""}) + "\n" for i in range(count))
+            file.writelines(json.dumps({"id": i, "text": f"word{i} of rows"}) + "\n" for i in range(count))
     lines = ["query_id\tdoc_id\trelevance", *(f"{q}\t{q}\t1" for q in range(4))]
     (scifact / "qrels.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return tmp_path
@@ -234,6 +236,9 @@ def test_compression_judged_scan_and_tables(tiny: Path) -> None:
     assert all(0 <= v <= 1 for r in names.values() for v in r["recall"].values())
     judged = kept(tiny, "judged")
     assert {r["name"] for r in judged if r["part"] == "ndcg"} == {"raw()", "float8()"}
+    texts = {(r["engine"], r["name"]): r["sets"]["scifact"] for r in judged if r["part"] == "text"}
+    assert texts["nearfield", "snowball"]["ndcg10"] == 1  # each query is the text of its row
+    assert texts["nearfield", "unicode61(stop_words='english')"]["low"] == 1
     for r in rows + judged:
         assert {"machine", "versions", "date", "commit", "suite", "threads"} <= set(r)
         assert str(tiny) not in json.dumps(r)
@@ -402,6 +407,8 @@ def _tables(tiny: Path) -> None:
     page = (tiny / "docs/results.md").read_text(encoding="utf-8")
     assert "nDCG@10" in page
     assert "Nanoseconds" in page
+    assert "## Texts by words" in page
+    assert "1.0000 (1.000 to 1.000)" in page
 
 
 def test_advise(tiny: Path) -> None:

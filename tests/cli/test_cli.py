@@ -85,7 +85,13 @@ def test_methods_papers_and_info_are_json() -> None:
     assert {"pca", "float16", "flat", "static"} <= {m["name"] for m in methods}
     papers = json.loads(run("papers", "--json")[1])
     assert len(papers) == 184
-    assert set(papers[0]) == {"id", "title", "methods", "claims"}
+    assert set(papers[0]) == {"id", "title", "state", "missing", "methods", "claims"}
+    for paper in papers:
+        assert (paper["state"] == "none") == (not paper["methods"] and not paper["claims"]), paper["id"]
+        assert (paper["state"] == "part") == bool(paper["missing"]), paper["id"]
+    told = run("papers", "--served")[1]
+    assert "part     without tables read over HTTP" in told
+    assert "whole    of it" in told
     assert {c["status"] for p in papers for c in p["claims"]} <= {"held", "other", "untested"}
     assert json.loads(run("info", "--json")[1])["kernels"]["isa"]
     assert "no method yet" in run("papers")[1]

@@ -144,11 +144,3 @@ def test_data_folder_is_small_and_licensed() -> None:
     folder = module._FILE.parent
     assert sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) <= 8 * 2**20
     assert "Apache License" in (folder / "LICENSE-all-MiniLM-L6-v2").read_text()
-
-
-def test_loads_quickly() -> None:
-    code = (
-        "import time, numpy; from nearfield.encoders.static import Static; "
-        "start = time.process_time(); Static().encode(['warm socks']); print(time.process_time() - start)"
-    )
-    assert min(float(run(code)) for _ in range(3)) < 0.3  # 0.03 s where it was measured; the aim is 0.1 s

@@ -16,6 +16,7 @@ from nearfield.store.segments import kind_of
 
 HERE = Path(__file__).parent
 COLLECTIONS = sorted(HERE.glob("v*/collection/notes"))
+TEXTS = sorted(HERE.glob("v*/texts/*/notes"))
 TABLES = sorted(HERE.glob("v*/words/*.nf"))
 
 
@@ -76,6 +77,23 @@ def test_a_collection_of_a_release_goes_on(asked: Any, folder: Path, tmp_path: P
         assert c.check() == []
 
 
+@pytest.mark.parametrize("mode", ["r", "a"])
+@pytest.mark.parametrize("folder", TEXTS, ids=[f"{p.parents[2].name}-{p.parent.name}" for p in TEXTS])
+def test_texts_of_a_release_are_found_as_they_were(asked: Any, folder: Path, mode: str, tmp_path: Path) -> None:
+    want = json.loads((folder.parent / "expected.json").read_text())
+    copy = shutil.copytree(folder, tmp_path / "notes")
+    with nf.open(copy, mode=mode, tokenizer=asked.TOKENIZERS[folder.parent.name]) as c:
+        assert c.check() == []
+        same(asked.texts_answers(c), want)
+    for path in (copy / "segments").glob("*.*.nf"):
+        path.unlink()  # the lists are derived: made anew they are the same
+    with nf.open(copy) as c:
+        same(asked.texts_answers(c), want)
+        c.upsert([9], texts=["another warm sock"])
+        c.compact(purge=True)
+        assert 9 in c.search(text="warm socks", k=9).ids
+
+
 @pytest.mark.parametrize("path", TABLES, ids=[f"{p.parents[1].name}-{p.stem}" for p in TABLES])
 def test_words_of_a_release_give_the_same_answers(asked: Any, path: Path) -> None:
     table = nf.open(path)
@@ -87,5 +105,6 @@ def test_words_of_a_release_give_the_same_answers(asked: Any, path: Path) -> Non
 def test_there_are_some_and_they_are_small() -> None:
     assert COLLECTIONS
     assert len(TABLES) >= 2
-    for folder in COLLECTIONS:
+    assert len(TEXTS) >= 4
+    for folder in [*COLLECTIONS, *TEXTS]:
         assert sum(p.stat().st_size for p in folder.parent.rglob("*") if p.is_file()) < 100_000

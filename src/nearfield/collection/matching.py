@@ -19,6 +19,7 @@ from nearfield.store.postings import Postings
 from nearfield.store.snapshot import Snapshot
 from nearfield.store.tail import TailPart
 from nearfield.store.textindex import TextIndex, query_terms
+from nearfield.store.tokenizers import Tokenizer
 
 K1, B = 1.2, 0.75  # of BM25, as in Lucene and SQLite
 EMPTY = np.zeros(0, np.int64)
@@ -34,13 +35,13 @@ def picked(rows: I64, scores: F32, k: int) -> tuple[I64, F32]:
 
 
 # ---- texts -----------------------------------------------------------------------------------------
-def text_indexes(part: Part, tokenizer: str, *, keep: bool) -> list[TextIndex]:
+def text_indexes(part: Part, tokenizer: Tokenizer, *, keep: bool) -> list[TextIndex]:
     """The inverted lists of a part, one or several one behind another; those of a segment are kept beside it."""
     if isinstance(part, TailPart):
         return part.tail.indexes(part.n, tokenizer)
-    known: dict[str, TextIndex] = part.__dict__.setdefault("_texts", {})
+    known: dict[Tokenizer, TextIndex] = part.__dict__.setdefault("_texts", {})
     if tokenizer not in known and isinstance(part, SegmentPart):
-        path = part.path.parent / f"{part.path.stem}.{tokenizer}.nf"
+        path = part.path.parent / f"{part.path.stem}.{tokenizer.label}.nf"
         found = TextIndex.load(path, tokenizer, part.n)
         if found is None:
             found = _indexed(part, tokenizer)
@@ -51,7 +52,7 @@ def text_indexes(part: Part, tokenizer: str, *, keep: bool) -> list[TextIndex]:
     return [known[tokenizer] if tokenizer in known else _indexed(part, tokenizer)]
 
 
-def _indexed(part: Part, tokenizer: str) -> TextIndex:
+def _indexed(part: Part, tokenizer: Tokenizer) -> TextIndex:
     return TextIndex.build([None] * part.n if part.texts is None else part.texts.all(), tokenizer)
 
 
@@ -74,7 +75,7 @@ class _Stretch:
 
 
 def _stretches(
-    snapshot: Snapshot, masks: list[NDArray[np.bool_] | None], tokenizer: str, keep: bool
+    snapshot: Snapshot, masks: list[NDArray[np.bool_] | None], tokenizer: Tokenizer, keep: bool
 ) -> Iterator[_Stretch]:
     for view, mask in zip(snapshot.views, masks):
         start = 0
@@ -89,9 +90,11 @@ def _stretches(
 
 
 def bm25(
-    snapshot: Snapshot, text: str, k: int, masks: list[NDArray[np.bool_] | None], *, tokenizer: str, keep: bool
+    snapshot: Snapshot, text: str, k: int, masks: list[NDArray[np.bool_] | None], *, tokenizer: Tokenizer, keep: bool
 ) -> tuple[I64, F32, int]:
     """The best rows that hold a word of a text, and how many hold one; statistics are of all rows there are.
+
+    A term that the text says twice counts twice, as in Lucene and bm25s.
 
     Source: Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009; idf as in Lucene, never negative.
     """
@@ -100,13 +103,14 @@ def bm25(
     documents = sum(int(np.count_nonzero(held)) for held in lengths)
     average = sum(float(held.sum(dtype=np.float64)) for held in lengths) / max(1, documents)
     scores = [np.zeros(s.index.n, np.float32) for s in stretches]
-    for term in query_terms(text, tokenizer):
+    for term, said in query_terms(text, tokenizer):
         lists = [s.index.find(term) for s in stretches]
         frequency = sum(s.count(rows) for s, (rows, _) in zip(stretches, lists))
-        idf = math.log1p((documents - frequency + 0.5) / (frequency + 0.5))
+        # Rows that hold nothing but stop words have no length, and may be more than those that have one.
+        idf = math.log1p((max(documents, frequency) - frequency + 0.5) / (frequency + 0.5))
         for out, s, (rows, counts) in zip(scores, stretches, lists):
             norm = K1 * (1 - B + B * s.index.lengths[rows] / max(average, 1e-9))
-            out[rows] += (idf * counts * (K1 + 1) / (counts + norm)).astype(np.float32)
+            out[rows] += (said * idf * counts * (K1 + 1) / (counts + norm)).astype(np.float32)
     found: list[tuple[I64, F32]] = []
     matches = 0
     for s, out in zip(stretches, scores):

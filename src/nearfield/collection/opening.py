@@ -12,7 +12,7 @@ from typing import Any, cast
 from nearfield.collection.collection import Collection
 from nearfield.collection.encoding import space_of
 from nearfield.collection.reading import check_count
-from nearfield.collection.state import TOKENIZERS, Settings, State, looks_like_one
+from nearfield.collection.state import Settings, State, looks_like_one
 from nearfield.core.arrays import check_on_zero
 from nearfield.core.errors import BadInput, ReadOnly, Unsupported
 from nearfield.core.protocols import METRICS, Metric
@@ -22,6 +22,7 @@ from nearfield.store.catalog_file import NAME
 from nearfield.store.fields import Field, check_fields, dense
 from nearfield.store.locks import LEASES
 from nearfield.store.parts import FOLDER
+from nearfield.store.tokenizers import Tokenizer, as_tokenizer
 
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 DEFAULT = "vector"
@@ -30,11 +31,14 @@ _OWN = (FOLDER, LEASES, "lock", "work")  # what a creation that goes on, or was 
 
 def opened(
     path: str | os.PathLike[str], *, dim: int | None, metric: Metric | None, fields: Mapping[str, Field] | None,
-    encoder: Any, mode: str, durability: str, on_zero: str | None, tokenizer: str | None, keep_queries: int,
-    timeout: float,
+    encoder: Any, mode: str, durability: str, on_zero: str | None, tokenizer: str | Tokenizer | None,
+    keep_queries: int, timeout: float,
 ) -> Collection:  # fmt: skip
     """Create or open; see ``nearfield.open``."""
-    _check_choices(mode, durability, metric, on_zero, tokenizer, timeout)
+    _check_choices(mode, durability, metric, on_zero, timeout)
+    cut = None if tokenizer is None else as_tokenizer(tokenizer)
+    if cut is not None:
+        cut.check()
     folder = Path(os.path.realpath(check_folder(path)))  # a name that leads here now may lead elsewhere later
     there = looks_like_one(folder)
     if mode == "x" and there:
@@ -58,10 +62,10 @@ def opened(
     made = False
     try:
         if settings is None:
-            settings, made = _create(state, wanted or {}, metric, on_zero, tokenizer, keep_queries)
+            settings, made = _create(state, wanted or {}, metric, on_zero, cut, keep_queries)
         if mode == "x" and not made:
             raise BadInput(f"{folder}: expected no collection there with mode='x', got one; open it without")
-        _agree(state, settings, dim, metric, wanted if fields is not None else None, on_zero, tokenizer)
+        _agree(state, settings, dim, metric, wanted if fields is not None else None, on_zero, cut)
         out = Collection(state, settings, encoder)
         if encoder is not None and there:
             _agree_encoder(out, encoder)
@@ -71,7 +75,7 @@ def opened(
         raise
 
 
-def _check_choices(mode: str, durability: str, metric: Any, on_zero: Any, tokenizer: Any, timeout: Any) -> None:
+def _check_choices(mode: str, durability: str, metric: Any, on_zero: Any, timeout: Any) -> None:
     if mode not in ("a", "r", "x"):
         raise BadInput(f"mode: expected 'a' (create or open), 'r' (read only) or 'x' (create), got {mode!r}")
     if durability not in ("full", "relaxed"):
@@ -80,8 +84,6 @@ def _check_choices(mode: str, durability: str, metric: Any, on_zero: Any, tokeni
         raise BadInput(f"metric: expected one of {', '.join(METRICS)}, got {metric!r}")
     if on_zero is not None:
         check_on_zero(on_zero)
-    if tokenizer is not None and tokenizer not in TOKENIZERS:
-        raise BadInput(f"tokenizer: expected one of {', '.join(TOKENIZERS)}, got {tokenizer!r}")
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout < float("inf"):
         raise BadInput(f"timeout: expected seconds, at least 0, got {timeout!r}")
 
@@ -148,12 +150,12 @@ def _wanted_fields(dim: int | None, fields: Mapping[str, Field] | None, encoder:
 
 
 def _create(
-    state: State, wanted: dict[str, Field], metric: Metric | None, on_zero: str | None, tokenizer: str | None,
+    state: State, wanted: dict[str, Field], metric: Metric | None, on_zero: str | None, tokenizer: Tokenizer | None,
     keep_queries: int,
 ) -> tuple[Settings, bool]:  # fmt: skip
     """Make what is not there yet; False where somebody else made it meanwhile."""
     check_count("keep_queries", keep_queries, 0)
-    settings = Settings(metric or "cosine", on_zero or "raise", tokenizer or "porter", keep_queries)
+    settings = Settings(metric or "cosine", on_zero or "raise", str(tokenizer or Tokenizer()), keep_queries)
     if settings.metric == "hamming" and list(wanted) == [DEFAULT]:
         wanted = {DEFAULT: dense(wanted[DEFAULT].dim, metric="hamming")}
     made = state.make(settings, {name: field.within(settings.metric) for name, field in wanted.items()})
@@ -162,11 +164,11 @@ def _create(
 
 def _agree(
     state: State, settings: Settings, dim: int | None, metric: Metric | None, fields: dict[str, Field] | None,
-    on_zero: str | None, tokenizer: str | None,
+    on_zero: str | None, tokenizer: Tokenizer | None,
 ) -> None:  # fmt: skip
     """What was asked for must be what is there."""
     pairs = (("metric", metric, settings.metric), ("on_zero", on_zero, settings.on_zero),
-             ("tokenizer", tokenizer, settings.tokenizer))  # fmt: skip
+             ("tokenizer", None if tokenizer is None else str(tokenizer), settings.tokenizer))  # fmt: skip
     for name, asked, known in pairs:
         if asked is not None and asked != known:
             raise Unsupported(f"{state.folder}: has {name} {known!r}, got {name}={asked!r}; open it without")

@@ -21,6 +21,7 @@ from nearfield.core.fusers import Ranking
 from nearfield.core.protocols import F32, I64, Metric
 from nearfield.numerics import kernels
 from nearfield.search.queries import as_queries
+from nearfield.store import tokenizers
 from nearfield.store.fields import Field
 from nearfield.store.filters import Filter, check
 from nearfield.store.parts import Part, SegmentPart
@@ -177,7 +178,8 @@ def _joined(found: list[tuple[I64, F32]], k: int) -> Ranking:
 
 def rank_text(scope: Scope, text: str, k: int, tokenizer: str, *, keep: bool) -> Ranking:
     """The best rows that hold a word of a text."""
-    rows, scores, matches = matching.bm25(scope.snapshot, text, k, scope.masks, tokenizer=tokenizer, keep=keep)
+    how = tokenizers.read(tokenizer)
+    rows, scores, matches = matching.bm25(scope.snapshot, text, k, scope.masks, tokenizer=how, keep=keep)
     scope.told["text"] = {"tokenizer": tokenizer, "rows that hold a word": matches}
     return rows, scores
 

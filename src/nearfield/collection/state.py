@@ -13,6 +13,7 @@ import numpy as np
 from nearfield.collection.plans import PLANS
 from nearfield.core.errors import BadInput, Corrupt, NearfieldError, ReadOnly, Unsupported
 from nearfield.core.protocols import METRICS, Metric
+from nearfield.store import tokenizers
 from nearfield.store.atomic import sync_folder
 from nearfield.store.catalog import Catalog, Change, Durability, Head
 from nearfield.store.catalog_file import NAME
@@ -22,7 +23,6 @@ from nearfield.store.locks import LEASES, Lock, network_kind, oldest_lease
 from nearfield.store.parts import FOLDER, Entry
 from nearfield.store.snapshot import Reader, Snapshot
 
-TOKENIZERS = ("porter", "unicode61", "ascii", "trigram")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Settings:
 
     metric: Metric = "cosine"
     on_zero: str = "raise"
-    tokenizer: str = "porter"
+    tokenizer: str = "porter"  # as text; a new Collection's default is another, and recorded
     keep_queries: int = 0
 
 
@@ -78,7 +78,7 @@ class State:
             return None
         known = {k: v for k, v in found.items() if k in Settings.__dataclass_fields__}
         made = Settings(**known)
-        if made.metric not in METRICS or made.tokenizer not in TOKENIZERS:
+        if made.metric not in METRICS or not tokenizers.sound(made.tokenizer):
             raise Corrupt(f"{self.catalog.path}: settings that are not possible: {found}")
         return made
 

@@ -19,6 +19,7 @@ from nearfield.store.metadata import Metadata, decode_metadata
 from nearfield.store.parts import Fields, Part
 from nearfield.store.strings import Strings
 from nearfield.store.textindex import TextIndex
+from nearfield.store.tokenizers import Tokenizer
 from nearfield.store.vectors import Vectors, dense_terms, is_unit
 
 _FIRST_ROOM = 64
@@ -145,7 +146,7 @@ class Tail:
                 self._chunks[-2:] = [Metadata.merge(last)]
             return list(self._chunks)
 
-    def indexes(self, n: int, tokenizer: str) -> list[TextIndex]:
+    def indexes(self, n: int, tokenizer: Tokenizer) -> list[TextIndex]:
         """Inverted lists of at least the first ``n`` rows, in chunks that are made anew as they grow."""
         with self._guard:
             covered = sum(index.n for index in self._indexes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,17 +23,18 @@ from nearfield.core.protocols import I64
 from nearfield.numerics.runs import smallest_uint, starts_of
 from nearfield.store.segments import Segment, SegmentWriter
 from nearfield.store.strings import Strings
+from nearfield.store.tokenizers import Tokenizer
 
 KIND = "texts"
-_TOKENIZERS = {
-    "porter": "porter unicode61", "unicode61": "unicode61", "ascii": "ascii", "trigram": "trigram",
-}  # fmt: skip
 _PIECE = 16_384  # texts inverted at a time
 
 
 @dataclass
 class TextIndex:
-    """For each term, ascending by its bytes, the rows that hold it and how often; ``lengths`` terms a row holds."""
+    """For each term, ascending by its bytes, the rows that hold it and how often.
+
+    ``lengths`` says how many terms a row holds, stop words left out; they have lists of their own like other words.
+    """
 
     terms: Strings
     starts: I64
@@ -71,19 +73,20 @@ class TextIndex:
     # -- building ----------------------------------------------------------------------------------
 
     @classmethod
-    def build(cls, texts: Sequence[str | None], tokenizer: str) -> TextIndex:
+    def build(cls, texts: Sequence[str | None], tokenizer: Tokenizer) -> TextIndex:
         """Cut and invert texts; None holds no term."""
-        pieces = []
-        for start in range(0, len(texts), _PIECE):
-            pieces.append((start, _inverted(texts[start : start + _PIECE], tokenizer)))
-        names = sorted({name for _, piece in pieces for name in piece[0]})
+        pieces = [
+            _inverted(texts[start : start + _PIECE], tokenizer, start) for start in range(0, len(texts), _PIECE)
+        ]
+        names = sorted({name for piece in pieces for name in piece.terms})
         number = {name: i for i, name in enumerate(names)}
-        terms = np.concatenate([np.zeros(0, np.int64), *(_terms_of(piece, number) for _, piece in pieces)])
-        rows = np.concatenate([np.zeros(0, np.int64), *(piece[2] + start for start, piece in pieces)])
+        terms = np.concatenate([np.zeros(0, np.int64), *(piece.instances(number) for piece in pieces)])
+        rows = np.concatenate([np.zeros(0, np.int64), *(piece.rows for piece in pieces)])
+        counted = np.concatenate([np.zeros(0, np.bool_), *(piece.counted() for piece in pieces)])
+        lengths = np.bincount(rows[counted], minlength=len(texts))
         keys = terms * max(1, len(texts)) + rows
         unique, counts = np.unique(keys, return_counts=True)
         terms, rows = np.divmod(unique, max(1, len(texts)))
-        lengths = np.bincount(rows, weights=counts, minlength=len(texts)).astype(np.int64)
         return cls(
             Strings.build([name.decode() for name in names]),
             starts_of(np.bincount(terms, minlength=len(names))),
@@ -94,7 +97,7 @@ class TextIndex:
 
     # -- keeping -----------------------------------------------------------------------------------
 
-    def save(self, path: Path, tokenizer: str) -> None:
+    def save(self, path: Path, tokenizer: Tokenizer) -> None:
         """Write the lists into a file beside the segment that they are derived from."""
         with SegmentWriter(path, KIND) as out:
             out.add("terms.sizes", self.terms.sizes)
@@ -103,16 +106,16 @@ class TextIndex:
             out.add("rows", self.rows)
             out.add("counts", self.counts)
             out.add("lengths", self.lengths)
-            out.finish({"tokenizer": tokenizer})
+            out.finish(_meta(tokenizer))
 
     @classmethod
-    def load(cls, path: Path, tokenizer: str, n: int) -> TextIndex | None:
+    def load(cls, path: Path, tokenizer: Tokenizer, n: int) -> TextIndex | None:
         """The lists that were derived before; None where there are none, or they cannot be used: they are made anew."""
         try:
             if path.is_symlink() or not path.exists():
                 return None
             segment = Segment(path, KIND)
-            if segment.meta.get("tokenizer") != tokenizer:
+            if any(segment.meta.get(key, "") != value for key, value in _meta(tokenizer).items()):
                 return None
             found = cls(
                 Strings(segment.column("terms.bytes"), segment.column("terms.sizes")),
@@ -134,16 +137,34 @@ class TextIndex:
         )  # fmt: skip
 
 
-def _terms_of(piece: tuple[list[bytes], NDArray[np.int64], NDArray[np.int64]], number: dict[bytes, int]) -> I64:
-    return np.repeat(np.array([number[name] for name in piece[0]], dtype=np.int64), piece[1])
+def _meta(tokenizer: Tokenizer) -> dict[str, str]:
+    """What made the lists; lists that something else made are made anew."""
+    return {"tokenizer": str(tokenizer), "stemmer": tokenizer.made_by}
+
+
+@dataclass
+class _Piece:
+    """Words of some texts as terms, how many instances each has, the rows of the instances, word after word."""
+
+    terms: list[bytes]
+    counts: I64
+    rows: I64
+    stops: NDArray[np.bool_]  # words that are no part of a length
+
+    def instances(self, number: dict[bytes, int]) -> I64:
+        """The number of the term of each instance."""
+        return np.repeat(np.array([number[name] for name in self.terms], dtype=np.int64), self.counts)
+
+    def counted(self) -> NDArray[np.bool_]:
+        """Which instances are part of their row's length."""
+        return np.repeat(~self.stops, self.counts)
 
 
 @contextlib.contextmanager
-def _table(tokenizer: str) -> Iterator[sqlite3.Connection]:
+def _table(how: str) -> Iterator[sqlite3.Connection]:
     """An FTS5 table in memory, and the vocabulary of it."""
     db = sqlite3.connect(":memory:", isolation_level=None)
     try:
-        how = _TOKENIZERS[tokenizer]
         db.execute(f"CREATE VIRTUAL TABLE t USING fts5(x, content='', columnsize=0, tokenize='{how}')")
         db.execute("CREATE VIRTUAL TABLE v USING fts5vocab(t, 'instance')")
         yield db
@@ -153,27 +174,47 @@ def _table(tokenizer: str) -> Iterator[sqlite3.Connection]:
         db.close()
 
 
-def _inverted(texts: Sequence[str | None], tokenizer: str) -> tuple[list[bytes], NDArray[np.int64], NDArray[np.int64]]:
-    """Terms, how many instances each has, and the rows of the instances, term after term."""
-    with _table(tokenizer) as db:
+def _cut(texts: Sequence[str | None], how: str, start: int = 0) -> tuple[list[str], I64, I64]:
+    """Words, how many instances each has, and the rows of the instances, word after word."""
+    with _table(how) as db:
         db.execute("BEGIN")
         db.executemany("INSERT INTO t(rowid, x) VALUES(?, ?)", ((i + 1, t) for i, t in enumerate(texts) if t))
         found = db.execute("SELECT CAST(term AS BLOB), count(*), group_concat(doc) FROM v GROUP BY term").fetchall()
-    names = [f[0] for f in found]
-    counts = np.array([f[1] for f in found], dtype=np.int64)
+    words = [f[0].decode("utf-8", errors="replace") for f in found]
     rows = np.array(",".join(f[2] for f in found).split(",") if found else [], dtype=np.int64)
-    return names, counts, rows - 1
+    return words, np.array([f[1] for f in found], dtype=np.int64), rows - 1 + start
 
 
-def query_terms(text: str, tokenizer: str) -> list[str]:
-    """The distinct terms of a query, cut as the texts are.
+def _inverted(texts: Sequence[str | None], tokenizer: Tokenizer, start: int) -> _Piece:
+    """Texts as terms, their rows numbered from ``start`` on."""
+    words, counts, rows = _cut(texts, tokenizer.cut, start)
+    stops, stem = stop_terms(tokenizer), tokenizer.stem()
+    terms = [(word if stem is None else stem(word) or word).encode() for word in words]
+    return _Piece(terms, counts, rows, np.fromiter((word in stops for word in words), np.bool_, len(words)))
 
-    >>> query_terms("Warm socks, warm feet", "porter")
-    ['feet', 'sock', 'warm']
+
+@lru_cache(maxsize=64)
+def stop_terms(tokenizer: Tokenizer) -> frozenset[str]:
+    """The stop words as texts are cut: in parts where they hold an apostrophe."""
+    return frozenset(_cut([" ".join(sorted(tokenizer.stops))], tokenizer.cut)[0])
+
+
+def query_terms(text: str, tokenizer: Tokenizer) -> list[tuple[str, int]]:
+    """The terms of a query, cut as the texts are, and how often it says each; stop words only where it has no other.
+
+    >>> from nearfield.store.tokenizers import read
+    >>> query_terms("Warm socks for the warm feet", read("snowball"))
+    [('feet', 1), ('sock', 1), ('warm', 2)]
     """
     return list(_terms(text.encode(errors="replace").decode(), tokenizer))  # no text holds a lone surrogate
 
 
 @lru_cache(maxsize=1024)  # a table is made for each: as long as a search takes
-def _terms(text: str, tokenizer: str) -> tuple[str, ...]:
-    return tuple(name.decode("utf-8", errors="replace") for name in _inverted([text], tokenizer)[0])
+def _terms(text: str, tokenizer: Tokenizer) -> tuple[tuple[str, int], ...]:
+    found = _inverted([text], tokenizer, 0)
+    wanted = ~found.stops if not found.stops.all() else found.stops
+    said: Counter[str] = Counter()
+    for term, count, chosen in zip(found.terms, found.counts.tolist(), wanted):
+        if chosen:
+            said[term.decode()] += count
+    return tuple(sorted(said.items()))
