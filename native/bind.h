@@ -47,6 +47,19 @@ inline Out<T, 1> owned(T* data, size_t count) {
   return Out<T, 1>(data, {count}, owner);
 }
 
+// Lets other Python threads run while it lives. The interpreter waits for that before it ends; see bind_calls.cpp.
+class Unlocked {
+ public:
+  Unlocked();
+  ~Unlocked();
+  Unlocked(const Unlocked&) = delete;
+  Unlocked& operator=(const Unlocked&) = delete;
+
+ private:
+  PyThreadState* state_ = nullptr;
+};
+
+void bind_calls();
 void bind_coding(nb::module_& m);
 void bind_disk(nb::module_& m);
 void bind_families(nb::module_& m);

@@ -18,7 +18,7 @@ auto group_sums_bound(int isa, In<float, 2> x, In<int32_t, 1> labels, int64_t k,
          "group_sums: a label is none of the groups");
   double* sums = fresh<double>(size_t(k) * d);
   auto out = owned(sums, size_t(k), d);
-  nb::gil_scoped_release release;
+  Unlocked release;
   group_sums(kernels, x.data(), int64_t(n), int64_t(d), labels.data(), k, bounded(threads), sums);
   return out;
 }
@@ -29,7 +29,7 @@ auto spans_bound(int isa, In<float, 2> x, In<float, 1> mean, int threads) {
   expect(mean.shape(0) == d && d >= 1, "spans: the mean does not match the rows");
   double *low = fresh<double>(n), *high = fresh<double>(n);
   auto out = std::make_pair(owned(low, n), owned(high, n));
-  nb::gil_scoped_release release;
+  Unlocked release;
   spans(kernels, x.data(), int64_t(n), int64_t(d), mean.data(), bounded(threads), low, high);
   return out;
 }
@@ -41,7 +41,7 @@ auto even_steps_of(const Kernels& kernels, In<float, 2> x, In<float, 1> mean, In
   Number* numbers = fresh<Number>(n * d);
   double* sums = fresh<double>(3 * n);
   auto out = std::make_pair(owned(numbers, n, d), owned(sums, n, 3));
-  nb::gil_scoped_release release;
+  Unlocked release;
   even_steps(kernels, x.data(), int64_t(n), int64_t(d), mean.data(), firsts.data(), lasts.data(), bits, cell_bits,
              bounded(threads), numbers, sums);
   return out;
@@ -92,7 +92,7 @@ auto level_codes_bound(int isa, In<float, 2> columns, In<float, 1> sums, In<uint
   uint8_t* made = fresh<uint8_t>(size_t(n * width));
   double* measures = fresh<double>(size_t(2 * n));
   auto out = std::make_pair(owned(made, size_t(n), size_t(width)), owned(measures, 2, size_t(n)));
-  nb::gil_scoped_release release;
+  Unlocked release;
   level_codes(kernels, columns.data(), n, grids, bounded(threads), made, measures);
   return out;
 }
@@ -104,7 +104,7 @@ auto level_values_bound(int isa, In<uint8_t, 2> codes, In<int32_t, 2> pieces, In
   const LevelPiece* all = pieces_of(pieces, columns, width, int64_t(levels.shape(0)));
   float* values = fresh<float>(size_t(n * columns));
   auto out = owned(values, size_t(n), size_t(columns));
-  nb::gil_scoped_release release;
+  Unlocked release;
   level_values(kernels, codes.data(), n, width, all, int64_t(pieces.shape(0)), levels.data(), columns, bounded(threads),
                values);
   return out;
@@ -116,7 +116,7 @@ auto weighted_sums_bound(int isa, In<float, 2> weights, In<float, 2> rows, int t
   expect(int64_t(rows.shape(0)) == k, "weighted_sums: weights do not match the rows");
   float* sums = fresh<float>(size_t(n * d));
   auto out = owned(sums, size_t(n), size_t(d));
-  nb::gil_scoped_release release;
+  Unlocked release;
   weighted_sums(kernels, weights.data(), n, k, rows.data(), d, bounded(threads), sums);
   return out;
 }

@@ -37,7 +37,7 @@ Out<uint8_t, 2> take(const BoundDisk& self, In<int64_t, 1> rows) {
   uint8_t* out = fresh<uint8_t>(size_t(count * width));
   auto made = owned(out, size_t(count), size_t(width));
   {
-    nb::gil_scoped_release release;
+    Unlocked release;
     Reading reading(from);
     reading.begin();
     reading.need(rows.data(), count);
@@ -104,7 +104,7 @@ auto search_graph(const BoundGraph& self, nb::tuple q, In<float, 2> vectors, con
   int64_t* scored = fresh<int64_t>(size_t(m));
   auto scored_out = owned(scored, size_t(m));
   {
-    nb::gil_scoped_release release;
+    Unlocked release;
     self.graph->search(made, vectors.data(), k, std::min(width, s.n), allow ? allow->data() : nullptr,
                        std::clamp(threads, 1, 1024), ids, scores, scored);
   }
@@ -119,7 +119,7 @@ Out<float, 2> score_graph(const BoundGraph& self, In<float, 2> vectors, In<int64
     expect(rows.data()[r] >= -1 && rows.data()[r] < self.graph->stored().n, "disk_graph: a row number is out of range");
   float* scores = fresh<float>(size_t(m * count));
   auto out = owned(scores, size_t(m), size_t(count));
-  nb::gil_scoped_release release;
+  Unlocked release;
   self.graph->score(vectors.data(), m, rows.data(), count, std::clamp(threads, 1, 1024), scores);
   return out;
 }

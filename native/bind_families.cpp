@@ -76,7 +76,7 @@ auto hash_keys(bool signs, int64_t bits, In<float, 2> projections) {
   const Slots made = slots(signs, all / bits, bits);
   uint32_t* keys = fresh<uint32_t>(size_t(n * made.tables));
   auto keys_out = owned(keys, size_t(n), size_t(made.tables));
-  nb::gil_scoped_release release;
+  Unlocked release;
   for (int64_t i = 0; i < n; i++) keys_of(made, projections.data() + i * all, keys + i * made.tables);
   return keys_out;
 }

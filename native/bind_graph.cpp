@@ -68,27 +68,27 @@ struct BoundGrowth {
     check(rows, g.rows.n), check(entries, g.rows.n);
     expect(own ? entries.shape(0) == rows.shape(0) : entries.shape(0) >= 1, "grow: expected entries");
     expect_chosen(chosen, rows.shape(0));
-    nb::gil_scoped_release release;
+    Unlocked release;
     nearfield::choose(from, rows.data(), int64_t(rows.shape(0)), own ? entries.data() : nullptr, chosen.data());
   }
   void choose_near(int64_t first, In<uint32_t, 2> near, InOut<uint32_t, 2> chosen) const {
     const int64_t count = int64_t(near.shape(0));
     expect(first >= 0 && first <= g.rows.n - count && near.shape(1) >= 1, "grow: expected [n, k] near rows");
     expect_chosen(chosen, near.shape(0));
-    nb::gil_scoped_release release;
+    Unlocked release;
     nearfield::choose_near(g, first, count, near.data(), int64_t(near.shape(1)), chosen.data());
   }
   void choose_beyond(In<uint32_t, 1> rows, InOut<uint32_t, 2> chosen) const {
     check(rows, g.rows.n);
     expect(dead.has_value(), "grow: expected to know which rows are dead");
     expect_chosen(chosen, rows.shape(0));
-    nb::gil_scoped_release release;
+    Unlocked release;
     nearfield::choose_beyond(g, rows.data(), int64_t(rows.shape(0)), chosen.data());
   }
   void enter(In<uint32_t, 1> rows, InOut<uint32_t, 2> chosen) const {
     check(rows, g.rows.n);
     expect_chosen(chosen, rows.shape(0));
-    nb::gil_scoped_release release;
+    Unlocked release;
     nearfield::enter(g, rows.data(), int64_t(rows.shape(0)), chosen.data());
   }
   // What was done is told in an array, so that it is known also where an interrupt comes first.
@@ -97,13 +97,13 @@ struct BoundGrowth {
     for (int64_t e = 0; e < count; e++)
       expect(std::max(edges.data()[e] >> 32, edges.data()[e] & 0xffffffffu) < uint64_t(g.rows.n), "edges: no such row");
     expect(done.shape(0) == 1, "edges: expected one number");
-    nb::gil_scoped_release release;
+    Unlocked release;
     nearfield::lead_back(g, edges.data(), count);
     done.data()[0] += count;
   }
   void settle(int64_t from, int64_t to) const {
     expect(from >= 0 && from <= to && to <= g.rows.n, "settle: no such rows");
-    nb::gil_scoped_release release;
+    Unlocked release;
     nearfield::settle(g, from, to);
   }
 };
@@ -116,7 +116,7 @@ auto descend_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut<uint3
   check(rows, others.n), check(starts, g.rows.n);
   uint32_t* ends = fresh<uint32_t>(rows.shape(0));
   auto ends_out = owned(ends, rows.shape(0));
-  nb::gil_scoped_release release;
+  Unlocked release;
   descend(g, others, rows.data(), int64_t(rows.shape(0)), starts.data(), ends);
   return ends_out;
 }
@@ -141,7 +141,7 @@ int64_t grow_trees_bound(int isa, In<int8_t, 2> bytes, In<float, 2> sides, InOut
   for (size_t t = 0; t < trees; t++)
     for (int64_t r = from; r < to; r++) expect(rows.data()[int64_t(t) * of.n + r] < of.n, "trees: no such row");
   const NewTrees out = {rows.data(), normals.data(), reinterpret_cast<Side*>(along.data()), thresholds.data()};
-  nb::gil_scoped_release release;
+  Unlocked release;
   return grow_trees(isa_at(isa), of, int64_t(trees), levels, seed, first, {node, from, to, left}, down,
                     std::clamp(threads, 1, 1024), out);
 }
@@ -178,24 +178,24 @@ struct BoundNear {
     const int64_t* at = begins.data();
     const int64_t count = int64_t(begins.shape(0)) - 1;
     for (int64_t l = 0; l < count; l++) expect(at[l] >= 0 && at[l] <= at[l + 1] && at[l + 1] <= n, "leaves: not in order");
-    nb::gil_scoped_release release;
+    Unlocked release;
     joins->leaves(order.data(), at, count);
   }
   void expect_rows(int64_t from, int64_t to) const { expect(from >= 0 && from <= to && to <= n, "lists: no such rows"); }
   void draw(uint64_t seed, int64_t from, int64_t to) {
     expect_rows(from, to);
     drawn = true;
-    nb::gil_scoped_release release;
+    Unlocked release;
     joins->draw(seed, from, to);
   }
   void age(int64_t from, int64_t to) {
     expect_rows(from, to), expect(drawn, "lists: expected draws");
-    nb::gil_scoped_release release;
+    Unlocked release;
     joins->age(from, to);
   }
   int64_t join(int64_t from, int64_t to) {
     expect_rows(from, to), expect(drawn, "lists: expected draws");
-    nb::gil_scoped_release release;
+    Unlocked release;
     return joins->join(from, to);
   }
 };

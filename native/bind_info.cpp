@@ -20,6 +20,7 @@ void bind_info(nb::module_& m) {
 
 NB_MODULE(_native, m) {
   nearfield::bind_info(m);
+  nearfield::bind_calls();
   nearfield::bind_coding(m);
   nearfield::bind_disk(m);
   nearfield::bind_graph(m);

@@ -133,7 +133,7 @@ auto find(const BoundFinder& self, int64_t m, nb::tuple q, nb::handle allow, int
   int64_t* ways = fresh<int64_t>(size_t(m));
   auto ways_out = owned(ways, size_t(m));
   {
-    nb::gil_scoped_release release;
+    Unlocked release;
     find_all(*self.finder, made, k, std::min(effort, s.n), given.filters, std::clamp(threads, 1, 1024), ids, scores,
              scored, ways);
   }
@@ -239,7 +239,7 @@ bool run_pipeline(const BoundPipeline& self, In<float, 2> q, int64_t k, int64_t 
   const Allow given(allow, n, int64_t(m));
   int64_t* scored = counts.data();
   if (int64_t(q.shape(1)) != self.pipeline->dim() || k < 1 || k > n) return std::fill_n(scored, m, -1), false;
-  nb::gil_scoped_release release;
+  Unlocked release;
   return self.pipeline->search(q.data(), int64_t(m), k, std::min(effort, n), given.filters, std::clamp(threads, 1, 1024),
                                ids.data(), scores.data(), scored, scored + m, scored + 2 * m);
 }

@@ -74,7 +74,7 @@ auto scan_bound(int isa, const Format& f, In<uint8_t, 1> codes, int64_t n, int64
   float* scores = fresh<float>(size_t(m * k));
   auto scores_out = owned(scores, size_t(m), size_t(k));
   {
-    nb::gil_scoped_release release;
+    Unlocked release;
     scan(w, k, ids, scores);
   }
   return std::make_pair(std::move(ids_out), std::move(scores_out));
@@ -92,7 +92,7 @@ auto score_bound(int isa, const Format& f, In<uint8_t, 1> codes, int64_t n, int6
   float* scores = fresh<float>(size_t(m * count));
   auto out = owned(scores, size_t(m), size_t(count));
   {
-    nb::gil_scoped_release release;
+    Unlocked release;
     score_rows(w, rows ? rows->data() : nullptr, count, scores);
   }
   return out;
@@ -106,7 +106,7 @@ auto topk_bound(In<float, 2> scores, int64_t k, int threads) {
   float* best = fresh<float>(size_t(m * k));
   auto best_out = owned(best, size_t(m), size_t(k));
   {
-    nb::gil_scoped_release release;
+    Unlocked release;
     topk(scores.data(), m, n, k, std::clamp(threads, 1, 1024), ids, best);
   }
   return std::make_pair(std::move(ids_out), std::move(best_out));

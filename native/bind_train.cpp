@@ -20,7 +20,7 @@ auto assign_bound(int isa, In<float, 2> x, In<float, 2> centroids, int threads) 
   float* distances = fresh<float>(n);
   auto distances_out = owned(distances, n);
   {
-    nb::gil_scoped_release release;
+    Unlocked release;
     assign(kernels, x.data(), int64_t(n), int64_t(d), centroids.data(), int64_t(c), bounded(threads), ids,
            distances);
   }
@@ -34,7 +34,7 @@ auto plus_plus_bound(int isa, In<float, 2> x, int64_t first, In<double, 1> draws
   std::vector<int64_t> found(static_cast<size_t>(k));
   int64_t count = 0;
   {
-    nb::gil_scoped_release release;
+    Unlocked release;
     count = plus_plus(kernels, x.data(), n, d, k, first, draws.data(), found.data());
   }
   int64_t* ids = fresh<int64_t>(size_t(count));
@@ -50,7 +50,7 @@ auto part_tables_bound(int isa, In<float, 2> q, In<float, 3> codebooks, int thre
   float* out = fresh<float>(m * parts * c);
   auto out_array = owned(out, m, parts * c);
   {
-    nb::gil_scoped_release release;
+    Unlocked release;
     part_tables(kernels, q.data(), int64_t(m), codebooks.data(), int64_t(parts), int64_t(c), int64_t(sub),
                 bounded(threads), out);
   }
@@ -64,7 +64,7 @@ auto hamming_bound(int isa, In<uint8_t, 2> q, In<uint8_t, 2> codes, int threads)
   int32_t* out = fresh<int32_t>(m * n);
   auto out_array = owned(out, m, n);
   {
-    nb::gil_scoped_release release;
+    Unlocked release;
     hamming(kernels, q.data(), int64_t(m), codes.data(), int64_t(n), int64_t(width), bounded(threads), out);
   }
   return out_array;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import threading
 import warnings
 from pathlib import Path
 
@@ -203,3 +205,45 @@ def test_the_cache_says_what_is_wrong(tmp_path: Path) -> None:
     cache.add([], np.ones((0, 3)))
     assert {"text": "a"} not in cache
     cache.close()
+
+
+# ---- copies ----------------------------------------------------------------------------------------
+def test_an_index_is_copied_before_it_has_documents(rng: np.random.Generator, tmp_path: Path) -> None:
+    index = NearfieldSearchIndex("euclidean", plan="int8()", directory=tmp_path, rng=3)
+    twin = copy.deepcopy(index)
+    assert (twin.metric, twin.plan, twin.directory, twin.rng) == ("l2", "int8()", tmp_path, 3)
+    index.add_documents(rng.normal(size=(9, 4)), [str(i) for i in range(9)])
+    twin.add_documents(np.eye(4), list("abcd"))
+    assert twin.search(np.eye(4), 1)[1] == [[0], [1], [2], [3]]
+    with pytest.raises(Unsupported, match="without documents to copy"):
+        copy.deepcopy(index)
+    twin.clear()
+    assert len(index.search(np.eye(4), 1)[1]) == 4
+    index.clear()
+
+
+def test_copies_of_a_cache_share_it(tmp_path: Path) -> None:
+    cache = NearfieldCache(tmp_path)
+    twin = copy.deepcopy(cache)
+    twin.add([{"text": "a"}], np.ones((1, 3)))
+    assert cache.get_vector({"text": "a"}).tolist() == [1, 1, 1]
+    cache.close()
+
+
+def test_runs_that_share_a_cache_may_begin_at_once(tmp_path: Path) -> None:
+    caches, gate = [NearfieldCache(tmp_path) for _ in range(8)], threading.Barrier(8)
+    for cache in caches:
+        cache.load()
+
+    def add(i: int) -> None:
+        gate.wait()
+        caches[i].add([{"text": str(i)}], np.full((1, 3), i))
+
+    threads = [threading.Thread(target=add, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [caches[0].get_vector({"text": str(i)})[0] for i in range(8)] == list(range(8))
+    for cache in caches:
+        cache.close()

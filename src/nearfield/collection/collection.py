@@ -83,6 +83,13 @@ class Collection(Twins):
     def __contains__(self, name: Any) -> bool:
         return bool(self.get([name]))
 
+    def __copy__(self) -> Self:
+        """The same: whoever copies what holds a Collection shares its folder, locks and files."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
     def __repr__(self) -> str:
         if self._state.closed:
             return f"<Collection {str(self.path)!r}: closed>"
@@ -160,7 +167,7 @@ class Collection(Twins):
         repeats: str = "raise",
         progress: Progress | None = None,
     ) -> list[Any]:
-        """Write rows whose ids are new; ``BadInput`` names those that are there. Otherwise as ``upsert``."""
+        """Write rows whose ids are new; ``Exists`` names those that are there. Otherwise as ``upsert``."""
         return self._write(ids, x, texts, meta, field, encoder, repeats, progress, new_only=True)
 
     def _write(
@@ -198,9 +205,9 @@ class Collection(Twins):
         self._known(field, fields)
         return {field: x}
 
-    def check_encoder(self, name: str, field: Field, encoder: Any) -> None:
-        """Refuse an encoder that did not make the vectors of a field; where none is recorded, record it."""
-        self._encoding.check(name, field, encoder)
+    def check_encoder(self, name: str, field: Field, encoder: Any, *, note: bool = True) -> None:
+        """Refuse an encoder that did not make the vectors of a field; where none is recorded, record it if ``note``."""
+        self._encoding.check(name, field, encoder, note=note)
 
     @staticmethod
     def _known(name: str, fields: dict[str, Field]) -> None:

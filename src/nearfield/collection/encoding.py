@@ -83,12 +83,16 @@ class Encoding:
         made: F32 = encode_texts(encoder, [text], queries=True)
         return {name: made[0]}
 
-    def check(self, name: str, field: Field, encoder: Any) -> None:
-        """Refuse vectors of another model than the field's by name; where none is recorded, record this one."""
+    def check(self, name: str, field: Field, encoder: Any, *, note: bool = True) -> None:
+        """Refuse vectors of another model than the field's by name; where none is recorded, record this one.
+
+        With ``note=False`` nothing is recorded, as before a search.
+        """
         space = {"encoder": encoder, "model": encoder} if _unknown(encoder) else space_of(encoder)
         known = dict(field.space)
         if not known:
-            record(self._state, name, space)
+            if note:
+                record(self._state, name, space)
             return
         for key in _TELLING:
             if key in known and key in space and known[key] != space[key]:

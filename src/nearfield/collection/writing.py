@@ -14,7 +14,7 @@ from nearfield.collection.plans import dropped
 from nearfield.collection.reading import found_ids, matching
 from nearfield.collection.results import Row
 from nearfield.collection.state import State, remove
-from nearfield.core.errors import BadInput, NearfieldError
+from nearfield.core.errors import BadInput, Exists, NearfieldError
 from nearfield.core.indexes import Step
 from nearfield.core.protocols import I64
 from nearfield.store.catalog import Change, TailRecord
@@ -46,7 +46,7 @@ def write_rows(state: State, given: Intake, *, new_only: bool = False) -> None:
         where, at = snapshot.find(given.ids, given.kind)
         if new_only and (where >= 0).any():
             names = [given.ids[i] for i in np.flatnonzero(where >= 0)[:5].tolist()]
-            raise BadInput(f"ids: expected new ones, got {', '.join(map(repr, names))}, which are there; use upsert")
+            raise Exists(f"ids: expected new ones, got {', '.join(map(repr, names))}, which are there; use upsert")
         old = snapshot.rows_of(where[where >= 0], at[where >= 0])
         if len(given) >= DIRECT_ROWS or len(given) * given.row_bytes() >= DIRECT_BYTES:
             _write_direct(state, snapshot, given, old)

@@ -22,6 +22,10 @@ class BadRows(BadInput):
     """Rows that cannot be used, such as NaN or, under cosine, zeros; names them by number."""
 
 
+class Exists(BadInput):
+    """Ids that are there already, where new ones were expected; names the first of them."""
+
+
 class BadParameter(NearfieldError, ValueError):
     """A parameter outside its range; names the parameter, the range and the value."""
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from nearfield.core.errors import BadFilter, BadInput, Unsupported
+from nearfield.collection.state import looks_like_one
+from nearfield.core.errors import BadFilter, BadInput, DataWarning, Exists
 from nearfield.core.optional import require
+from nearfield.integrations.common import OPENING, before_any, need_field, twin
 from nearfield.integrations.haystack_convert import REST, meta_of, parts_of, path_of, to_where
 from nearfield.opening import open
-from nearfield.store.fields import dense
 from nearfield.store.filters import EVERYTHING, Filter, key
 
 if TYPE_CHECKING:
@@ -38,19 +39,8 @@ else:
 __all__ = ["NearfieldDocumentStore"]
 
 FIELD = "vector"
+_FORMER = "nearfield.integrations.haystack_store.NearfieldDocumentStore"  # in files that are already written
 _TYPES = {"bool": "boolean", "int": "int", "float": "float"}
-
-
-def _twin(method: Callable[..., Any]) -> Callable[..., Any]:
-    """The async twin of a method, which runs it on a thread."""
-
-    @functools.wraps(method)
-    async def run(*args: Any, **options: Any) -> Any:
-        return await asyncio.to_thread(method, *args, **options)
-
-    run.__name__, run.__qualname__ = f"{method.__name__}_async", f"{method.__qualname__}_async"
-    run.__doc__ = f"``{method.__name__}`` on a thread."
-    return run
 
 
 @contextmanager
@@ -78,6 +68,14 @@ def _document(row: Any, *, score: float | None = None, embedding: bool = True) -
     return Document(**parts)
 
 
+def _refuse_repeats(documents: list[Document]) -> None:
+    seen: set[str] = set()
+    for document in documents:
+        if document.id in seen:
+            raise DuplicateDocumentError(f"ids: expected each once, got {document.id!r} again; use another policy")
+        seen.add(document.id)
+
+
 class NearfieldDocumentStore:
     """Documents in a Collection's folder: durable, filtered, searched by vector, by BM25 and by both.
 
@@ -86,14 +84,20 @@ class NearfieldDocumentStore:
 
     Parameters
     ----------
-    path: the folder; created at the first use where it is not there.
+    path: the folder; created by the first write where it is not there.
     embedding_dim: width of the embeddings; None takes it from the first document that has one.
     metric: ``cosine``, ``dot`` or ``l2``; None: what is there, else ``cosine``.
     tokenizer: how texts are cut into words for BM25, as in ``nearfield.open``.
+    base: the folder that a relative ``path`` starts from; None: the working directory when the store is made. It stands
+        in a pipeline's file, so that the file may be loaded from anywhere.
 
-    Raises ``nearfield.NearfieldError`` kinds for what cannot be stored, Haystack's ``FilterError`` for filters and
-    ``DuplicateDocumentError`` for ids that are there, under the policies ``NONE`` and ``FAIL``.
+    Copies, deep ones too, share the folder's collection. Raises ``nearfield.NearfieldError`` kinds for what cannot be
+    stored, Haystack's ``FilterError`` for filters and ``DuplicateDocumentError`` for ids that are there, under the
+    policies ``NONE`` and ``FAIL``.
     """
+
+    __module__ = "nearfield.integrations.haystack"  # which pipelines' files name, and their readers allow
+    _described = False  # by a file, whose writer may have meant another folder
 
     def __init__(
         self,
@@ -101,28 +105,35 @@ class NearfieldDocumentStore:
         embedding_dim: int | None = None,
         metric: str | None = None,
         tokenizer: str | None = None,
+        base: str | os.PathLike[str] | None = None,
     ) -> None:
         self.path, self.embedding_dim, self.metric, self.tokenizer = os.fspath(path), embedding_dim, metric, tokenizer
+        self.base = None if os.path.isabs(self.path) else os.path.abspath(base or os.curdir)
 
-    @functools.cached_property
+    @property
+    def folder(self) -> str:
+        """The folder, as an absolute path."""
+        return os.path.join(self.base or "", self.path)
+
+    @property
     def collection(self) -> Any:
-        """The Collection, opened at first use."""
-        made = open(self.path, fields={}, metric=cast(Any, self.metric), tokenizer=self.tokenizer)
-        if self.embedding_dim is not None:
-            self._need_field(made, self.embedding_dim)
-        return made
+        """The Collection, opened at first use, and made where it is not there."""
+        with OPENING:
+            if "_collection" not in self.__dict__:
+                made = open(self.folder, fields={}, metric=cast(Any, self.metric), tokenizer=self.tokenizer)
+                if self.embedding_dim is not None:
+                    need_field(made, FIELD, self.embedding_dim)
+                self._collection = made
+            return self._collection
 
-    @staticmethod
-    def _need_field(collection: Any, dim: int) -> None:
-        field = collection.fields.get(FIELD)
-        if field is None:
-            collection.add_field(FIELD, dense(dim))
-        elif field.dim != dim:
-            raise Unsupported(f"{collection.path}: expected embeddings of width {field.dim}, got {dim}")
+    def is_there(self) -> bool:
+        """Whether documents were ever written into the folder."""
+        return "_collection" in self.__dict__ or looks_like_one(Path(self.folder))
 
     def close(self) -> None:
         """Give the folder's locks and files back; the next use opens it again."""
-        opened = self.__dict__.pop("collection", None)
+        with OPENING:
+            opened = self.__dict__.pop("_collection", None)
         if opened is not None:
             opened.close()
 
@@ -131,21 +142,28 @@ class NearfieldDocumentStore:
         return cast(
             "dict[str, Any]",
             default_to_dict(
-                self, path=self.path, embedding_dim=self.embedding_dim, metric=self.metric, tokenizer=self.tokenizer
+                self, path=self.path, embedding_dim=self.embedding_dim, metric=self.metric, tokenizer=self.tokenizer,
+                base=self.base,
             ),
-        )
+        )  # fmt: skip
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> NearfieldDocumentStore:
-        """The store that ``to_dict`` described."""
-        return cast(NearfieldDocumentStore, default_from_dict(cls, data))
+        """The store that ``to_dict`` described, under the class's present or former module."""
+        if data.get("type") == _FORMER:
+            data = {**data, "type": f"{cls.__module__}.{cls.__qualname__}"}
+        made = cast(NearfieldDocumentStore, default_from_dict(cls, data))
+        made._described = True
+        return made
 
     # -- documents ---------------------------------------------------------------------------------
 
+    @before_any(int)
     def count_documents(self) -> int:
         """How many documents there are."""
         return len(self.collection)
 
+    @before_any(list)
     def filter_documents(self, filters: dict[str, Any] | None = None) -> list[Document]:
         """The documents that a filter lets through, in the order of writing."""
         where = _where(filters)
@@ -156,52 +174,69 @@ class NearfieldDocumentStore:
         """Write documents as one commit, all or none; returns how many were written."""
         if not isinstance(documents, list) or not all(isinstance(d, Document) for d in documents):
             raise BadInput("documents: expected a list of Documents")
-        if policy != DuplicatePolicy.OVERWRITE:
-            documents = self._new(documents, skip=policy == DuplicatePolicy.SKIP)
+        if policy == DuplicatePolicy.OVERWRITE:
+            self._write(documents, self.collection.upsert)
+            return len(documents)
+        if policy != DuplicatePolicy.SKIP:
+            _refuse_repeats(documents)
+            try:
+                self._write(documents, self.collection.add)
+            except Exists as error:
+                raise DuplicateDocumentError(f"{error} or another policy") from error
+            return len(documents)
+        while True:
+            documents = self._new(documents)
+            try:
+                self._write(documents, self.collection.add)
+                return len(documents)
+            except Exists:  # others wrote some of them meanwhile
+                continue
+
+    def _write(self, documents: list[Document], write: Callable[..., Any]) -> None:
+        """Write documents as one commit, within which ids are looked up where they have to be new."""
         if not documents:
-            return 0
-        vectors = [d.embedding for d in documents]
+            return
+        vectors = [None if d.embedding is None else np.asarray(d.embedding, dtype=np.float32) for d in documents]
         dim = next((len(v) for v in vectors if v is not None), None)
         if dim is not None:
-            self._need_field(self.collection, dim)
-        self.collection.upsert(
+            need_field(self.collection, FIELD, dim)
+        write(
             [d.id for d in documents],
-            None if dim is None else [None if v is None else np.asarray(v, dtype=np.float32) for v in vectors],
+            {} if dim is None else {FIELD: vectors},
             texts=[d.content for d in documents],
             meta=[meta_of(d) for d in documents],
-            field=None if dim is None else FIELD,
             repeats="last",
         )
-        return len(documents)
 
-    def _new(self, documents: list[Document], *, skip: bool) -> list[Document]:
-        """The documents whose ids are not there; where that is not all of them, an error unless they are skipped."""
+    def _new(self, documents: list[Document]) -> list[Document]:
+        """The documents whose ids are not there, of several with one id the first."""
         there = set(self.collection.ids(key("$id").isin([d.id for d in documents])))
         out: dict[str, Document] = {}
         for document in documents:
             if document.id not in there:
                 out.setdefault(document.id, document)
-        if len(out) < len(documents) and not skip:
-            seen = sorted(there) or sorted({d.id for d in documents if out[d.id] is not d})
-            raise DuplicateDocumentError(f"ids that are there already: {', '.join(seen[:5])}; use another policy")
         return list(out.values())
 
+    @before_any(lambda: None)
     def delete_documents(self, document_ids: list[str]) -> None:
         """Delete documents by id; ids that are not there are passed over."""
         self.collection.delete(list(document_ids))
 
+    @before_any(lambda: None)
     def delete_all_documents(self, recreate_index: bool = False) -> None:
         """Delete every document; with ``recreate_index``, purge them from the disk, too."""
         self.collection.delete(where=EVERYTHING)
         if recreate_index:
             self.collection.compact(purge=True)
 
+    @before_any(int)
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
         """Delete the documents that a filter lets through; returns how many."""
         where = _where(filters)
         with _filter_errors():
             return cast(int, self.collection.delete(where=where))
 
+    @before_any(int)
     def update_by_filter(self, filters: dict[str, Any], meta: dict[str, Any]) -> int:
         """Merge ``meta`` into that of the documents that a filter lets through; returns how many."""
         where = _where(filters)
@@ -210,6 +245,7 @@ class NearfieldDocumentStore:
 
     # -- metadata ----------------------------------------------------------------------------------
 
+    @before_any(int)
     def count_documents_by_filter(self, filters: dict[str, Any]) -> int:
         """How many documents a filter lets through."""
         where = _where(filters)
@@ -221,6 +257,7 @@ class NearfieldDocumentStore:
         where = _where(filters)
         return {name: len(self._values(name, where)) for name in metadata_fields}
 
+    @before_any(dict)
     def get_metadata_fields_info(self) -> dict[str, dict[str, str]]:
         """The metadata keys, dotted where nested, with the type of their values: boolean, int, float or keyword."""
         out = {}
@@ -233,7 +270,7 @@ class NearfieldDocumentStore:
     def get_metadata_field_min_max(self, metadata_field: str) -> dict[str, Any]:
         """The smallest and the largest value of a key, None where there is none or they have no order."""
         try:
-            low, high = self.collection.bounds(path_of(metadata_field)) or (None, None)
+            low, high = (self.is_there() and self.collection.bounds(path_of(metadata_field))) or (None, None)
         except BadInput:
             low = high = None
         return {"min": low, "max": high}
@@ -255,6 +292,7 @@ class NearfieldDocumentStore:
             values = [v for v in values if search_term.lower() in str(v).lower()]
         return values[from_ : from_ + size], len(values)
 
+    @before_any(list)
     def _values(self, name: str, where: Filter) -> list[Any]:
         """The different values of a key, whole lists among them, by type and then in order."""
         parts = path_of(name).split(".")
@@ -313,6 +351,11 @@ class NearfieldDocumentStore:
         if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 0:
             raise BadInput(f"top_k: expected a whole number, at least 0, got {top_k!r}")
         where = _where(filters)
+        if not self.is_there():
+            if self._described:
+                told = f"{self.folder}: expected documents, nothing was written there yet; is path or base another?"
+                warnings.warn(told, DataWarning, stacklevel=3)
+            return []
         if vector is not None and FIELD not in self.collection.fields:  # no document with an embedding came yet
             vector, how = None, {}
         if top_k == 0 or (vector is None and text is None):
@@ -323,18 +366,18 @@ class NearfieldDocumentStore:
             hits = self.collection.search(vector, top_k, text=text, where=where, **how)
         return [_document(hit, score=hit.score, embedding=return_embedding) for hit in hits]
 
-    count_documents_async = _twin(count_documents)
-    filter_documents_async = _twin(filter_documents)
-    write_documents_async = _twin(write_documents)
-    delete_documents_async = _twin(delete_documents)
-    delete_all_documents_async = _twin(delete_all_documents)
-    delete_by_filter_async = _twin(delete_by_filter)
-    update_by_filter_async = _twin(update_by_filter)
-    count_documents_by_filter_async = _twin(count_documents_by_filter)
-    count_unique_metadata_by_filter_async = _twin(count_unique_metadata_by_filter)
-    get_metadata_fields_info_async = _twin(get_metadata_fields_info)
-    get_metadata_field_min_max_async = _twin(get_metadata_field_min_max)
-    get_metadata_field_unique_values_async = _twin(get_metadata_field_unique_values)
-    embedding_retrieval_async = _twin(embedding_retrieval)
-    bm25_retrieval_async = _twin(bm25_retrieval)
-    hybrid_retrieval_async = _twin(hybrid_retrieval)
+    count_documents_async = twin(count_documents)
+    filter_documents_async = twin(filter_documents)
+    write_documents_async = twin(write_documents)
+    delete_documents_async = twin(delete_documents)
+    delete_all_documents_async = twin(delete_all_documents)
+    delete_by_filter_async = twin(delete_by_filter)
+    update_by_filter_async = twin(update_by_filter)
+    count_documents_by_filter_async = twin(count_documents_by_filter)
+    count_unique_metadata_by_filter_async = twin(count_unique_metadata_by_filter)
+    get_metadata_fields_info_async = twin(get_metadata_fields_info)
+    get_metadata_field_min_max_async = twin(get_metadata_field_min_max)
+    get_metadata_field_unique_values_async = twin(get_metadata_field_unique_values)
+    embedding_retrieval_async = twin(embedding_retrieval)
+    bm25_retrieval_async = twin(bm25_retrieval)
+    hybrid_retrieval_async = twin(hybrid_retrieval)

@@ -11,7 +11,7 @@ import numpy as np
 
 from nearfield.core.errors import BadFilter, BadInput
 from nearfield.core.optional import require
-from nearfield.numerics.mmr import mmr
+from nearfield.integrations.common import OPENING, varied
 from nearfield.opening import open
 from nearfield.store.filters import EVERYTHING, Compare, Empty, Filter, In, Match, Not, Null, Or
 from nearfield.store.filters.tree import every, some
@@ -48,13 +48,15 @@ class NearfieldVectorStore(BasePydanticVectorStore):  # type: ignore[misc]
 
     Parameters
     ----------
-    collection: an open Collection, or the path of its folder; one that is not there is made by the first ``add``.
+    collection: an open Collection, or the path of its folder, from the working directory of the moment where it is
+        relative; one that is not there is made by the first ``add``.
     options: what ``nearfield.open`` takes, such as ``metric=`` or ``durability=``.
 
     All query modes are there: default, mmr, text_search and sparse (BM25 over the nodes' texts), hybrid and
     semantic_hybrid (both rankings, by reciprocal ranks, or weighted where ``alpha`` is given: 1 is vectors alone), and
     the learners (svm, logistic_regression, linear_regression, over every node that passes; they need scikit-learn).
-    Filters nest, and know all operators; ``persist`` has nothing to do.
+    Filters nest, and know all operators; ``persist`` has nothing to do. Queries with empty ``node_ids`` or ``doc_ids``
+    are not restricted, as an index over a store that keeps the texts means them. Copies share the collection.
     """
 
     stores_text: bool = True
@@ -69,7 +71,7 @@ class NearfieldVectorStore(BasePydanticVectorStore):  # type: ignore[misc]
             raise BadInput("NearfieldVectorStore: expected a collection, or the path of its folder")
         folder = given if isinstance(given, (str, os.PathLike)) else given.path
         options = options.pop("options", {}) | {k: v for k, v in options.items() if k not in type(self).model_fields}
-        super().__init__(path=os.fspath(folder), options=options)
+        super().__init__(path=os.path.abspath(folder), options=options)
         self._collection = None if isinstance(given, (str, os.PathLike)) else given
 
     @classmethod
@@ -80,8 +82,9 @@ class NearfieldVectorStore(BasePydanticVectorStore):  # type: ignore[misc]
     @property
     def client(self) -> Any:
         """The Collection, None before there is one."""
-        if self._collection is None and os.path.isdir(self.path):
-            self._collection = open(self.path, **self.options)
+        with OPENING:
+            if self._collection is None and os.path.isdir(self.path):
+                self._collection = open(self.path, **self.options)
         return self._collection
 
     # -- writing -----------------------------------------------------------------------------------
@@ -91,8 +94,9 @@ class NearfieldVectorStore(BasePydanticVectorStore):  # type: ignore[misc]
         if not nodes:
             return []
         vectors = np.asarray([node.get_embedding() for node in nodes], dtype=np.float32)
-        if self.client is None:
-            self._collection = open(self.path, **{"dim": vectors.shape[1], **self.options})
+        with OPENING:
+            if self.client is None:
+                self._collection = open(self.path, **{"dim": vectors.shape[1], **self.options})
         meta = [node_to_metadata_dict(node, remove_text=True, flat_metadata=False) for node in nodes]
         texts = [node.get_content(metadata_mode="none") for node in nodes]
         ids: list[str] = self.client.upsert([n.node_id for n in nodes], vectors, texts=texts, meta=meta, repeats="last")
@@ -129,8 +133,9 @@ class NearfieldVectorStore(BasePydanticVectorStore):  # type: ignore[misc]
         """The best nodes of a query, by its mode; further options go to ``Collection.search``."""
         if self.client is None:
             return VectorStoreQueryResult(nodes=[], similarities=[], ids=[])
-        documents = EVERYTHING if query.doc_ids is None else In("ref_doc_id", tuple(query.doc_ids))
-        where = every([to_where(query.filters), _ids(query.node_ids), documents])
+        documents = In("ref_doc_id", tuple(query.doc_ids)) if query.doc_ids else EVERYTHING
+        nodes = _ids(query.node_ids or None)  # an index whose store keeps the texts asks with empty lists
+        where = every([to_where(query.filters), nodes, documents])
         mode = str(getattr(query.mode, "value", query.mode))
         threshold = options.pop("mmr_threshold", query.mmr_threshold)
         if mode in _LEARNERS:
@@ -149,12 +154,9 @@ class NearfieldVectorStore(BasePydanticVectorStore):  # type: ignore[misc]
         k = query.similarity_top_k
         factor = options.pop("mmr_prefetch_factor", 4)
         reach = max(k, options.pop("mmr_prefetch_k", int(factor * k)))
-        hits = list(self.client.search(_vector(query), reach, where=where, **options))
-        if not hits:
-            return [], []
-        scores = np.array([hit.score for hit in hits])
-        order = mmr(scores, np.stack([hit.vector for hit in hits]), k, 0.5 if threshold is None else threshold)
-        return [hits[i] for i in order.tolist()], scores[order].tolist()
+        hits = self.client.search(_vector(query), reach, where=where, **options)
+        chosen = varied(_vector(query), hits, k, 0.5 if threshold is None else threshold)
+        return chosen, [float(hit.score) for hit in chosen]
 
     def _learned(self, query: VectorStoreQuery, where: Filter) -> tuple[list[Any], list[float]]:
         """A linear model that tells the query from every node that passes; the nodes nearest to its side come first."""
@@ -275,19 +277,31 @@ def _text(path: str, op: str, value: Any) -> Filter:
 
 
 def _all(path: str, value: Any) -> Filter:
-    return every([Compare(path, "=", item) for item in In(path, value).values])
+    return every([_equal(path, item) for item in In(path, value).values])
+
+
+def _equal(path: str, value: Any) -> Filter:
+    """Null for None; of 0 and 1 False and True too, which are equal to them: LlamaIndex's filters hold no bool."""
+    if value is None:
+        return Null(path)
+    return _among(path, [value]) if type(value) is int and value in (0, 1) else Compare(path, "=", value)
+
+
+def _among(path: str, values: Any) -> Filter:
+    found = In(path, values)
+    return In(path, (*found.values, *(bool(v) for v in found.values if type(v) is int and v in (0, 1))))
 
 
 _OPERATORS: dict[str, Callable[[str, Any], Filter]] = {
-    "==": lambda path, value: Null(path) if value is None else Compare(path, "=", value),
-    "!=": lambda path, value: Not(Null(path) if value is None else Compare(path, "=", value)),
+    "==": _equal,
+    "!=": lambda path, value: Not(_equal(path, value)),
     ">": lambda path, value: Compare(path, ">", value),
     ">=": lambda path, value: Compare(path, ">=", value),
     "<": lambda path, value: Compare(path, "<", value),
     "<=": lambda path, value: Compare(path, "<=", value),
-    "in": In,
-    "nin": lambda path, value: Not(In(path, value)),
-    "any": In,
+    "in": _among,
+    "nin": lambda path, value: Not(_among(path, value)),
+    "any": _among,
     "all": _all,
     "contains": _contains,
     "text_match": lambda path, value: _text(path, "contains", value),

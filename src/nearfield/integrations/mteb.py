@@ -18,15 +18,15 @@ import tempfile
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from nearfield.core.errors import BadInput, Unsupported
 from nearfield.core.optional import require
 from nearfield.core.protocols import F32, Metric
+from nearfield.integrations.common import OPENING, need_field
 from nearfield.opening import open
-from nearfield.store.fields import dense
 from nearfield.store.filters import key
 
 __all__ = ["NearfieldCache", "NearfieldSearchIndex"]
@@ -82,6 +82,14 @@ class NearfieldSearchIndex:
         self._collection: Any = None
         self._remove: Any = None
         self._encoded = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        if self._collection is not None:
+            raise Unsupported(
+                "NearfieldSearchIndex: expected an index without documents to copy, got one with a temporary folder; "
+                "copy it before add_documents, or make another"
+            )
+        return type(self)(self.metric if self.metric != "l2" else "euclidean", plan=self.plan, directory=self.directory, rng=self.rng)
 
     def add_documents(self, embeddings: Any, idxs: Any) -> None:
         """Add vectors ``[n, dim]`` of the documents of these ids, after those that are there."""
@@ -158,12 +166,16 @@ class NearfieldCache:
         self.directory = _temporary(self)[0] if directory is None else Path(directory)
         self._collection: Any = None
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # one folder, which a temporary one's copy must not outlive
+
     def _opened(self) -> Any:
-        if self._collection is None:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            # A folder of its own below: mteb puts the caches of queries and documents within that of a task.
-            self._collection = open(self.directory / "vectors", fields={}, metric="dot")
-        return self._collection
+        with OPENING:
+            if self._collection is None:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                # A folder of its own below: mteb puts the caches of queries and documents within that of a task.
+                self._collection = open(self.directory / "vectors", fields={}, metric="dot")
+            return self._collection
 
     def add(self, item: list[dict[str, Any]], vectors: Any) -> None:
         """Keep a vector ``[n, dim]`` of each item, in place of one that is there."""
@@ -173,8 +185,7 @@ class NearfieldCache:
         if not len(made):
             return
         collection = self._opened()
-        if _FIELD not in collection.fields:
-            collection.add_field(_FIELD, dense(made.shape[1]))
+        need_field(collection, _FIELD, made.shape[1])
         collection.upsert([_name(i) for i in item], made, repeats="last")
 
     def get_vector(self, item: dict[str, Any]) -> F32 | None:
