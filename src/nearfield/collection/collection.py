@@ -24,6 +24,7 @@ from nearfield.collection.searching import field_named
 from nearfield.collection.state import Frozen, Settings, State
 from nearfield.collection.tending import Tending
 from nearfield.collection.twins import Twins
+from nearfield.core.checks import whole
 from nearfield.core.errors import BadInput, Unknown, did_you_mean
 from nearfield.core.hits import HitList, HitLists
 from nearfield.core.protocols import F32, Metric, Progress
@@ -229,7 +230,7 @@ class Collection(Twins):
         from nearfield.collection import exchange
 
         names = {"id": id, "text": text, "vector": vector, "meta": meta}
-        batches = exchange.batches_of(source, reading.check_count("rows", rows, 1), **names)
+        batches = exchange.batches_of(source, whole("rows", rows, 1), **names)
         return exchange.load(self, batches, new_only=new_only, encoder=encoder, progress=progress)
 
     def update(
@@ -435,7 +436,7 @@ class Collection(Twins):
         """Live recall against exact search, with an interval; of ``queries``, else of 200 rows that are there."""
         from nearfield.collection import measuring
 
-        return measuring.recall(self._state, field, reading.check_count("k", k, 1), queries, budget, rng)
+        return measuring.recall(self._state, field, whole("k", k, 1), queries, budget, rng)
 
     def watch(
         self, *, field: str | None = None, new: Any = None, alarm: float = 0.01, rng: Any = 0
@@ -459,7 +460,7 @@ class Collection(Twins):
         """Remember queries (200 rows where None) with what they find exactly now, for ``watch``; returns how many."""
         from nearfield.collection import measuring
 
-        return measuring.set_canaries(self._state, field, queries, reading.check_count("k", k, 1))
+        return measuring.set_canaries(self._state, field, queries, whole("k", k, 1))
 
     def add_field(self, name: str, field: Field) -> None:
         """Add a vector field; rows get vectors in it by ``update`` or ``upsert``."""

@@ -13,6 +13,7 @@ from nearfield.collection.fieldrows import FieldRows
 from nearfield.collection.intake import Intake
 from nearfield.collection.state import State
 from nearfield.core.arrays import to_f32
+from nearfield.core.checks import plain
 from nearfield.core.errors import BadInput, DataWarning, Unsupported
 from nearfield.core.protocols import F32, Progress
 from nearfield.numerics.likeness import LEAST, look_alike
@@ -30,8 +31,8 @@ def space_of(encoder: Any) -> dict[str, Any]:
     """The record of an encoder: its name, and what it says of its model."""
     made = as_encoder(encoder)
     name = type(made).__module__.rsplit(".", 1)[-1]
-    own = {k: v for k, v in dict(getattr(made, "space", {})).items() if isinstance(v, (str, int, float, bool))}
-    return {"encoder": name, **own}
+    own = {k: plain(v) for k, v in dict(getattr(made, "space", {})).items()}
+    return {"encoder": name, **{k: v for k, v in own.items() if isinstance(v, (str, int, float, bool))}}
 
 
 class Encoding:

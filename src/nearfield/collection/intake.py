@@ -119,7 +119,7 @@ def take_rows(
     n = _count(ids, vectors, texts)
     if ids is None:
         ids = [uuid.uuid4().hex for _ in range(n)]
-    names, kind = check_ids([ids] if isinstance(ids, (str, int)) and not isinstance(ids, bool) else ids)
+    names, kind = check_ids(ids)
     n = len(names)
     out = Intake(names, kind, _texts(texts, n), _metadata(meta, n))
     for name, given in vectors.items():

@@ -11,9 +11,9 @@ from typing import Any, cast
 
 from nearfield.collection.collection import Collection
 from nearfield.collection.encoding import space_of
-from nearfield.collection.reading import check_count
 from nearfield.collection.state import TOKENIZERS, Settings, State, looks_like_one
 from nearfield.core.arrays import check_on_zero
+from nearfield.core.checks import real, whole
 from nearfield.core.errors import BadInput, ReadOnly, Unsupported
 from nearfield.core.protocols import METRICS, Metric
 from nearfield.search.encoding import as_encoder
@@ -33,7 +33,9 @@ def opened(
     timeout: float,
 ) -> Collection:  # fmt: skip
     """Create or open; see ``nearfield.open``."""
-    _check_choices(mode, durability, metric, on_zero, tokenizer, timeout)
+    _check_choices(mode, durability, metric, on_zero, tokenizer)
+    timeout = real("timeout", timeout, "a finite number of seconds, at least 0", least=0)
+    keep_queries = whole("keep_queries", keep_queries)
     folder = check_folder(path)
     there = looks_like_one(folder)
     if mode == "x" and there:
@@ -51,6 +53,7 @@ def opened(
             raise BadInput(f"{folder}: no collection there to read")
         if wanted is None:
             raise BadInput(f"{folder}: no collection there; to create one pass dim=, fields= or encoder=")
+        _first_records(wanted, metric, on_zero, tokenizer, keep_queries)  # refused before there is a folder
         _make_folder(folder)
         state = State(folder, create=True, **how)
         settings = state.settings()
@@ -67,7 +70,7 @@ def opened(
         raise
 
 
-def _check_choices(mode: str, durability: str, metric: Any, on_zero: Any, tokenizer: Any, timeout: Any) -> None:
+def _check_choices(mode: str, durability: str, metric: Any, on_zero: Any, tokenizer: Any) -> None:
     if mode not in ("a", "r", "x"):
         raise BadInput(f"mode: expected 'a' (create or open), 'r' (read only) or 'x' (create), got {mode!r}")
     if durability not in ("full", "relaxed"):
@@ -78,8 +81,6 @@ def _check_choices(mode: str, durability: str, metric: Any, on_zero: Any, tokeni
         check_on_zero(on_zero)
     if tokenizer is not None and tokenizer not in TOKENIZERS:
         raise BadInput(f"tokenizer: expected one of {', '.join(TOKENIZERS)}, got {tokenizer!r}")
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout < float("inf"):
-        raise BadInput(f"timeout: expected seconds, at least 0, got {timeout!r}")
 
 
 def check_folder(path: Any) -> Path:
@@ -146,12 +147,19 @@ def _create(
     state: State, wanted: dict[str, Field], metric: Metric | None, on_zero: str | None, tokenizer: str | None,
     keep_queries: int,
 ) -> Settings:  # fmt: skip
-    check_count("keep_queries", keep_queries, 0)
+    settings, fields = _first_records(wanted, metric, on_zero, tokenizer, keep_queries)
+    state.make(settings, fields)
+    return state.settings() or settings
+
+
+def _first_records(
+    wanted: dict[str, Field], metric: Metric | None, on_zero: str | None, tokenizer: str | None, keep_queries: int
+) -> tuple[Settings, dict[str, Field]]:
+    """What a new Collection is made with."""
     settings = Settings(metric or "cosine", on_zero or "raise", tokenizer or "porter", keep_queries)
     if settings.metric == "hamming" and list(wanted) == [DEFAULT]:
         wanted = {DEFAULT: dense(wanted[DEFAULT].dim, metric="hamming")}
-    state.make(settings, {name: field.within(settings.metric) for name, field in wanted.items()})
-    return state.settings() or settings
+    return settings, {name: field.within(settings.metric) for name, field in wanted.items()}
 
 
 def _agree(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.collection.results import Row
+from nearfield.core.checks import whole
 from nearfield.core.errors import BadInput
 from nearfield.core.protocols import I64
 from nearfield.store.filters import Filter
@@ -34,16 +35,15 @@ def matching(view: View, where: Filter | None) -> I64:
 
 def found_ids(snapshot: Snapshot, ids: Any) -> tuple[I64, I64]:
     """Views and positions of ids, those that are not there left out."""
-    names, kind = check_ids([ids] if isinstance(ids, (str, int)) and not isinstance(ids, bool) else ids)
+    names, kind = check_ids(ids)
     where, at = snapshot.find(names, kind)
     return where[where >= 0], at[where >= 0]
 
 
 def get(snapshot: Snapshot, ids: Any, where: Filter | None, limit: int | None, offset: int) -> list[Row]:
     """Rows by id or by filter."""
-    check_count("offset", offset, 0)
-    if limit is not None:
-        check_count("limit", limit, 0)
+    offset = whole("offset", offset)
+    limit = None if limit is None else whole("limit", limit)
     stop = None if limit is None else offset + limit
     if ids is not None:
         if where is not None:
@@ -58,13 +58,6 @@ def get(snapshot: Snapshot, ids: Any, where: Filter | None, limit: int | None, o
         out += [Row(snapshot, view.part, p) for p in found[low:high].tolist()]
         seen += len(found)
     return out
-
-
-def check_count(name: str, value: Any, least: int) -> int:
-    """A whole number of at least so much."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise BadInput(f"{name}: expected a whole number of at least {least}, got {value!r}")
-    return int(value)
 
 
 def count(snapshot: Snapshot, where: Filter | None) -> int:
@@ -89,8 +82,8 @@ def ids(snapshot: Snapshot, where: Filter | None) -> list[Any]:
 
 def scroll(snapshot: Snapshot, where: Filter | None, batch: int, after: int | None) -> Iterator[list[Row]]:
     """Rows that pass, so many at a time."""
-    check_count("batch", batch, 1)
-    return _scroll(snapshot, where, batch, after)
+    after = None if after is None else whole("after", after, -1)
+    return _scroll(snapshot, where, whole("batch", batch, 1), after)
 
 
 def _scroll(snapshot: Snapshot, where: Filter | None, batch: int, after: int | None) -> Iterator[list[Row]]:
@@ -140,8 +133,7 @@ def _key(value: Any) -> tuple[str, Any]:
 
 def facets(snapshot: Snapshot, key: str, where: Filter | None, k: int | None) -> list[tuple[Any, int]]:
     """Values and how many rows have them."""
-    if k is not None:
-        check_count("k", k, 1)
+    k = None if k is None else whole("k", k, 1)
     counts: Counter[tuple[str, Any]] = Counter()
     for table, mask in _tables(snapshot, where):
         for value, n in table.facets(key, mask):

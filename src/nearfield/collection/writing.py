@@ -222,7 +222,7 @@ def update_rows(
     if meta is None and texts is None and not vectors:
         raise BadInput("update: expected meta=, texts= or vectors, got nothing to change")
     with state.writing() as snapshot:
-        asked = None if ids is None else check_ids([ids] if isinstance(ids, (str, int)) else ids)[0]
+        asked = None if ids is None else check_ids(ids)[0]
         if asked is not None:
             refuse_repeats(asked)
         rows = _present(snapshot, asked, where)

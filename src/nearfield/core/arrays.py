@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.core.checks import whole
 from nearfield.core.dlpack import from_dlpack
 from nearfield.core.errors import BadInput, BadRows
 from nearfield.core.protocols import F32, Batch, Metric
@@ -336,9 +337,7 @@ def as_generator(rng: Any) -> np.random.Generator:
     """
     if isinstance(rng, np.random.Generator):
         return rng
-    if isinstance(rng, bool) or not isinstance(rng, (int, np.integer)) or rng < 0:
-        raise BadInput(f"rng: expected a whole number of at least 0, or a numpy Generator, got {rng!r}")
-    return np.random.default_rng(int(rng))
+    return np.random.default_rng(whole("rng", rng, 0, what="a numpy Generator, or a whole number"))
 
 
 def sample_rows(n: int, size: int, rng: np.random.Generator) -> NDArray[np.int64]:

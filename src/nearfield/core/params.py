@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from nearfield.core.checks import plain
 from nearfield.core.errors import BadParameter, did_you_mean
 
 
@@ -77,8 +78,7 @@ def _typed(hint: Any, value: Any, where: str, rules: tuple[Any, ...]) -> Any:
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if value is None and type(None) in kinds:
         return None
-    if hasattr(value, "item") and getattr(value, "shape", None) == ():
-        value = value.item()  # a NumPy scalar
+    value = plain(value)
     for kind in kinds:
         if kind is bool and isinstance(value, bool):
             return value

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core import arrays
+from nearfield.core.checks import whole
 from nearfield.core.errors import BadInput, BadParameter, Unsupported
 from nearfield.core.protocols import METRICS, Kind, Metric
 
@@ -36,8 +37,7 @@ class Field:
 
     def __post_init__(self) -> None:
         least = 0 if self.kind == "sparse" else 1
-        if isinstance(self.dim, bool) or not isinstance(self.dim, (int, np.integer)) or not least <= self.dim <= WIDEST:
-            raise BadParameter(f"dim: expected a whole number from {least} to {WIDEST}, got {self.dim!r}")
+        object.__setattr__(self, "dim", whole("dim", self.dim, least, WIDEST, error=BadParameter))
         if self.metric is not None and self.metric not in METRICS:
             raise BadParameter(f"metric: expected one of {', '.join(METRICS)}, got {self.metric!r}")
         known = _DENSE if self.kind == "dense" else ("float32", "float16") if self.kind == "ragged" else ("float32",)
