@@ -6,6 +6,8 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any, TextIO
 
 import click
@@ -90,6 +92,13 @@ def _typed() -> list[str]:
 def one_line(what: object) -> str:
     """Text out of a file or a message on one line that does nothing else to a terminal."""
     return " ".join(str(what).split()).translate(CONTROLS)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print many lines, a thousand at a time: each time costs a call of the system."""
+    rest = iter(lines)
+    while block := list(islice(rest, 1000)):
+        click.echo("\n".join(block))
 
 
 def progress_bar() -> Progress | None:

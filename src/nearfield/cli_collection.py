@@ -15,7 +15,7 @@ import click
 import numpy as np
 
 import nearfield
-from nearfield.cli_base import AS_JSON, ENCODER, METRIC, ON_ZERO, SEED, Verb, one_line, progress_bar
+from nearfield.cli_base import AS_JSON, ENCODER, METRIC, ON_ZERO, SEED, Verb, one_line, print_lines, progress_bar
 from nearfield.core.errors import BadInput, Corrupt
 
 if TYPE_CHECKING:
@@ -142,16 +142,16 @@ def search_rows(folder: str, text: str | None, queries: Any, given: dict[str, An
 
 
 def _print_hits(hits: Any, number: int | None, json_: bool) -> None:
-    for hit in hits:
-        if json_:
-            lead = {} if number is None else {"query": number}
-            click.echo(dump(lead | hit.to_dict()))
-        else:
-            lead_text = "" if number is None else f"{number}\t"
-            told = [one_line(hit.id), f"{hit.score:.4f}", one_line(hit.text or dump(hit.meta))[:200]]
-            click.echo(lead_text + "\t".join(told))
+    print_lines(_hit_line(hit, number, json_) for hit in hits)
     if hits.explain is not None:
         click.echo(dump(hits.explain), err=True)
+
+
+def _hit_line(hit: Any, number: int | None, json_: bool) -> str:
+    if json_:
+        return dump(({} if number is None else {"query": number}) | hit.to_dict())
+    told = [] if number is None else [str(number)]
+    return "\t".join([*told, one_line(hit.id), f"{hit.score:.4f}", one_line(hit.text or dump(hit.meta))[:200]])
 
 
 @click.command(cls=Verb)
@@ -168,8 +168,7 @@ def get(folder: str, ids: tuple[str, ...], where: str | None, limit: int | None,
     with _open(folder) as made:
         _note_unknown(made, where)
         rows = made.get(_ids(made, ids), limit=limit) if ids else made.get(where=where, limit=limit)
-        for row in rows:
-            click.echo(dump(row.to_dict(vectors=vectors)))
+        print_lines(dump(row.to_dict(vectors=vectors)) for row in rows)
 
 
 @click.command(cls=Verb)

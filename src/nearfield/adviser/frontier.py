@@ -15,9 +15,9 @@ SAME = 0.001  # two figures nearer than this are the same to a user: the smaller
 
 _WISHES: dict[str, tuple[str, dict[str, float]]] = {
     "keep": ("a share of float32's quality, above 0 and at most 1", {"above": 0, "most": 1}),
-    "bytes": ("a number, at least 1 byte a row", {"least": 1}),
+    "bytes": ("at least 1 byte a row", {"least": 1}),
     "smaller": ("a factor above 0, such as 8", {"above": 0}),
-    "latency_us": ("a number of microseconds above 0", {"above": 0}),
+    "latency_us": ("microseconds above 0", {"above": 0}),
 }
 
 

@@ -72,11 +72,8 @@ def ids(snapshot: Snapshot, where: Filter | None) -> list[Any]:
     out: list[Any] = []
     for view in snapshot.views:
         at = matching(view, where)
-        part = view.part
-        if isinstance(part, TailPart):
-            out += [part.id(p) for p in at.tolist()]
-        else:
-            out += part.ids.all() if len(at) == part.n else part.ids.at(at)
+        whole_part = len(at) == view.part.n and not isinstance(view.part, TailPart)
+        out += view.part.ids.all() if whole_part else view.part.names(at)
     return out
 
 
