@@ -6,10 +6,12 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from nearfield.core.habits import answering
 from nearfield.core.protocols import Metric
 from nearfield.store.fields import Field
 
 
+@answering
 def open(
     path: str | os.PathLike[str],
     *,

@@ -8,6 +8,7 @@ paper: Monir, Lau, Yang, Zhao, 2024, arXiv:2409.17383 (S060);
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,11 +26,12 @@ from nearfield.collection.state import Frozen, Settings, State
 from nearfield.collection.tending import Tending
 from nearfield.collection.twins import Twins
 from nearfield.core.checks import whole
-from nearfield.core.errors import BadInput, Unknown, did_you_mean
+from nearfield.core.errors import BadInput
+from nearfield.core.habits import answering
 from nearfield.core.hits import HitList, HitLists
 from nearfield.core.protocols import F32, Metric, Progress
 from nearfield.core.report import Report
-from nearfield.store.fields import Field
+from nearfield.store.fields import Field, known_field
 from nearfield.store.filters import check, parse_where
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 # What most processes never call is imported where it is called: opening a Collection takes half the time.
 
 
+@answering
 class Collection(Twins):
     """Rows in one folder; made by ``nearfield.open``.
 
@@ -186,7 +189,7 @@ class Collection(Twins):
     def _by_field(self, x: Any, field: str | None, fields: dict[str, Field]) -> dict[str, Any]:
         if isinstance(x, Mapping) and field is None and all(isinstance(k, str) for k in x):
             for name in x:
-                self._known(name, fields)
+                known_field(name, fields)
             return dict(x)
         if x is None:
             return {}
@@ -196,17 +199,12 @@ class Collection(Twins):
             if len(fields) > 1:
                 raise BadInput(f"vectors: expected field= or {{field: vectors}}, one of {', '.join(fields)}")
             field = next(iter(fields))
-        self._known(field, fields)
+        known_field(field, fields)
         return {field: x}
 
     def check_encoder(self, name: str, field: Field, encoder: Any) -> None:
         """Refuse an encoder that did not make the vectors of a field; where none is recorded, record it."""
         self._encoding.check(name, field, encoder)
-
-    @staticmethod
-    def _known(name: str, fields: dict[str, Field]) -> None:
-        if name not in fields:
-            raise Unknown(f"field: no field {name!r}; {did_you_mean(name, fields)}")
 
     def load(
         self,
@@ -360,8 +358,8 @@ class Collection(Twins):
             makes a vector of, or which is searched for its words where there is no encoder; or ``{field: query}``.
         text: words to rank by BM25; with a vector, or an encoder, both rankings are fused (hybrid).
         vector: the same as ``q``. id: search with the vector of this row, which is not found itself.
-        fuse: how rankings are fused: the name of a fuser (``rrf``, ``weighted``, ``combsum`` ...; default rrf);
-            ``weights`` one a ranking, ``depth`` how many rows of each.
+        fuse: how rankings are fused: the name of a fuser (``rrf``, ``weighted``, ``combsum`` ...; default rrf, or
+            weighted where there are ``weights``, one a ranking of at least 0). depth: how many rows of each.
         budget: how many rows an index may score for a query.
         min_score: only rows that score at least so much; with ``k=None`` all of them (a range search).
         group_by: a metadata key; of each value only the best row is found.
@@ -490,6 +488,8 @@ class Collection(Twins):
         """Write a consistent copy into a new folder, while others read and write."""
         from nearfield.collection import health
 
+        if not isinstance(target, (str, os.PathLike)):
+            raise BadInput(f"backup: expected the path of a new folder, got {type(target).__name__}")
         self._tending.stop()
         health.backup(self._state, target, progress)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.collection.results import Row
-from nearfield.core.checks import whole
+from nearfield.core.checks import shown, whole
 from nearfield.core.errors import BadInput
 from nearfield.core.protocols import I64
 from nearfield.store.filters import Filter
@@ -128,8 +128,14 @@ def _key(value: Any) -> tuple[str, Any]:
     )
 
 
+def _check_key(key: Any) -> None:
+    if not isinstance(key, str):
+        raise BadInput(f"key: expected the name of a metadata key, such as 'year', got {shown(key)}")
+
+
 def facets(snapshot: Snapshot, key: str, where: Filter | None, k: int | None) -> list[tuple[Any, int]]:
     """Values and how many rows have them."""
+    _check_key(key)
     k = None if k is None else whole("k", k, 1)
     counts: Counter[tuple[str, Any]] = Counter()
     for table, mask in _tables(snapshot, where):
@@ -146,6 +152,7 @@ def unique(snapshot: Snapshot, key: str, where: Filter | None) -> list[Any]:
 
 def bounds(snapshot: Snapshot, key: str, where: Filter | None) -> tuple[Any, Any] | None:
     """The smallest and the largest value."""
+    _check_key(key)
     found = [b for table, mask in _tables(snapshot, where) if (b := table.bounds(key, mask)) is not None]
     if not found:
         return None

@@ -18,13 +18,13 @@ from nearfield.collection.results import Hit, hit_list
 from nearfield.collection.searching import Scope, Stop
 from nearfield.collection.state import Settings, State
 from nearfield.core.arrays import check_on_zero
-from nearfield.core.checks import real, whole
+from nearfield.core.checks import real, shown, whole
 from nearfield.core.errors import BadInput
 from nearfield.core.fusers import Ranking
 from nearfield.core.hits import HitList, HitLists
 from nearfield.core.protocols import F32
 from nearfield.numerics.mmr import mmr
-from nearfield.store.fields import Field
+from nearfield.store.fields import Field, known_field
 from nearfield.store.filters import Filter, to_text, unknown_paths
 from nearfield.store.snapshot import Snapshot
 
@@ -68,6 +68,10 @@ class Request:
             self.timeout = real("timeout", self.timeout, "a finite number of seconds, at least 0", least=0)
         if self.diversity is not None:
             self.diversity = real("diversity", self.diversity, "a number from 0 to 1", least=0, most=1)
+        if self.cancel is not None and not callable(getattr(self.cancel, "is_set", None)):
+            raise BadInput(f"cancel: expected an event such as threading.Event(), got {shown(self.cancel)}")
+        if self.group_by is not None and not isinstance(self.group_by, str):
+            raise BadInput(f"group_by: expected a metadata key, got {shown(self.group_by)}")
         if self.expand is not None and not hasattr(self.expand, "vector"):
             raise BadInput(f"expand: expected HyDE(...), got {type(self.expand).__name__}")
         if self.text is not None and not isinstance(self.text, str):
@@ -86,6 +90,8 @@ def run(
     """Search a Collection."""
     request.check()
     snapshot = state.snapshot()
+    if request.field is not None:
+        known_field(request.field, snapshot.names)
     stop = Stop(request.timeout, request.cancel)
     scope = searching.make_scope(state.folder, snapshot, request.where, stop, exact=request.exact)
     keep = state.mode != "r"
@@ -213,11 +219,12 @@ def _of_field(scope: Scope, number: int, spec: Field, ready: Any, request: Reque
 def _fuse(scope: Scope, runs: list[Ranking], request: Request) -> Ranking:
     longest = sum(len(rows) for rows, _ in runs)
     wanted = longest if request.group_by is not None or request.k is None else max(request.reach, 1)
-    if len(runs) == 1:
+    if len(runs) == 1 and request.fuse is None and request.weights is None:
         return runs[0][0][:wanted], runs[0][1][:wanted]
     from nearfield.collection.fusing import make_fuser
 
-    return make_fuser(request.fuse or "rrf", request.weights).fuse(runs, max(1, wanted))
+    fuser = make_fuser(request.fuse, request.weights, len(runs))  # refused also where there is nothing to fuse
+    return fuser.fuse(runs, max(1, wanted)) if len(runs) > 1 else (runs[0][0][:wanted], runs[0][1][:wanted])
 
 
 def _cut(scope: Scope, ranking: Ranking, request: Request) -> Ranking:

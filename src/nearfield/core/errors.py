@@ -26,6 +26,10 @@ class BadParameter(NearfieldError, ValueError):
     """A parameter outside its range; names the parameter, the range and the value."""
 
 
+class BadCall(NearfieldError, TypeError):
+    """A call with arguments that the function does not take; names those that it does."""
+
+
 class BadPlan(NearfieldError, ValueError):
     """Plan text that cannot be read or cannot run; says where and what would."""
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from nearfield.core.checks import whole
 from nearfield.core.errors import BadInput, Corrupt, DataWarning, Unknown, did_you_mean
+from nearfield.core.habits import answering
 from nearfield.core.protocols import F32
 from nearfield.search.encoding import as_encoder, encode_texts
 
@@ -43,6 +44,7 @@ PROMPTS = {
 _REMEMBERED = 10_000  # prompts whose documents stay in memory
 
 
+@answering
 class HyDE:
     """Makes the vector of a query from documents that could answer it; passed as ``expand=`` to ``search``.
 
