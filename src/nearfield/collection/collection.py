@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from nearfield.collection import reading, searches, upkeep, writing
+from nearfield.collection import reading, searches, updating, upkeep, writing
 from nearfield.collection.encoding import Encoding
 from nearfield.collection.fieldrows import FieldRows
 from nearfield.collection.intake import take_rows
@@ -246,14 +246,14 @@ class Collection(Twins):
 
         ``meta`` (one dictionary for all, or one a row) is merged into theirs, None taking a key away; with
         ``replace=True`` it takes its place. Texts and vectors that are given replace the old ones; others stay. Ids
-        that are not there are passed over.
+        that are not there are passed over. Where a text changes, the recorded encoder makes its vector anew; without
+        one, ``BadInput`` asks for ``x``.
         """
         fields = self.fields
         vectors = self._by_field(x, field, fields)
-        count = writing.update_rows(
-            self._state, fields, self._settings.on_zero, ids=ids, where=self._filter(where), meta=meta, texts=texts,
-            vectors=vectors, replace=replace,
-        )  # fmt: skip
+        renewal = None if texts is None else self._encoding.renewal(fields, vectors)
+        update = updating.Update(ids, self._filter(where), meta, texts, vectors, replace, renewal)
+        count = updating.update_rows(self._state, fields, self._settings.on_zero, update)
         self._tending.after_write()
         return count
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Container
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from nearfield.collection.fieldrows import FieldRows
 from nearfield.collection.intake import Intake
 from nearfield.collection.state import State
+from nearfield.collection.updating import Renewal
 from nearfield.core.arrays import to_f32
 from nearfield.core.checks import plain
 from nearfield.core.errors import BadInput, DataWarning, Unsupported
@@ -68,6 +70,13 @@ class Encoding:
         for i, vector in zip(there, encode_texts(encoder, [texts[i] for i in there], progress=progress)):
             rows[i] = vector
         return {name: rows}
+
+    def renewal(self, fields: dict[str, Field], given: Container[str]) -> Renewal | None:
+        """What makes the vectors of texts that change; None where no field has an encoder, or its vectors are given."""
+        name = self._field(fields)
+        if name is None or name in given:
+            return None
+        return Renewal(name, lambda texts: encode_texts(self._encoder(name, fields[name]), texts))
 
     def query(self, text: str, snapshot: Snapshot, expand: Any = None, nearest: Any = None) -> Any:
         """The vector of a query text, as ``{field: vector}``; None where no encoder is known.
@@ -138,7 +147,7 @@ class Encoding:
         if self._made is None:
             recorded = dict(field.space).get("encoder")
             if self.given is None and recorded not in SAFE:
-                raise BadInput(f"{name}: was encoded by {recorded!r}, which is not loaded by name: open with encoder=")
+                raise BadInput(f"{name}: was encoded by {recorded!r}, which is not loaded by name: open with encoder=, or pass vectors")
             self._made = encoder_of(self.given if self.given is not None else recorded, field.dim)
             self.check(name, field, self._made)
         return self._made

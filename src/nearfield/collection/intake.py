@@ -121,7 +121,7 @@ def take_rows(
         ids = [uuid.uuid4().hex for _ in range(n)]
     names, kind = check_ids(ids)
     n = len(names)
-    out = Intake(names, kind, _texts(texts, n), _metadata(meta, n))
+    out = Intake(names, kind, sound_texts(texts, n), _metadata(meta, n))
     for name, given in vectors.items():
         if given is not None:
             out.vectors[name] = _given(name, fields[name], given, n, on_zero)
@@ -140,7 +140,7 @@ def _count(ids: Any, vectors: Mapping[str, Any], texts: Any) -> int:
     return 0 if ids is None else 1
 
 
-def _texts(texts: Any, n: int) -> list[str | None] | None:
+def sound_texts(texts: Any, n: int) -> list[str | None] | None:
     if texts is None:
         return None
     if isinstance(texts, str) and n == 1:
