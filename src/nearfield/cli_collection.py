@@ -16,7 +16,9 @@ import numpy as np
 
 import nearfield
 from nearfield.cli_base import AS_JSON, ENCODER, METRIC, ON_ZERO, SEED, Verb, one_line, print_lines, progress_bar
+from nearfield.core.arrays import refuse_empty
 from nearfield.core.errors import BadInput, Corrupt
+
 
 if TYPE_CHECKING:
     from nearfield.collection.collection import Collection
@@ -116,7 +118,9 @@ def _for_rows(folder: str, first: RowBatch, given: dict[str, Any]) -> Collection
         return there
     dim, encoder = given["dim"], given["encoder"]
     if dim is None and first.vectors:
-        value = next(iter(first.vectors.values()))
+        name, value = next(iter(first.vectors.items()))
+        if not hasattr(value, "shape"):
+            refuse_empty(f"add: {name!r}", value)
         dim = int(value.shape[1]) if hasattr(value, "shape") else len(next(v for v in value if v is not None))
     elif dim is None and encoder is None:
         encoder = "static"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
@@ -84,8 +84,10 @@ class Update:
     def rows(self, snapshot: Snapshot, fields: Mapping[str, Field], on_zero: str) -> Intake | None:
         """The rows as they are to be; None where texts changed meanwhile, so that vectors are not ready."""
         rows, at, n = self.lines(snapshot)
-        metas = [self.meta] * n if self.meta is None or isinstance(self.meta, Mapping) else list(self.meta)
-        _refuse_length("meta", metas, n)
+        each = self.meta is not None and not isinstance(self.meta, Mapping)
+        if each:
+            _refuse_length("meta", self.meta, n)
+        metas = list(self.meta) if each else [self.meta] * n
         columns = {name: _new_vectors(name, rows, at, self.vectors, n) for name in fields}
         texts = [row.text for row in rows] if self.texts is None else [self.texts[i] for i in at]
         changed = self.changed(rows, at)
@@ -129,7 +131,7 @@ def _refuse_stale(changed: list[Row]) -> None:
 
 
 def _refuse_length(name: str, values: Any, n: int) -> None:
-    if values is not None and (isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__")):
+    if values is not None and (isinstance(values, (str, bytes, Mapping, Set)) or not hasattr(values, "__len__")):
         raise BadInput(f"{name}: expected a list, one a row, got {type(values).__name__}")
     if values is not None and len(values) != n:
         raise BadInput(f"{name}: expected one for each of {n} ids, got {len(values)}")
