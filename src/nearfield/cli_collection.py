@@ -15,7 +15,7 @@ import click
 import numpy as np
 
 import nearfield
-from nearfield.cli_base import AS_JSON, ENCODER, METRIC, ON_ZERO, SEED, Verb, one_line, print_lines, progress_bar
+from nearfield.cli_base import AS_JSON, ENCODER, METRIC, ON_ZERO, SEED, Verb, one_line, print_lines, progress_bar, verb
 from nearfield.core.arrays import refuse_empty
 from nearfield.core.errors import BadInput, Corrupt
 
@@ -56,11 +56,15 @@ def dump(value: Any) -> str:
 
 
 def _note_unknown(made: Collection, where: str | None) -> None:
-    """Say on stderr which keys of a filter no row has: it may be a slip of the fingers, or there are none yet."""
-    from nearfield.store.filters import parse_where, unknown_paths
+    """Say on stderr which keys of a filter no row has yet; of those that look misspelt the library warns."""
+    from nearfield.store.filters import misspelt, parse_where, unknown_paths
 
-    if where is not None:
-        for path, hint in unknown_paths(parse_where(where), made.keys()).items():
+    if where is None:
+        return
+    parsed, keys = parse_where(where), made.keys()
+    slips = misspelt(parsed, keys)
+    for path, hint in unknown_paths(parsed, keys).items():
+        if path not in slips:
             click.echo(f"note: no row has the key {one_line(repr(path))}; {one_line(hint)}", err=True)
 
 
@@ -75,6 +79,16 @@ def _ids(folder: Collection, given: Iterable[str]) -> list[Any]:
         except ValueError:
             raise BadInput(f"ids: expected whole numbers, as those that are there, got {text!r}") from None
     return out
+
+
+def _note_missing(made: Collection, ids: list[Any]) -> None:
+    """Say on stderr which ids are not there; the verb ends with exit code 1."""
+    there = {row.id for row in made.get(ids)}
+    missing = [one_line(repr(name)) for name in ids if name not in there]
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        click.echo(f"nearfield: no row has the id {', '.join(missing[:5])}{more}", err=True)
+        verb().lacking = True
 
 
 @click.command(cls=Verb)
@@ -172,6 +186,7 @@ def get(folder: str, ids: tuple[str, ...], where: str | None, limit: int | None,
     with _open(folder) as made:
         _note_unknown(made, where)
         rows = made.get(_ids(made, ids), limit=limit) if ids else made.get(where=where, limit=limit)
+        _note_missing(made, _ids(made, ids))
         print_lines(dump(row.to_dict(vectors=vectors)) for row in rows)
 
 
@@ -186,6 +201,7 @@ def rm(folder: str, ids: tuple[str, ...], where: str | None, as_json: bool) -> N
         raise BadInput("rm: expected either ids or --where, and not both")
     with _open(folder, write=True) as made:
         _note_unknown(made, where)
+        _note_missing(made, _ids(made, ids))
         count = made.delete(_ids(made, ids)) if ids else made.delete(where=where)
         told = {"folder": folder, "deleted": count, "rows": len(made)}
     click.echo(dump(told) if as_json else f"{folder}: {count} rows deleted, {told['rows']} left")
@@ -211,6 +227,7 @@ def update(folder: str, ids: tuple[str, ...], where: str | None, meta: str, repl
     with _open(folder, write=True) as made:
         _note_unknown(made, where)
         chosen = {"ids": _ids(made, ids)} if ids else {"where": where}
+        _note_missing(made, _ids(made, ids))
         count = made.update(**chosen, meta=value, replace=replace)
     told = {"folder": folder, "updated": count}
     click.echo(dump(told) if as_json else f"{folder}: {count} rows changed")

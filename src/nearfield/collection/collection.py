@@ -32,7 +32,6 @@ from nearfield.core.hits import HitList, HitLists
 from nearfield.core.protocols import F32, Metric, Progress
 from nearfield.core.report import Report
 from nearfield.store.fields import Field, known_field
-from nearfield.store.filters import check, parse_where
 
 if TYPE_CHECKING:
     from nearfield.collection.recoding import Recoding
@@ -252,28 +251,27 @@ class Collection(Twins):
         fields = self.fields
         vectors = self._by_field(x, field, fields)
         renewal = None if texts is None else self._encoding.renewal(fields, vectors)
-        update = updating.Update(ids, self._filter(where), meta, texts, vectors, replace, renewal)
+        update = updating.Update(ids, self._filter(where, changes=True), meta, texts, vectors, replace, renewal)
         count = updating.update_rows(self._state, fields, self._settings.on_zero, update)
         self._tending.after_write()
         return count
 
     def delete(self, ids: Any = None, *, where: Any = None) -> int:
-        """Delete rows by id or by filter; returns how many. Readers see it at once; ``compact`` frees the space."""
+        """Delete rows by id or by filter; returns how many. Readers see it at once; ``compact`` frees the space.
+
+        Every row is deleted by ``where="true"``; a filter without a condition is refused.
+        """
         if (ids is None) == (where is None):
             raise BadInput("delete: expected either ids or where=, and not both")
-        count = writing.delete_rows(self._state, ids, self._filter(where))
+        count = writing.delete_rows(self._state, ids, self._filter(where, changes=True))
         self._tending.after_write()
         return count
 
     # -- reading -----------------------------------------------------------------------------------
 
-    def _filter(self, where: Any) -> Any:
-        """A filter as it is kept; one that no row could pass, for the types of its values, is refused by every verb."""
-        if where is None:
-            return None
-        parsed = parse_where(where)
-        check(parsed, self._state.snapshot().paths)
-        return parsed
+    def _filter(self, where: Any, *, changes: bool = False) -> Any:
+        """A filter as it is kept, under one rule for every verb; see ``reading.sound_filter``."""
+        return None if where is None else reading.sound_filter(self._state.snapshot(), where, changes=changes)
 
     def get(self, ids: Any = None, *, where: Any = None, limit: int | None = None, offset: int = 0) -> list[Row]:
         """Rows by id, in the order asked, without those that are not there; or by filter, in the order of writing."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Container
 from dataclasses import replace
 from functools import partial
@@ -16,7 +15,7 @@ from nearfield.collection.state import State
 from nearfield.collection.updating import Renewal
 from nearfield.core.arrays import to_f32
 from nearfield.core.checks import plain
-from nearfield.core.errors import BadInput, DataWarning, Unsupported
+from nearfield.core.errors import BadInput, Unsupported, warn
 from nearfield.core.protocols import F32, Progress
 from nearfield.numerics.likeness import LEAST, look_alike
 from nearfield.search.encoding import SAFE, as_encoder, encode_texts, encoder_of
@@ -121,11 +120,7 @@ class Encoding:
                 told = (
                     f"their coordinates vary differently (correlation {found:.2f}, the same model gives {expected:.2f})"
                 )
-                warnings.warn(
-                    f"{name}: these vectors do not look like those that are there: {told}; another model?",
-                    DataWarning,
-                    stacklevel=4,
-                )
+                warn(f"{name}: these vectors do not look like those that are there: {told}; another model?")
 
     def _sample(self, name: str) -> F32 | None:
         """Some vectors that are there, once there are enough; read once."""

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from nearfield.collection.results import Row
 from nearfield.core.checks import shown, whole
-from nearfield.core.errors import BadInput
+from nearfield.core.errors import BadFilter, BadInput, UnknownKey, warn
 from nearfield.core.protocols import I64
-from nearfield.store.filters import Filter
+from nearfield.store.filters import Filter, check, misspelt, parse_where
+from nearfield.store.filters.tree import leaves
 from nearfield.store.ids import check_ids
 from nearfield.store.snapshot import Snapshot, View
 from nearfield.store.tail import TailPart
@@ -38,6 +39,21 @@ def found_ids(snapshot: Snapshot, ids: Any) -> tuple[I64, I64]:
     names, kind = check_ids(ids)
     where, at = snapshot.find(names, kind)
     return where[where >= 0], at[where >= 0]
+
+
+def sound_filter(snapshot: Snapshot, where: Any, *, changes: bool = False) -> Filter:
+    """A filter as it is kept.
+
+    One that no row could pass, for the types of its values, is refused; a key that no row has and that is nearly
+    another's name is warned of. Where rows are to be changed, a dictionary without any condition is refused.
+    """
+    parsed = parse_where(where)
+    check(parsed, snapshot.paths)
+    for path, near in misspelt(parsed, snapshot.paths).items():
+        warn(f"where: no row has the key {path!r}; did you mean {near!r}?", UnknownKey)
+    if changes and isinstance(where, dict) and not any(True for _ in leaves(parsed)):
+        raise BadFilter(f"where: expected a condition, got {shown(where)}; to mean every row, write where='true'")
+    return parsed
 
 
 def get(snapshot: Snapshot, ids: Any, where: Filter | None, limit: int | None, offset: int) -> list[Row]:

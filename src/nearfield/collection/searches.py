@@ -188,6 +188,8 @@ def _rankings(
             lists[i].append(ranking)
     if request.text is not None:
         lists[0].append(searching.rank_text(scope, request.text, deep, settings.tokenizer, keep=keep))
+        if not fields and not len(lists[0][0][0]):
+            searching.refuse_without_texts(snapshot)
     return lists, specs, several
 
 

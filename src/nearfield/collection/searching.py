@@ -184,6 +184,15 @@ def rank_text(scope: Scope, text: str, k: int, tokenizer: str, *, keep: bool) ->
     return rows, scores
 
 
+def refuse_without_texts(snapshot: Snapshot) -> None:
+    """Raise ``BadInput`` where there are rows, and none has a text."""
+    if len(snapshot) and not any(view.part.has_texts for view in snapshot.views):
+        raise BadInput(
+            "text: expected rows with texts to look for words in, got a collection without any; search with a vector, "
+            "or write texts="
+        )
+
+
 # ---- queries ---------------------------------------------------------------------------------------
 def ready_queries(name: str, spec: Field, given: Any, on_zero: str) -> tuple[Any, bool]:
     """Queries of a field, checked: for dense ones ``[m, d]``, and whether it was a single one."""

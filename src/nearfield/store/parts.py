@@ -72,6 +72,11 @@ class Part:
         """The text of one row."""
         return None if self.texts is None else self.texts.one(position)
 
+    @property
+    def has_texts(self) -> bool:
+        """Whether any row here has a text, dead ones among them."""
+        return self.texts is not None and bool(self.texts.sizes.any())
+
     def meta(self, position: int) -> dict[str, Any]:
         """The metadata of one row."""
         return self.metadata.row(position)
