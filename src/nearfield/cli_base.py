@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import click
 
+from nearfield.cli_pipes import DASH, piped
 from nearfield.core.errors import DataWarning, NearfieldError, UnknownKey
 from nearfield.core.protocols import METRICS, Progress
 
@@ -42,6 +43,7 @@ class Verb(click.Command):
     """A verb: what the library says about its options is told as the flags that the user can type."""
 
     lacking = False  # whether something that was asked for is not there: told on stderr, and then exit code 1
+    piping = False  # whether results go to stdout as rows, so that talk goes to stderr
     told: set[str] = set()  # warnings that were shown
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -51,7 +53,10 @@ class Verb(click.Command):
             warnings.showwarning = self._show
             self.lacking, self.told = False, set()
             try:
-                result = super().invoke(ctx)
+                writes = self.name == "export"
+                self.piping = writes and ctx.params.get("out") == DASH
+                with piped(ctx.params, writes=writes) as ctx.params:
+                    result = super().invoke(ctx)
                 if self.lacking:
                     raise click.exceptions.Exit(1)
                 return result

@@ -108,8 +108,8 @@ def _note_missing(made: Collection, ids: list[Any]) -> None:
 def add(folder: str, files: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Write the rows of FILES into FOLDER, in place of those of the same ids; makes the collection if it is new.
 
-    FILES: JSON lines, CSV, Parquet, Arrow, BEIR folders, or vectors in any format that advise reads. Texts without
-    vectors are encoded.
+    FILES: JSON lines, CSV, Parquet, Arrow, BEIR folders, or vectors in any format that advise reads; ``-`` is standard
+    input. Texts without vectors are encoded.
     """
     from nearfield.collection import exchange
 
@@ -304,12 +304,13 @@ def backup(folder: str, target: str, as_json: bool) -> None:
 @click.option("--no-vectors", is_flag=True, help="Leave the vectors out.")
 @AS_JSON
 def export(folder: str, out: str, where: str | None, no_vectors: bool, as_json: bool) -> None:
-    """Write the rows of FOLDER into OUT: .jsonl, .csv, .parquet or .arrow."""
+    """Write the rows of FOLDER into OUT: .jsonl, .csv, .parquet or .arrow; ``-`` prints them as JSON lines."""
     with _open(folder) as made:
         _note_unknown(made, where)
         count = made.export(Path(out), where=where, vectors=not no_vectors, progress=progress_bar())
-    told = {"folder": folder, "file": out, "rows": count}
-    click.echo(dump(told) if as_json else f"{out}: {count} rows")
+    piping = verb().piping
+    told = {"folder": folder, "file": "-" if piping else out, "rows": count}
+    click.echo(dump(told) if as_json else f"{told['file']}: {count} rows", err=piping)
 
 
 @click.command(cls=Verb)

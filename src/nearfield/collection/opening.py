@@ -90,9 +90,13 @@ def check_folder(path: Any) -> Path:
     name = os.fspath(path)
     if not isinstance(name, str) or "\0" in name:
         raise BadInput(f"expected the folder of a collection, got {name!r}")
+    if name == "-":
+        raise BadInput("'-': expected a folder, which is no stream; for a folder of that name: ./-")
     folder = Path(name)
+    if folder.name in ("", ".."):  # as inside the folder itself: what it is called must be looked up
+        folder = _resolved(name)
     last = folder.name
-    if not last or last in (".", "..") or "\\" in last or ":" in last or last != last.strip(" ") or last.endswith("."):
+    if not last or "\\" in last or ":" in last or last != last.strip(" ") or last.endswith("."):
         raise BadInput(
             f"{name!r}: expected a folder whose name every system can hold, without '..', '\\', ':' or a last dot"
         )
@@ -109,6 +113,13 @@ def check_folder(path: Any) -> Path:
             raise
         raise BadInput(f"{name[:80]!r}: cannot be used as a folder ({getattr(error, 'strerror', error)})") from None
     return folder
+
+
+def _resolved(name: str) -> Path:
+    try:
+        return Path(os.path.realpath(name))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{name[:80]!r}: cannot be used as a folder ({getattr(error, 'strerror', error)})") from None
 
 
 def _make_folder(folder: Path) -> None:
