@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -25,6 +25,7 @@ from nearfield.cli_base import (
     SEED,
     Verb,
     one_line,
+    print_lines,
     progress_bar,
     verb,
 )
@@ -263,13 +264,15 @@ def search(file: str, text: str | None, **given: Any) -> None:
         found = hits.to_dicts()
         click.echo(json.dumps(found if text is None else found[0], ensure_ascii=False))
         return
-    for number, found_hits in enumerate(hits):
-        for hit in found_hits:
-            lead = f"{number}\t" if len(hits) > 1 else ""
-            click.echo(
-                f"{lead}{str(hit.id).translate(CONTROLS)}\t{hit.score:.4f}"
-                + (f"\t{one_line(hit.text)}" if hit.text else "")
-            )
+    print_lines(_hit_lines(hits))
+
+
+def _hit_lines(hits: Any) -> Iterator[str]:
+    for number, found in enumerate(hits):
+        lead = f"{number}\t" if len(hits) > 1 else ""
+        for hit in found:
+            told = f"{lead}{str(hit.id).translate(CONTROLS)}\t{hit.score:.4f}"
+            yield told + (f"\t{one_line(hit.text)}" if hit.text else "")
 
 
 def _query_source(given: dict[str, Any]) -> Any:

@@ -6,11 +6,14 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any, TextIO
 
 import click
 
-from nearfield.core.errors import DataWarning, NearfieldError
+from nearfield.cli_pipes import DASH, piped
+from nearfield.core.errors import DataWarning, NearfieldError, UnknownKey
 from nearfield.core.protocols import METRICS, Progress
 
 # They would break a line of results, or tell a terminal to do something: text out of a file may hold any of them.
@@ -39,13 +42,24 @@ _NAMES = {"rng": "seed", "latency_us": "latency", "bytes": "bytes_", "all": "all
 class Verb(click.Command):
     """A verb: what the library says about its options is told as the flags that the user can type."""
 
+    lacking = False  # whether something that was asked for is not there: told on stderr, and then exit code 1
+    piping = False  # whether results go to stdout as rows, so that talk goes to stderr
+    told: set[str] = set()  # warnings that were shown
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run it; an error is one line, and so is a warning about the data."""
         with warnings.catch_warnings():
             warnings.simplefilter("always", DataWarning)
             warnings.showwarning = self._show
+            self.lacking, self.told = False, set()
             try:
-                return super().invoke(ctx)
+                writes = self.name == "export"
+                self.piping = writes and ctx.params.get("out") == DASH
+                with piped(ctx.params, writes=writes) as ctx.params:
+                    result = super().invoke(ctx)
+                if self.lacking:
+                    raise click.exceptions.Exit(1)
+                return result
             except NearfieldError as error:
                 raise click.ClickException(self.in_flags(one_line(error))) from error
             except KeyboardInterrupt:
@@ -75,7 +89,11 @@ class Verb(click.Command):
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        click.echo(f"nearfield: warning: {self.in_flags(one_line(message))}", err=True)
+        self.lacking |= issubclass(category, UnknownKey)
+        told = f"nearfield: warning: {self.in_flags(one_line(message))}"
+        if told not in self.told:
+            click.echo(told, err=True)
+        self.told.add(told)
 
 
 def _typed() -> list[str]:
@@ -90,6 +108,13 @@ def _typed() -> list[str]:
 def one_line(what: object) -> str:
     """Text out of a file or a message on one line that does nothing else to a terminal."""
     return " ".join(str(what).split()).translate(CONTROLS)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print many lines, a thousand at a time: each time costs a call of the system."""
+    rest = iter(lines)
+    while block := list(islice(rest, 1000)):
+        click.echo("\n".join(block))
 
 
 def progress_bar() -> Progress | None:

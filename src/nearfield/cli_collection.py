@@ -15,8 +15,10 @@ import click
 import numpy as np
 
 import nearfield
-from nearfield.cli_base import AS_JSON, ENCODER, METRIC, ON_ZERO, SEED, Verb, one_line, progress_bar
+from nearfield.cli_base import AS_JSON, ENCODER, METRIC, ON_ZERO, SEED, Verb, one_line, print_lines, progress_bar, verb
+from nearfield.core.arrays import refuse_empty
 from nearfield.core.errors import BadInput, Corrupt
+
 
 if TYPE_CHECKING:
     from nearfield.collection.collection import Collection
@@ -54,11 +56,15 @@ def dump(value: Any) -> str:
 
 
 def _note_unknown(made: Collection, where: str | None) -> None:
-    """Say on stderr which keys of a filter no row has: it may be a slip of the fingers, or there are none yet."""
-    from nearfield.store.filters import parse_where, unknown_paths
+    """Say on stderr which keys of a filter no row has yet; of those that look misspelt the library warns."""
+    from nearfield.store.filters import misspelt, parse_where, unknown_paths
 
-    if where is not None:
-        for path, hint in unknown_paths(parse_where(where), made.keys()).items():
+    if where is None:
+        return
+    parsed, keys = parse_where(where), made.keys()
+    slips = misspelt(parsed, keys)
+    for path, hint in unknown_paths(parsed, keys).items():
+        if path not in slips:
             click.echo(f"note: no row has the key {one_line(repr(path))}; {one_line(hint)}", err=True)
 
 
@@ -73,6 +79,16 @@ def _ids(folder: Collection, given: Iterable[str]) -> list[Any]:
         except ValueError:
             raise BadInput(f"ids: expected whole numbers, as those that are there, got {text!r}") from None
     return out
+
+
+def _note_missing(made: Collection, ids: list[Any]) -> None:
+    """Say on stderr which ids are not there; the verb ends with exit code 1."""
+    there = {row.id for row in made.get(ids)}
+    missing = [one_line(repr(name)) for name in ids if name not in there]
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        click.echo(f"nearfield: no row has the id {', '.join(missing[:5])}{more}", err=True)
+        verb().lacking = True
 
 
 @click.command(cls=Verb)
@@ -92,8 +108,8 @@ def _ids(folder: Collection, given: Iterable[str]) -> list[Any]:
 def add(folder: str, files: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Write the rows of FILES into FOLDER, in place of those of the same ids; makes the collection if it is new.
 
-    FILES: JSON lines, CSV, Parquet, Arrow, BEIR folders, or vectors in any format that advise reads. Texts without
-    vectors are encoded.
+    FILES: JSON lines, CSV, Parquet, Arrow, BEIR folders, or vectors in any format that advise reads; ``-`` is standard
+    input. Texts without vectors are encoded.
     """
     from nearfield.collection import exchange
 
@@ -116,7 +132,9 @@ def _for_rows(folder: str, first: RowBatch, given: dict[str, Any]) -> Collection
         return there
     dim, encoder = given["dim"], given["encoder"]
     if dim is None and first.vectors:
-        value = next(iter(first.vectors.values()))
+        name, value = next(iter(first.vectors.items()))
+        if not hasattr(value, "shape"):
+            refuse_empty(f"add: {name!r}", value)
         dim = int(value.shape[1]) if hasattr(value, "shape") else len(next(v for v in value if v is not None))
     elif dim is None and encoder is None:
         encoder = "static"
@@ -142,16 +160,16 @@ def search_rows(folder: str, text: str | None, queries: Any, given: dict[str, An
 
 
 def _print_hits(hits: Any, number: int | None, json_: bool) -> None:
-    for hit in hits:
-        if json_:
-            lead = {} if number is None else {"query": number}
-            click.echo(dump(lead | hit.to_dict()))
-        else:
-            lead_text = "" if number is None else f"{number}\t"
-            told = [one_line(hit.id), f"{hit.score:.4f}", one_line(hit.text or dump(hit.meta))[:200]]
-            click.echo(lead_text + "\t".join(told))
+    print_lines(_hit_line(hit, number, json_) for hit in hits)
     if hits.explain is not None:
         click.echo(dump(hits.explain), err=True)
+
+
+def _hit_line(hit: Any, number: int | None, json_: bool) -> str:
+    if json_:
+        return dump(({} if number is None else {"query": number}) | hit.to_dict())
+    told = [] if number is None else [str(number)]
+    return "\t".join([*told, one_line(hit.id), f"{hit.score:.4f}", one_line(hit.text or dump(hit.meta))[:200]])
 
 
 @click.command(cls=Verb)
@@ -168,8 +186,8 @@ def get(folder: str, ids: tuple[str, ...], where: str | None, limit: int | None,
     with _open(folder) as made:
         _note_unknown(made, where)
         rows = made.get(_ids(made, ids), limit=limit) if ids else made.get(where=where, limit=limit)
-        for row in rows:
-            click.echo(dump(row.to_dict(vectors=vectors)))
+        _note_missing(made, _ids(made, ids))
+        print_lines(dump(row.to_dict(vectors=vectors)) for row in rows)
 
 
 @click.command(cls=Verb)
@@ -183,6 +201,7 @@ def rm(folder: str, ids: tuple[str, ...], where: str | None, as_json: bool) -> N
         raise BadInput("rm: expected either ids or --where, and not both")
     with _open(folder, write=True) as made:
         _note_unknown(made, where)
+        _note_missing(made, _ids(made, ids))
         count = made.delete(_ids(made, ids)) if ids else made.delete(where=where)
         told = {"folder": folder, "deleted": count, "rows": len(made)}
     click.echo(dump(told) if as_json else f"{folder}: {count} rows deleted, {told['rows']} left")
@@ -208,6 +227,7 @@ def update(folder: str, ids: tuple[str, ...], where: str | None, meta: str, repl
     with _open(folder, write=True) as made:
         _note_unknown(made, where)
         chosen = {"ids": _ids(made, ids)} if ids else {"where": where}
+        _note_missing(made, _ids(made, ids))
         count = made.update(**chosen, meta=value, replace=replace)
     told = {"folder": folder, "updated": count}
     click.echo(dump(told) if as_json else f"{folder}: {count} rows changed")
@@ -284,12 +304,13 @@ def backup(folder: str, target: str, as_json: bool) -> None:
 @click.option("--no-vectors", is_flag=True, help="Leave the vectors out.")
 @AS_JSON
 def export(folder: str, out: str, where: str | None, no_vectors: bool, as_json: bool) -> None:
-    """Write the rows of FOLDER into OUT: .jsonl, .csv, .parquet or .arrow."""
+    """Write the rows of FOLDER into OUT: .jsonl, .csv, .parquet or .arrow; ``-`` prints them as JSON lines."""
     with _open(folder) as made:
         _note_unknown(made, where)
         count = made.export(Path(out), where=where, vectors=not no_vectors, progress=progress_bar())
-    told = {"folder": folder, "file": out, "rows": count}
-    click.echo(dump(told) if as_json else f"{out}: {count} rows")
+    piping = verb().piping
+    told = {"folder": folder, "file": "-" if piping else out, "rows": count}
+    click.echo(dump(told) if as_json else f"{told['file']}: {count} rows", err=piping)
 
 
 @click.command(cls=Verb)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.core.checks import whole
 from nearfield.core.errors import BadInput, BadParameter
 from nearfield.core.optional import require
 from nearfield.core.protocols import I64
@@ -62,9 +63,7 @@ def _check(estimator: Any) -> None:
 
 
 def _check_count(k: Any) -> int:
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise BadParameter(f"n_neighbors: expected a whole number, at least 1, got {k!r}")
-    return int(k)
+    return whole("n_neighbors", k, 1, error=BadParameter)
 
 
 def _distances(q: Any, x: Any, rows: I64, metric: str) -> NDArray[np.float64]:

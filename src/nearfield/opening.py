@@ -6,11 +6,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from nearfield.core.habits import answering
 from nearfield.core.protocols import Metric
 from nearfield.store.fields import Field
 from nearfield.store.tokenizers import Tokenizer
 
 
+@answering
 def open(
     path: str | os.PathLike[str],
     *,

@@ -23,6 +23,7 @@ LAYERS = [
     {"collection", "neighbors", "sklearn"},
     {"adviser"},
     {"about", "demo", "opening", "integrations"},
+    {"cli_pipes"},
     {"cli_base"},
     {"cli_collection"},
     {"cli", "__main__"},

@@ -22,6 +22,7 @@ from nearfield.adviser.verify import exact_truth, figures, verify
 from nearfield.collection.collection import Collection
 from nearfield.core.arrays import as_batch, named_in_full
 from nearfield.core.errors import BadInput
+from nearfield.core.habits import answering
 from nearfield.core.protocols import I64, Metric, Progress
 from nearfield.numerics.blas import one_thread
 from nearfield.search.plan import Plan
@@ -30,6 +31,7 @@ _LOGGED = 100  # queries of a log that are enough to measure with
 TRIES = 5  # plans verified at most, where the first misses what was asked
 
 
+@answering
 def advise(
     x: Any,
     queries: Any = None,

@@ -17,6 +17,7 @@ from nearfield.adviser.suggested import with_parameter
 from nearfield.core import arrays
 from nearfield.core.codecs import row_terms
 from nearfield.core.errors import BadInput
+from nearfield.core.habits import answering
 from nearfield.core.indexes import check_search
 from nearfield.core.protocols import F32, I64, Metric, Progress
 from nearfield.numerics import dimension, kernels, knn
@@ -78,6 +79,7 @@ class Audit:
         return dataclasses.asdict(self) | {"spread": self.spread}
 
 
+@answering
 def audit(
     x: Any, plan: Any, queries: Any = None, *, metric: Metric = "cosine", k: int = 10, budget: int | None = None,
     orders: Any = ORDERS, rng: int = 0, progress: Progress | None = None,

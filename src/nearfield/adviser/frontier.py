@@ -7,9 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nearfield.adviser.rows import Row
+from nearfield.core.checks import real
 from nearfield.core.errors import BadParameter
 
 SAME = 0.001  # two figures nearer than this are the same to a user: the smaller plan is taken
+
+
+_WISHES: dict[str, tuple[str, dict[str, float]]] = {
+    "keep": ("a share of float32's quality, above 0 and at most 1", {"above": 0, "most": 1}),
+    "bytes": ("at least 1 byte a row", {"least": 1}),
+    "smaller": ("a factor above 0, such as 8", {"above": 0}),
+    "latency_us": ("microseconds above 0", {"above": 0}),
+}
 
 
 @dataclass(frozen=True)
@@ -22,18 +31,10 @@ class Wish:
     latency_us: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("keep", "bytes", "smaller", "latency_us"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-                raise BadParameter(f"{name}: expected a number, got {value!r}")
-        if self.keep is not None and not 0 < self.keep <= 1:
-            raise BadParameter(f"keep: expected a share of float32's quality, above 0 and at most 1, got {self.keep!r}")
-        if self.bytes is not None and not 1 <= self.bytes < math.inf:
-            raise BadParameter(f"bytes: expected at least 1 byte a row, got {self.bytes!r}")
-        if self.smaller is not None and not 0 < self.smaller < math.inf:
-            raise BadParameter(f"smaller: expected a factor above 0, such as 8, got {self.smaller!r}")
-        if self.latency_us is not None and not 0 < self.latency_us < math.inf:
-            raise BadParameter(f"latency_us: expected microseconds above 0, got {self.latency_us!r}")
+        for name, (what, bounds) in _WISHES.items():
+            if getattr(self, name) is not None:
+                number = real(name, getattr(self, name), what, error=BadParameter, **bounds)
+                object.__setattr__(self, name, number)
 
     @property
     def nothing(self) -> bool:

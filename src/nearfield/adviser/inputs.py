@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nearfield.adviser.quality import Judgements
 from nearfield.core.arrays import some
+from nearfield.core.checks import plain, shown
 from nearfield.core.errors import BadInput, DataWarning
 from nearfield.search.encoding import as_encoder, encode_texts
 from nearfield.store import io
@@ -20,14 +21,6 @@ from nearfield.store import io_base as base
 
 _HIGHEST = 100  # a document of grade g gains 2 ** g - 1
 _DIGITS = 18  # of the longest row number: int() refuses thousands of digits, and no row has such a number
-
-
-def _told(value: Any) -> str:
-    """A value as it is shown in an error: short, and even where it is a number of thousands of digits."""
-    try:
-        return base.shown(value)
-    except ValueError:
-        return "a number of thousands of digits"
 
 
 def _qrels_file(path: Path) -> Path:
@@ -56,7 +49,7 @@ def judgements(
     for name, document, grade in given:
         query, row = _row(name, queries), _row(document, rows)
         if query is not None and row is not None:
-            out.setdefault(query, {})[row] = _grade(grade, f"{file}: query {_told(name)}")
+            out.setdefault(query, {})[row] = _grade(grade, f"{file}: query {shown(name)}")
         else:
             strange.append((name, document))
     if strange:
@@ -94,17 +87,17 @@ def _some_relevant(judged: Judgements, where: str) -> Judgements:
 
 
 def _whole(value: Any, what: str) -> int:
-    known = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not known or not -(10**_DIGITS) < value < 10**_DIGITS:
-        raise BadInput(f"qrels: expected the row number of a {what}, got {_told(value)} ({type(value).__name__})")
-    return int(value)
+    found = plain(value)
+    if isinstance(found, bool) or not isinstance(found, int) or not -(10**_DIGITS) < found < 10**_DIGITS:
+        raise BadInput(f"qrels: expected the row number of a {what}, got {shown(value)} ({type(value).__name__})")
+    return int(found)
 
 
 def _grade(value: Any, where: str) -> float:
     """A grade, 0 where it is below: both trec_eval and ir-measures take it for not relevant."""
     known = isinstance(value, (int, float, np.integer, np.floating, np.bool_))
     if not known or not -np.inf < value <= _HIGHEST:
-        raise BadInput(f"{where}: expected a finite number of at most {_HIGHEST} as grade, got {_told(value)}")
+        raise BadInput(f"{where}: expected a finite number of at most {_HIGHEST} as grade, got {shown(value)}")
     return float(max(value, 0))
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nearfield.adviser.quality import Judgements
 from nearfield.core import arrays
+from nearfield.core.checks import whole
 from nearfield.core.errors import BadInput
 from nearfield.core.protocols import F32, I64, METRICS, Batch, Metric
 from nearfield.search.queries import as_queries
@@ -141,7 +142,7 @@ def make_task(
     pairs: Any = None,
 ) -> Task:
     """Check everything that the user gave, draw the sample and hold queries out."""
-    _check_settings(metric, k, sample, on_zero)
+    k, sample = _check_settings(metric, k, sample, on_zero)
     batch = arrays.as_batch(x)
     n, width = batch.shape
     least = max(2 * k, k + 2)
@@ -198,14 +199,13 @@ def _held_out(picked: I64, judged: I64, count: int, draw: np.random.Generator) -
     return np.sort(draw.choice(able, size=min(count, able.size), replace=False)).astype(np.int64)
 
 
-def _check_settings(metric: str, k: int, sample: int, on_zero: str) -> None:
+def _check_settings(metric: str, k: Any, sample: Any, on_zero: str) -> tuple[int, int]:
+    """``k`` and the size of the sample as Python's own."""
     if metric not in METRICS:
         raise BadInput(f"metric: expected one of {', '.join(METRICS)}, got {metric!r}")
     arrays.check_on_zero(on_zero)
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= 100:
-        raise BadInput(f"k: expected a whole number from 1 to 100, got {k!r}")
-    if isinstance(sample, bool) or not isinstance(sample, (int, np.integer)) or sample < 2 * k:
-        raise BadInput(f"sample: expected a whole number of at least 2 * k = {2 * k}, got {sample!r}")
+    k = whole("k", k, 1, 100)
+    return k, whole("sample", sample, 2 * k)
 
 
 def _take(batch: Batch, rows: I64, metric: Metric, on_zero: str) -> tuple[NDArray[Any], F32, I64]:

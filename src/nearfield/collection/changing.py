@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from nearfield.collection.state import Settings, State
-from nearfield.core.errors import BadInput, Unknown, did_you_mean
+from nearfield.core.errors import BadInput
 from nearfield.store.catalog import Change
-from nearfield.store.fields import Field, check_fields
+from nearfield.store.fields import Field, check_fields, known_field
 
 
 def add_field(state: State, settings: Settings, name: str, field: Field) -> None:
@@ -22,9 +22,7 @@ def add_field(state: State, settings: Settings, name: str, field: Field) -> None
 def drop_field(state: State, name: str) -> None:
     """A field with all its vectors goes; ``compact`` gives their space back."""
     with state.writing() as snapshot:
-        if name not in snapshot.names:
-            raise Unknown(f"field: no field {name!r}; {did_you_mean(name, snapshot.names)}")
-        number = str(snapshot.names[name])
+        number = str(snapshot.names[known_field(name, snapshot.names)])
         fields = {k: v for k, v in state.catalog.get("fields", {}).items() if k != number}
         plans = {k: v for k, v in snapshot.plans.items() if k != number}
         state.commit(Change(manifest={"fields": fields, "plans": plans}, new_generation=True))

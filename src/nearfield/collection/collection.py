@@ -8,13 +8,14 @@ paper: Monir, Lau, Yang, Zhao, 2024, arXiv:2409.17383 (S060);
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from nearfield.collection import reading, searches, upkeep, writing
+from nearfield.collection import reading, searches, updating, upkeep, writing
 from nearfield.collection.encoding import Encoding
 from nearfield.collection.fieldrows import FieldRows
 from nearfield.collection.intake import take_rows
@@ -24,12 +25,13 @@ from nearfield.collection.searching import field_named
 from nearfield.collection.state import Frozen, Settings, State
 from nearfield.collection.tending import Tending
 from nearfield.collection.twins import Twins
-from nearfield.core.errors import BadInput, Unknown, did_you_mean
+from nearfield.core.checks import whole
+from nearfield.core.errors import BadInput
+from nearfield.core.habits import answering
 from nearfield.core.hits import HitList, HitLists
 from nearfield.core.protocols import F32, Metric, Progress
 from nearfield.core.report import Report
-from nearfield.store.fields import Field
-from nearfield.store.filters import check, parse_where
+from nearfield.store.fields import Field, known_field
 
 if TYPE_CHECKING:
     from nearfield.collection.recoding import Recoding
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 # What most processes never call is imported where it is called: opening a Collection takes half the time.
 
 
+@answering
 class Collection(Twins):
     """Rows in one folder; made by ``nearfield.open``.
 
@@ -192,7 +195,7 @@ class Collection(Twins):
     def _by_field(self, x: Any, field: str | None, fields: dict[str, Field]) -> dict[str, Any]:
         if isinstance(x, Mapping) and field is None and all(isinstance(k, str) for k in x):
             for name in x:
-                self._known(name, fields)
+                known_field(name, fields)
             return dict(x)
         if x is None:
             return {}
@@ -202,17 +205,12 @@ class Collection(Twins):
             if len(fields) > 1:
                 raise BadInput(f"vectors: expected field= or {{field: vectors}}, one of {', '.join(fields)}")
             field = next(iter(fields))
-        self._known(field, fields)
+        known_field(field, fields)
         return {field: x}
 
     def check_encoder(self, name: str, field: Field, encoder: Any, *, note: bool = True) -> None:
         """Refuse an encoder that did not make the vectors of a field; where none is recorded, record it if ``note``."""
         self._encoding.check(name, field, encoder, note=note)
-
-    @staticmethod
-    def _known(name: str, fields: dict[str, Field]) -> None:
-        if name not in fields:
-            raise Unknown(f"field: no field {name!r}; {did_you_mean(name, fields)}")
 
     def load(
         self,
@@ -236,7 +234,7 @@ class Collection(Twins):
         from nearfield.collection import exchange
 
         names = {"id": id, "text": text, "vector": vector, "meta": meta}
-        batches = exchange.batches_of(source, reading.check_count("rows", rows, 1), **names)
+        batches = exchange.batches_of(source, whole("rows", rows, 1), **names)
         return exchange.load(self, batches, new_only=new_only, encoder=encoder, progress=progress)
 
     def update(
@@ -254,34 +252,33 @@ class Collection(Twins):
 
         ``meta`` (one dictionary for all, or one a row) is merged into theirs, None taking a key away; with
         ``replace=True`` it takes its place. Texts and vectors that are given replace the old ones; others stay. Ids
-        that are not there are passed over.
+        that are not there are passed over. Where a text changes, the recorded encoder makes its vector anew; without
+        one, ``BadInput`` asks for ``x``.
         """
         fields = self.fields
         vectors = self._by_field(x, field, fields)
-        count = writing.update_rows(
-            self._state, fields, self._settings.on_zero, ids=ids, where=self._filter(where), meta=meta, texts=texts,
-            vectors=vectors, replace=replace,
-        )  # fmt: skip
+        renewal = None if texts is None else self._encoding.renewal(fields, vectors)
+        update = updating.Update(ids, self._filter(where, changes=True), meta, texts, vectors, replace, renewal)
+        count = updating.update_rows(self._state, fields, self._settings.on_zero, update)
         self._tending.after_write()
         return count
 
     def delete(self, ids: Any = None, *, where: Any = None) -> int:
-        """Delete rows by id or by filter; returns how many. Readers see it at once; ``compact`` frees the space."""
+        """Delete rows by id or by filter; returns how many. Readers see it at once; ``compact`` frees the space.
+
+        Every row is deleted by ``where="true"``; a filter without a condition is refused.
+        """
         if (ids is None) == (where is None):
             raise BadInput("delete: expected either ids or where=, and not both")
-        count = writing.delete_rows(self._state, ids, self._filter(where))
+        count = writing.delete_rows(self._state, ids, self._filter(where, changes=True))
         self._tending.after_write()
         return count
 
     # -- reading -----------------------------------------------------------------------------------
 
-    def _filter(self, where: Any) -> Any:
-        """A filter as it is kept; one that no row could pass, for the types of its values, is refused by every verb."""
-        if where is None:
-            return None
-        parsed = parse_where(where)
-        check(parsed, self._state.snapshot().paths)
-        return parsed
+    def _filter(self, where: Any, *, changes: bool = False) -> Any:
+        """A filter as it is kept, under one rule for every verb; see ``reading.sound_filter``."""
+        return None if where is None else reading.sound_filter(self._state.snapshot(), where, changes=changes)
 
     def get(self, ids: Any = None, *, where: Any = None, limit: int | None = None, offset: int = 0) -> list[Row]:
         """Rows by id, in the order asked, without those that are not there; or by filter, in the order of writing."""
@@ -366,8 +363,8 @@ class Collection(Twins):
             makes a vector of, or which is searched for its words where there is no encoder; or ``{field: query}``.
         text: words to rank by BM25; with a vector, or an encoder, both rankings are fused (hybrid).
         vector: the same as ``q``. id: search with the vector of this row, which is not found itself.
-        fuse: how rankings are fused: the name of a fuser (``rrf``, ``weighted``, ``combsum`` ...; default rrf);
-            ``weights`` one a ranking, ``depth`` how many rows of each.
+        fuse: how rankings are fused: the name of a fuser (``rrf``, ``weighted``, ``combsum`` ...; default rrf, or
+            weighted where there are ``weights``, one a ranking of at least 0). depth: how many rows of each.
         budget: how many rows an index may score for a query.
         min_score: only rows that score at least so much; with ``k=None`` all of them (a range search).
         group_by: a metadata key; of each value only the best row is found.
@@ -442,7 +439,7 @@ class Collection(Twins):
         """Live recall against exact search, with an interval; of ``queries``, else of 200 rows that are there."""
         from nearfield.collection import measuring
 
-        return measuring.recall(self._state, field, reading.check_count("k", k, 1), queries, budget, rng)
+        return measuring.recall(self._state, field, whole("k", k, 1), queries, budget, rng)
 
     def watch(
         self, *, field: str | None = None, new: Any = None, alarm: float = 0.01, rng: Any = 0
@@ -466,7 +463,7 @@ class Collection(Twins):
         """Remember queries (200 rows where None) with what they find exactly now, for ``watch``; returns how many."""
         from nearfield.collection import measuring
 
-        return measuring.set_canaries(self._state, field, queries, reading.check_count("k", k, 1))
+        return measuring.set_canaries(self._state, field, queries, whole("k", k, 1))
 
     def add_field(self, name: str, field: Field) -> None:
         """Add a vector field; rows get vectors in it by ``update`` or ``upsert``."""
@@ -496,6 +493,8 @@ class Collection(Twins):
         """Write a consistent copy into a new folder, while others read and write."""
         from nearfield.collection import health
 
+        if not isinstance(target, (str, os.PathLike)):
+            raise BadInput(f"backup: expected the path of a new folder, got {type(target).__name__}")
         self._tending.stop()
         health.backup(self._state, target, progress)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Container
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,8 +12,10 @@ import numpy as np
 from nearfield.collection.fieldrows import FieldRows
 from nearfield.collection.intake import Intake
 from nearfield.collection.state import State
+from nearfield.collection.updating import Renewal
 from nearfield.core.arrays import to_f32
-from nearfield.core.errors import BadInput, DataWarning, Unsupported
+from nearfield.core.checks import plain
+from nearfield.core.errors import BadInput, Unsupported, warn
 from nearfield.core.protocols import F32, Progress
 from nearfield.numerics.likeness import LEAST, look_alike
 from nearfield.search.encoding import SAFE, as_encoder, encode_texts, encoder_of
@@ -30,8 +32,8 @@ def space_of(encoder: Any) -> dict[str, Any]:
     """The record of an encoder: its name, and what it says of its model."""
     made = as_encoder(encoder)
     name = type(made).__module__.rsplit(".", 1)[-1]
-    own = {k: v for k, v in dict(getattr(made, "space", {})).items() if isinstance(v, (str, int, float, bool))}
-    return {"encoder": name, **own}
+    own = {k: plain(v) for k, v in dict(getattr(made, "space", {})).items()}
+    return {"encoder": name, **{k: v for k, v in own.items() if isinstance(v, (str, int, float, bool))}}
 
 
 class Encoding:
@@ -67,6 +69,13 @@ class Encoding:
         for i, vector in zip(there, encode_texts(encoder, [texts[i] for i in there], progress=progress)):
             rows[i] = vector
         return {name: rows}
+
+    def renewal(self, fields: dict[str, Field], given: Container[str]) -> Renewal | None:
+        """What makes the vectors of texts that change; None where no field has an encoder, or its vectors are given."""
+        name = self._field(fields)
+        if name is None or name in given:
+            return None
+        return Renewal(name, lambda texts: encode_texts(self._encoder(name, fields[name]), texts))
 
     def query(self, text: str, snapshot: Snapshot, expand: Any = None, nearest: Any = None) -> Any:
         """The vector of a query text, as ``{field: vector}``; None where no encoder is known.
@@ -115,11 +124,7 @@ class Encoding:
                 told = (
                     f"their coordinates vary differently (correlation {found:.2f}, the same model gives {expected:.2f})"
                 )
-                warnings.warn(
-                    f"{name}: these vectors do not look like those that are there: {told}; another model?",
-                    DataWarning,
-                    stacklevel=4,
-                )
+                warn(f"{name}: these vectors do not look like those that are there: {told}; another model?")
 
     def _sample(self, name: str) -> F32 | None:
         """Some vectors that are there, once there are enough; read once."""
@@ -141,7 +146,7 @@ class Encoding:
         if self._made is None:
             recorded = dict(field.space).get("encoder")
             if self.given is None and recorded not in SAFE:
-                raise BadInput(f"{name}: was encoded by {recorded!r}, which is not loaded by name: open with encoder=")
+                raise BadInput(f"{name}: was encoded by {recorded!r}, which is not loaded by name: open with encoder=, or pass vectors")
             self._made = encoder_of(self.given if self.given is not None else recorded, field.dim)
             self.check(name, field, self._made)
         return self._made

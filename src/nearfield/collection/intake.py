@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -119,9 +119,11 @@ def take_rows(
     n = _count(ids, vectors, texts)
     if ids is None:
         ids = [uuid.uuid4().hex for _ in range(n)]
-    names, kind = check_ids([ids] if isinstance(ids, (str, int)) and not isinstance(ids, bool) else ids)
+    if isinstance(ids, Set):
+        raise BadInput(f"ids: expected a list, as a set has no order, got {type(ids).__name__}")
+    names, kind = check_ids(ids)
     n = len(names)
-    out = Intake(names, kind, _texts(texts, n), _metadata(meta, n))
+    out = Intake(names, kind, sound_texts(texts, n), _metadata(meta, n))
     for name, given in vectors.items():
         if given is not None:
             out.vectors[name] = _given(name, fields[name], given, n, on_zero)
@@ -140,12 +142,12 @@ def _count(ids: Any, vectors: Mapping[str, Any], texts: Any) -> int:
     return 0 if ids is None else 1
 
 
-def _texts(texts: Any, n: int) -> list[str | None] | None:
+def sound_texts(texts: Any, n: int) -> list[str | None] | None:
     if texts is None:
         return None
     if isinstance(texts, str) and n == 1:
         texts = [texts]
-    if isinstance(texts, (str, bytes, dict)) or not hasattr(texts, "__len__"):
+    if isinstance(texts, (str, bytes, dict, Set)) or not hasattr(texts, "__len__"):
         raise BadInput(f"texts: expected a list of str, got {type(texts).__name__}")
     if len(texts) != n:
         raise BadInput(f"texts: expected one for each of {n} ids, got {len(texts)}")
@@ -164,7 +166,7 @@ def _metadata(meta: Any, n: int) -> list[dict[str, Any]]:
         if n != 1:
             raise BadInput(f"meta: expected a dictionary for each of {n} ids, got one")
         meta = [meta]
-    if isinstance(meta, (str, bytes)) or not hasattr(meta, "__len__"):
+    if isinstance(meta, (str, bytes, Set)) or hasattr(meta, "columns") or not hasattr(meta, "__len__"):
         raise BadInput(f"meta: expected a list of dictionaries, got {type(meta).__name__}")
     if len(meta) != n:
         raise BadInput(f"meta: expected one for each of {n} ids, got {len(meta)}")
@@ -181,6 +183,8 @@ def _given(name: str, spec: Field, given: Any, n: int, on_zero: str) -> Given:
 
 def _dense(name: str, spec: Field, given: Any, n: int, on_zero: str) -> Given:
     present = None
+    if isinstance(given, (list, tuple)):
+        arrays.refuse_empty(name, given)
     if isinstance(given, (list, tuple)) and any(v is None for v in given):
         _refuse_count(name, len(given), n)
         present = np.array([i for i, v in enumerate(given) if v is not None], dtype=np.int64)

@@ -13,6 +13,7 @@ from nearfield.collection.fieldrows import FieldRows
 from nearfield.collection.searching import Stop
 from nearfield.collection.state import State
 from nearfield.core.arrays import as_generator, to_f32, unit_rows
+from nearfield.core.checks import real
 from nearfield.core.errors import BadInput
 from nearfield.core.protocols import F32
 from nearfield.core.report import Report
@@ -103,8 +104,7 @@ def energy_test(old: F32, new: F32, rng: np.random.Generator, shuffles: int = _S
 
 def drift(state: State, field: str | None, new: Any, alarm: float, rng: Any) -> Report:
     """Are the newest rows (or ``new`` vectors) like the older ones? An alarm is false with probability ``alarm``."""
-    if not 0 < alarm < 1:
-        raise BadInput(f"alarm: expected a probability between 0 and 1, got {alarm!r}")
+    alarm = real("alarm", alarm, "a probability between 0 and 1", above=0, below=1)
     snapshot = state.snapshot()
     name, number = searching.field_named(snapshot, field, "dense")
     spec = snapshot.fields[number]

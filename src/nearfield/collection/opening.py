@@ -11,9 +11,9 @@ from typing import Any, cast
 
 from nearfield.collection.collection import Collection
 from nearfield.collection.encoding import space_of
-from nearfield.collection.reading import check_count
 from nearfield.collection.state import Settings, State, looks_like_one
 from nearfield.core.arrays import check_on_zero
+from nearfield.core.checks import real, whole
 from nearfield.core.errors import BadInput, ReadOnly, Unsupported
 from nearfield.core.protocols import METRICS, Metric
 from nearfield.search.encoding import as_encoder
@@ -35,11 +35,13 @@ def opened(
     keep_queries: int, timeout: float,
 ) -> Collection:  # fmt: skip
     """Create or open; see ``nearfield.open``."""
-    _check_choices(mode, durability, metric, on_zero, timeout)
+    _check_choices(mode, durability, metric, on_zero)
+    timeout = real("timeout", timeout, "a finite number of seconds, at least 0", least=0)
+    keep_queries = whole("keep_queries", keep_queries)
     cut = None if tokenizer is None else as_tokenizer(tokenizer)
     if cut is not None:
         cut.check()
-    folder = Path(os.path.realpath(check_folder(path)))  # a name that leads here now may lead elsewhere later
+    folder = check_folder(path)
     there = looks_like_one(folder)
     if mode == "x" and there:
         raise BadInput(f"{folder}: expected no collection there with mode='x', got one; open it without")
@@ -56,6 +58,7 @@ def opened(
             raise BadInput(f"{folder}: no collection there to read")
         if wanted is None:
             raise BadInput(f"{folder}: no collection there; to create one pass dim=, fields= or encoder=")
+        _first_records(wanted, metric, on_zero, cut, keep_queries)  # refused before there is a folder
         _make_folder(folder)
         state = State(folder, create=True, **how)
         settings = state.settings()
@@ -75,7 +78,7 @@ def opened(
         raise
 
 
-def _check_choices(mode: str, durability: str, metric: Any, on_zero: Any, timeout: Any) -> None:
+def _check_choices(mode: str, durability: str, metric: Any, on_zero: Any) -> None:
     if mode not in ("a", "r", "x"):
         raise BadInput(f"mode: expected 'a' (create or open), 'r' (read only) or 'x' (create), got {mode!r}")
     if durability not in ("full", "relaxed"):
@@ -84,8 +87,7 @@ def _check_choices(mode: str, durability: str, metric: Any, on_zero: Any, timeou
         raise BadInput(f"metric: expected one of {', '.join(METRICS)}, got {metric!r}")
     if on_zero is not None:
         check_on_zero(on_zero)
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout < float("inf"):
-        raise BadInput(f"timeout: expected seconds, at least 0, got {timeout!r}")
+
 
 
 def check_folder(path: Any) -> Path:
@@ -95,9 +97,13 @@ def check_folder(path: Any) -> Path:
     name = os.fspath(path)
     if not isinstance(name, str) or "\0" in name:
         raise BadInput(f"expected the folder of a collection, got {name!r}")
+    if name == "-":
+        raise BadInput("'-': expected a folder, which is no stream; for a folder of that name: ./-")
     folder = Path(name)
+    if folder.name in ("", ".."):  # as inside the folder itself: what it is called must be looked up
+        folder = _resolved(name)
     last = folder.name
-    if not last or last in (".", "..") or "\\" in last or ":" in last or last != last.strip(" ") or last.endswith("."):
+    if not last or "\\" in last or ":" in last or last != last.strip(" ") or last.endswith("."):
         raise BadInput(
             f"{name!r}: expected a folder whose name every system can hold, without '..', '\\', ':' or a last dot"
         )
@@ -114,6 +120,13 @@ def check_folder(path: Any) -> Path:
             raise
         raise BadInput(f"{name[:80]!r}: cannot be used as a folder ({getattr(error, 'strerror', error)})") from None
     return folder
+
+
+def _resolved(name: str) -> Path:
+    try:
+        return Path(os.path.realpath(name))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{name[:80]!r}: cannot be used as a folder ({getattr(error, 'strerror', error)})") from None
 
 
 def _make_folder(folder: Path) -> None:
@@ -154,12 +167,19 @@ def _create(
     keep_queries: int,
 ) -> tuple[Settings, bool]:  # fmt: skip
     """Make what is not there yet; False where somebody else made it meanwhile."""
-    check_count("keep_queries", keep_queries, 0)
+    settings, fields = _first_records(wanted, metric, on_zero, tokenizer, keep_queries)
+    made = state.make(settings, fields)
+    return state.settings() or settings, made
+
+
+def _first_records(
+    wanted: dict[str, Field], metric: Metric | None, on_zero: str | None, tokenizer: Tokenizer | None, keep_queries: int
+) -> tuple[Settings, dict[str, Field]]:
+    """What a new Collection is made with."""
     settings = Settings(metric or "cosine", on_zero or "raise", str(tokenizer or Tokenizer()), keep_queries)
     if settings.metric == "hamming" and list(wanted) == [DEFAULT]:
         wanted = {DEFAULT: dense(wanted[DEFAULT].dim, metric="hamming")}
-    made = state.make(settings, {name: field.within(settings.metric) for name, field in wanted.items()})
-    return state.settings() or settings, made
+    return settings, {name: field.within(settings.metric) for name, field in wanted.items()}
 
 
 def _agree(

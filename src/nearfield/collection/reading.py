@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.collection.results import Row
-from nearfield.core.errors import BadInput
+from nearfield.core.checks import shown, whole
+from nearfield.core.errors import BadFilter, BadInput, UnknownKey, warn
 from nearfield.core.protocols import I64
-from nearfield.store.filters import Filter
+from nearfield.store.filters import Filter, check, misspelt, parse_where
+from nearfield.store.filters.tree import leaves
 from nearfield.store.ids import check_ids
 from nearfield.store.snapshot import Snapshot, View
 from nearfield.store.tail import TailPart
@@ -34,16 +36,30 @@ def matching(view: View, where: Filter | None) -> I64:
 
 def found_ids(snapshot: Snapshot, ids: Any) -> tuple[I64, I64]:
     """Views and positions of ids, those that are not there left out."""
-    names, kind = check_ids([ids] if isinstance(ids, (str, int)) and not isinstance(ids, bool) else ids)
+    names, kind = check_ids(ids)
     where, at = snapshot.find(names, kind)
     return where[where >= 0], at[where >= 0]
 
 
+def sound_filter(snapshot: Snapshot, where: Any, *, changes: bool = False) -> Filter:
+    """A filter as it is kept.
+
+    One that no row could pass, for the types of its values, is refused; a key that no row has and that is nearly
+    another's name is warned of. Where rows are to be changed, a dictionary without any condition is refused.
+    """
+    parsed = parse_where(where)
+    check(parsed, snapshot.paths)
+    for path, near in misspelt(parsed, snapshot.paths).items():
+        warn(f"where: no row has the key {path!r}; did you mean {near!r}?", UnknownKey)
+    if changes and isinstance(where, dict) and not any(True for _ in leaves(parsed)):
+        raise BadFilter(f"where: expected a condition, got {shown(where)}; to mean every row, write where='true'")
+    return parsed
+
+
 def get(snapshot: Snapshot, ids: Any, where: Filter | None, limit: int | None, offset: int) -> list[Row]:
     """Rows by id or by filter."""
-    check_count("offset", offset, 0)
-    if limit is not None:
-        check_count("limit", limit, 0)
+    offset = whole("offset", offset)
+    limit = None if limit is None else whole("limit", limit)
     stop = None if limit is None else offset + limit
     if ids is not None:
         if where is not None:
@@ -60,13 +76,6 @@ def get(snapshot: Snapshot, ids: Any, where: Filter | None, limit: int | None, o
     return out
 
 
-def check_count(name: str, value: Any, least: int) -> int:
-    """A whole number of at least so much."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise BadInput(f"{name}: expected a whole number of at least {least}, got {value!r}")
-    return int(value)
-
-
 def count(snapshot: Snapshot, where: Filter | None) -> int:
     """How many rows pass."""
     if where is None:
@@ -79,18 +88,15 @@ def ids(snapshot: Snapshot, where: Filter | None) -> list[Any]:
     out: list[Any] = []
     for view in snapshot.views:
         at = matching(view, where)
-        part = view.part
-        if isinstance(part, TailPart):
-            out += [part.id(p) for p in at.tolist()]
-        else:
-            out += part.ids.all() if len(at) == part.n else part.ids.at(at)
+        whole_part = len(at) == view.part.n and not isinstance(view.part, TailPart)
+        out += view.part.ids.all() if whole_part else view.part.names(at)
     return out
 
 
 def scroll(snapshot: Snapshot, where: Filter | None, batch: int, after: int | None) -> Iterator[list[Row]]:
     """Rows that pass, so many at a time."""
-    check_count("batch", batch, 1)
-    return _scroll(snapshot, where, batch, after)
+    after = None if after is None else whole("after", after, -1)
+    return _scroll(snapshot, where, whole("batch", batch, 1), after)
 
 
 def _scroll(snapshot: Snapshot, where: Filter | None, batch: int, after: int | None) -> Iterator[list[Row]]:
@@ -138,10 +144,15 @@ def _key(value: Any) -> tuple[str, Any]:
     )
 
 
+def _check_key(key: Any) -> None:
+    if not isinstance(key, str):
+        raise BadInput(f"key: expected the name of a metadata key, such as 'year', got {shown(key)}")
+
+
 def facets(snapshot: Snapshot, key: str, where: Filter | None, k: int | None) -> list[tuple[Any, int]]:
     """Values and how many rows have them."""
-    if k is not None:
-        check_count("k", k, 1)
+    _check_key(key)
+    k = None if k is None else whole("k", k, 1)
     counts: Counter[tuple[str, Any]] = Counter()
     for table, mask in _tables(snapshot, where):
         for value, n in table.facets(key, mask):
@@ -157,6 +168,7 @@ def unique(snapshot: Snapshot, key: str, where: Filter | None) -> list[Any]:
 
 def bounds(snapshot: Snapshot, key: str, where: Filter | None) -> tuple[Any, Any] | None:
     """The smallest and the largest value."""
+    _check_key(key)
     found = [b for table, mask in _tables(snapshot, where) if (b := table.bounds(key, mask)) is not None]
     if not found:
         return None

@@ -10,6 +10,7 @@ import numpy as np
 from nearfield.collection.plans import Coded
 from nearfield.core.hits import HitList, distances
 from nearfield.core.protocols import I64, Metric
+from nearfield.store.ids import Id
 from nearfield.store.parts import Part, SegmentPart
 from nearfield.store.snapshot import Snapshot
 
@@ -19,9 +20,9 @@ class Row:
 
     __slots__ = ("_at", "_of", "_part", "id")
 
-    def __init__(self, of: Snapshot, part: Part, at: int) -> None:
+    def __init__(self, of: Snapshot, part: Part, at: int, name: Id | None = None) -> None:
         self._of, self._part, self._at = of, part, at
-        self.id = part.id(at)
+        self.id = part.id(at) if name is None else name
 
     @property
     def row(self) -> int:
@@ -87,8 +88,8 @@ class Hit(Row):
 
     __slots__ = ("distance", "score")
 
-    def __init__(self, of: Snapshot, part: Part, at: int, score: float, distance: float | None) -> None:
-        super().__init__(of, part, at)
+    def __init__(self, of: Snapshot, part: Part, at: int, name: Id, score: float, distance: float | None) -> None:
+        super().__init__(of, part, at, name)
         self.score, self.distance = score, distance
 
     def __repr__(self) -> str:
@@ -104,13 +105,15 @@ class Hit(Row):
 
 def hit_list(of: Snapshot, rows: I64, scores: Any, metric: Metric | None, explain: dict[str, Any] | None) -> HitList:
     """The hits of one query, best first; ``metric`` is None where scores are not of one."""
-    scores = np.asarray(scores, dtype=np.float32)
-    far = None if metric is None else distances(scores, metric)
-    out = HitList(explain=explain)
-    for i, (row, score) in enumerate(zip(rows.tolist(), scores.tolist())):
-        if row >= 0:
-            out.append(Hit(of, *of.place(row), score, None if far is None else float(far[i])))
-    return out
+    scores = np.asarray(scores, dtype=np.float32)[rows >= 0]
+    rows = rows[rows >= 0]
+    found = None if metric is None else distances(scores, metric)
+    near, far = scores.tolist(), [None] * len(rows) if found is None else found.tolist()
+    hits: list[Any] = [None] * len(rows)
+    for part, which, at in of.places(rows):
+        for i, position, name in zip(which.tolist(), at.tolist(), part.names(at)):
+            hits[i] = Hit(of, part, position, name, near[i], far[i])
+    return HitList(hits, explain=explain)
 
 
 def walk(of: Snapshot) -> Iterator[Row]:

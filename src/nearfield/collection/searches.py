@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 from nearfield.collection import searching
 from nearfield.collection.encoding import Encoding
 from nearfield.collection.querylog import QueryLog
-from nearfield.collection.reading import check_count, found_ids
+from nearfield.collection.reading import found_ids
 from nearfield.collection.results import Hit, hit_list
 from nearfield.collection.searching import Scope, Stop
 from nearfield.collection.state import Settings, State
 from nearfield.core.arrays import check_on_zero
+from nearfield.core.checks import real, shown, whole
 from nearfield.core.errors import BadInput
 from nearfield.core.fusers import Ranking
 from nearfield.core.hits import HitList, HitLists
 from nearfield.core.protocols import F32
 from nearfield.numerics.mmr import mmr
-from nearfield.store.fields import Field
+from nearfield.store.fields import Field, known_field
 from nearfield.store.filters import Filter, to_text, unknown_paths
 from nearfield.store.snapshot import Snapshot
 
@@ -53,26 +54,28 @@ class Request:
     expand: Any = None
 
     def check(self) -> None:
-        """Refuse what makes no sense before anything is searched."""
+        """Refuse what makes no sense before anything is searched; numbers become Python's own."""
         if self.k is None and self.min_score is None:
             raise BadInput("k: expected a whole number of at least 1, got None; k=None goes with min_score=")
-        if self.k is not None:
-            check_count("k", self.k, 1)
-        check_count("offset", self.offset, 0)
+        self.offset = whole("offset", self.offset)
         check_on_zero(self.on_zero)
-        for name, value in (("budget", self.budget), ("depth", self.depth)):
-            if value is not None:
-                check_count(name, value, 1)
+        for name in ("k", "budget", "depth"):
+            if getattr(self, name) is not None:
+                setattr(self, name, whole(name, getattr(self, name), 1))
+        if self.min_score is not None:
+            self.min_score = real("min_score", self.min_score)
+        if self.timeout is not None:
+            self.timeout = real("timeout", self.timeout, "a finite number of seconds, at least 0", least=0)
+        if self.diversity is not None:
+            self.diversity = real("diversity", self.diversity, "a number from 0 to 1", least=0, most=1)
+        if self.cancel is not None and not callable(getattr(self.cancel, "is_set", None)):
+            raise BadInput(f"cancel: expected an event such as threading.Event(), got {shown(self.cancel)}")
+        if self.group_by is not None and not isinstance(self.group_by, str):
+            raise BadInput(f"group_by: expected a metadata key, got {shown(self.group_by)}")
         if self.expand is not None and not hasattr(self.expand, "vector"):
             raise BadInput(f"expand: expected HyDE(...), got {type(self.expand).__name__}")
         if self.text is not None and not isinstance(self.text, str):
             raise BadInput(f"text: expected str, got {type(self.text).__name__}")
-        for name, number in (("min_score", self.min_score), ("timeout", self.timeout), ("diversity", self.diversity)):
-            real = isinstance(number, (int, float, np.number)) and not isinstance(number, bool)
-            if number is not None and not (real and np.isfinite(number)):
-                raise BadInput(f"{name}: expected a finite number, got {number!r}")
-        if self.diversity is not None and not 0 <= self.diversity <= 1:
-            raise BadInput(f"diversity: expected a number from 0 to 1, got {self.diversity!r}")
 
     @property
     def reach(self) -> int:
@@ -87,6 +90,8 @@ def run(
     """Search a Collection."""
     request.check()
     snapshot = state.snapshot()
+    if request.field is not None:
+        known_field(request.field, snapshot.names)
     stop = Stop(request.timeout, request.cancel)
     scope = searching.make_scope(snapshot, request.where, stop, exact=request.exact)
     keep = state.mode != "r"
@@ -183,6 +188,8 @@ def _rankings(
             lists[i].append(ranking)
     if request.text is not None:
         lists[0].append(searching.rank_text(scope, request.text, deep, settings.tokenizer, keep=keep))
+        if not fields and not len(lists[0][0][0]):
+            searching.refuse_without_texts(snapshot)
     return lists, specs, several
 
 
@@ -214,11 +221,12 @@ def _of_field(scope: Scope, number: int, spec: Field, ready: Any, request: Reque
 def _fuse(scope: Scope, runs: list[Ranking], request: Request) -> Ranking:
     longest = sum(len(rows) for rows, _ in runs)
     wanted = longest if request.group_by is not None or request.k is None else max(request.reach, 1)
-    if len(runs) == 1:
+    if len(runs) == 1 and request.fuse is None and request.weights is None:
         return runs[0][0][:wanted], runs[0][1][:wanted]
     from nearfield.collection.fusing import make_fuser
 
-    return make_fuser(request.fuse or "rrf", request.weights).fuse(runs, max(1, wanted))
+    fuser = make_fuser(request.fuse, request.weights, len(runs))  # refused also where there is nothing to fuse
+    return fuser.fuse(runs, max(1, wanted)) if len(runs) > 1 else (runs[0][0][:wanted], runs[0][1][:wanted])
 
 
 def _cut(scope: Scope, ranking: Ranking, request: Request) -> Ranking:

@@ -16,13 +16,13 @@ from nearfield.collection.intake import ragged_columns, sparse_columns
 from nearfield.collection.matching import EMPTY, picked
 from nearfield.collection.plans import Coded
 from nearfield.core import arrays
-from nearfield.core.errors import BadInput, Cancelled, Unknown, did_you_mean
+from nearfield.core.errors import BadInput, Cancelled
 from nearfield.core.fusers import Ranking
 from nearfield.core.protocols import F32, I64, Metric
 from nearfield.numerics import kernels
 from nearfield.search.queries import as_queries
 from nearfield.store import tokenizers
-from nearfield.store.fields import Field
+from nearfield.store.fields import Field, known_field
 from nearfield.store.filters import Filter, check
 from nearfield.store.parts import Part, SegmentPart
 from nearfield.store.snapshot import Snapshot
@@ -184,6 +184,15 @@ def rank_text(scope: Scope, text: str, k: int, tokenizer: str, *, keep: bool) ->
     return rows, scores
 
 
+def refuse_without_texts(snapshot: Snapshot) -> None:
+    """Raise ``BadInput`` where there are rows, and none has a text."""
+    if len(snapshot) and not any(view.part.has_texts for view in snapshot.views):
+        raise BadInput(
+            "text: expected rows with texts to look for words in, got a collection without any; search with a vector, "
+            "or write texts="
+        )
+
+
 # ---- queries ---------------------------------------------------------------------------------------
 def ready_queries(name: str, spec: Field, given: Any, on_zero: str) -> tuple[Any, bool]:
     """Queries of a field, checked: for dense ones ``[m, d]``, and whether it was a single one."""
@@ -213,9 +222,7 @@ def field_named(snapshot: Snapshot, name: str | None, kind: str | None = None) -
         if not names:
             raise BadInput("search: this collection has no vectors to search; add a field, or search text=")
         name = names[0]
-    if name not in snapshot.names:
-        raise Unknown(f"field: no field {name!r}; {did_you_mean(name, snapshot.names)}")
-    return name, snapshot.names[name]
+    return name, snapshot.names[known_field(name, snapshot.names)]
 
 
 # ---- ranges --------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.core.checks import shown, whole
 from nearfield.core.dlpack import from_dlpack
 from nearfield.core.errors import BadInput, BadRows
 from nearfield.core.protocols import F32, Batch, Metric
@@ -142,10 +143,43 @@ def as_batch(x: Any, name: str = "vectors") -> Batch:
         x = from_dlpack(x, name)
     try:
         array = np.asarray(x)
-    except (ValueError, TypeError) as error:
-        raise BadInput(f"{name}: expected rows of one width, got a ragged or mixed list ({error})") from None
+    except (ValueError, TypeError):
+        raise BadInput(f"{name}: expected rows of one width, got {_uneven(x)}") from None
+    if array.dtype.kind in "OUSMm" and array.ndim and hasattr(x, "__len__"):
+        row, value = _odd(x if isinstance(x, (list, tuple)) else array)
+        raise BadInput(f"{name}: expected real numbers, got {shown(value)} ({type(value).__name__}) in row {row}")
     _check_form(array.shape, array.dtype, name)
     return ArraySource(array)
+
+
+def refuse_empty(name: str, rows: Sequence[Any], start: int = 0) -> None:
+    """Refuse vectors of no numbers: what a call that failed leaves behind, and no row without a vector."""
+    bad = [start + i for i, v in enumerate(rows) if isinstance(v, (list, tuple, np.ndarray)) and not len(v)]
+    if bad:
+        raise BadInput(
+            f"{name}: expected a vector, got an empty one in row {some(bad)}; make it again, or give None (null in a "
+            "file) for a row without one"
+        )
+
+
+def _uneven(x: Any) -> str:
+    """In which row a list that is no array is otherwise than in its first."""
+    what = [f"{len(v)} numbers" if hasattr(v, "__len__") and np.ndim(v) == 1 else type(v).__name__ for v in _listed(x)]
+    row = next((i for i, told in enumerate(what) if told != what[0]), None)
+    return "a mixed list" if row is None else f"{what[0]} in row 0 and {what[row]} in row {row}"
+
+
+def _odd(rows: Any) -> tuple[int, Any]:
+    """The first value of rows that is no number, and its row."""
+    for row, values in enumerate(rows):
+        for value in np.ravel(np.asarray(values, dtype=object)).tolist():
+            if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+                return row, value
+    return 0, rows
+
+
+def _listed(x: Any) -> list[Any]:
+    return [np.asarray(v, dtype=object) if isinstance(v, (list, tuple)) else v for v in x] if hasattr(x, "__len__") else []
 
 
 def _check_form(shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None:
@@ -336,9 +370,7 @@ def as_generator(rng: Any) -> np.random.Generator:
     """
     if isinstance(rng, np.random.Generator):
         return rng
-    if isinstance(rng, bool) or not isinstance(rng, (int, np.integer)) or rng < 0:
-        raise BadInput(f"rng: expected a whole number of at least 0, or a numpy Generator, got {rng!r}")
-    return np.random.default_rng(int(rng))
+    return np.random.default_rng(whole("rng", rng, 0, what="a numpy Generator, or a whole number"))
 
 
 def sample_rows(n: int, size: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -7,6 +7,8 @@ them into one line on stderr and exit code 2.
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
 
 
@@ -28,6 +30,10 @@ class Exists(BadInput):
 
 class BadParameter(NearfieldError, ValueError):
     """A parameter outside its range; names the parameter, the range and the value."""
+
+
+class BadCall(NearfieldError, TypeError):
+    """A call with arguments that the function does not take; names those that it does."""
 
 
 class BadPlan(NearfieldError, ValueError):
@@ -86,12 +92,24 @@ class DataWarning(UserWarning):
     """Something in the user's data is odd, and is used all the same; the command line tells it in one line."""
 
 
+class UnknownKey(DataWarning):
+    """A filter names a key that no row has, and that is nearly the name of one: it may be misspelt."""
+
+
 class UpkeepWarning(UserWarning):
     """Work in the background failed, and is begun again; searches go on with what was there, which may be slower."""
 
 
 class Unsupported(NearfieldError, TypeError):
     """Two parts do not go together (a layout, a metric, a kind); names both."""
+
+
+def warn(message: str, category: type[Warning] = DataWarning) -> None:
+    """Warn at the line that called into this package, however deep inside it something was found."""
+    frame, level = sys._getframe(1).f_back, 3
+    while frame is not None and str(frame.f_globals.get("__name__", "")).startswith("nearfield."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

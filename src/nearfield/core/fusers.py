@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.arrays import some
+from nearfield.core.checks import whole
 from nearfield.core.errors import BadInput
 from nearfield.core.method import Method
 from nearfield.core.protocols import I64
@@ -73,10 +74,9 @@ class Fuser(Method):
         Each list is ``(rows [n], scores [n])``, best first. Raises ``BadInput`` naming the list for NaN, for
         scores that rise and for rows that come twice.
         """
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-            raise BadInput(f"k: expected a whole number of at least 1, got {k!r}")
+        most = whole("k", k, 1)
         table = tabulate(runs)
-        return table.best(self.combine(table), int(k))
+        return table.best(self.combine(table), most)
 
     def combine(self, table: Table) -> F64:
         """A score for each row of the table, float64 ``[u]``, larger is better."""

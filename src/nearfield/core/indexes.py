@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.bitmaps import Bitmap
+from nearfield.core.checks import whole
 from nearfield.core.errors import BadInput
 from nearfield.core.hits import Hits
 from nearfield.core.method import Method
@@ -158,14 +159,13 @@ class Index(Method):
 
 def check_search(k: int, n: int, allow: NDArray[np.bool_] | Bitmap | None) -> int:
     """Check ``k`` and ``allow``; return ``min(k, n)``."""
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise BadInput(f"k: expected a whole number of at least 1, got {k!r}")
+    k = whole("k", k, 1)
     if isinstance(allow, Bitmap):
         if allow.n != n:
             raise BadInput(f"allow: expected a bitmap of {n} rows, got one of {allow.n}")
-        return min(int(k), n)
+        return min(k, n)
     if allow is not None and not isinstance(allow, np.ndarray):
         raise BadInput(f"allow: expected a numpy array of bool, got {type(allow).__name__}")
     if allow is not None and (allow.dtype != np.bool_ or allow.ndim not in (1, 2) or allow.shape[-1] != n):
         raise BadInput(f"allow: expected bool of shape ({n},) or (m, {n}), got {allow.dtype} of shape {allow.shape}")
-    return min(int(k), n)
+    return min(k, n)

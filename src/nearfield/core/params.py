@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from nearfield.core.errors import BadParameter, did_you_mean
+from nearfield.core.checks import plain
+from nearfield.core.errors import BadParameter
+from nearfield.core.habits import hint
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,7 @@ def check(cls: type, values: dict[str, Any], name: str) -> dict[str, Any]:
     fields = {f.name for f in dataclasses.fields(cls) if f.init}
     for key in values:
         if key not in fields:
-            hint = did_you_mean(key, fields) if fields else "it takes no parameters"
-            raise BadParameter(f"{name}() has no parameter {key!r}; {hint}")
+            raise BadParameter(f"{name}() has no parameter {key!r}; {hint(key, fields)}")
     return {key: _one(hints[key], value, f"{name}({key}=)") for key, value in values.items()}
 
 
@@ -77,8 +78,7 @@ def _typed(hint: Any, value: Any, where: str, rules: tuple[Any, ...]) -> Any:
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if value is None and type(None) in kinds:
         return None
-    if hasattr(value, "item") and getattr(value, "shape", None) == ():
-        value = value.item()  # a NumPy scalar
+    value = plain(value)
     for kind in kinds:
         if kind is bool and isinstance(value, bool):
             return value

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from nearfield.core.checks import whole
 from nearfield.core.errors import BadInput
 from nearfield.core.protocols import Metric
 from nearfield.core.report import Report
@@ -42,13 +43,12 @@ def lid(
     >>> 2.6 < lid(x, metric="l2", k=20).value < 3.4
     True
     """
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 2:
-        raise BadInput(f"k: expected a whole number of at least 2, got {k!r}")
+    k = whole("k", k, 2)
     found = dimension.measured_rows(x, metric, rows, rng)
     if len(found) < 3:
         raise BadInput(f"lid: expected at least 3 rows that differ, got {len(found)}")
     at = dimension.asked_rows(len(found), sample, rng)
-    k = min(int(k), len(found) - 1)
+    k = min(k, len(found) - 1)
     inverse = dimension.inverse_local(dimension.distances(found, at, k))
     mean = float(inverse.mean())
     half = Z95 * float(inverse.std(ddof=1)) / float(np.sqrt(len(inverse)))

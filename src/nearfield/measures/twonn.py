@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from nearfield.core.checks import real
 from nearfield.core.errors import BadInput
 from nearfield.core.protocols import Metric
 from nearfield.core.report import Report
@@ -40,8 +41,7 @@ def twonn(
     >>> 2.6 < twonn(x, metric="l2").value < 3.3
     True
     """
-    if isinstance(drop, bool) or not isinstance(drop, (int, float)) or not 0 <= drop < 0.9:
-        raise BadInput(f"drop: expected a share from 0 to below 0.9, got {drop!r}")
+    drop = real("drop", drop, "a share from 0 to below 0.9", least=0, below=0.9)
     found = dimension.measured_rows(x, metric, rows, rng)
     if len(found) < 10:
         raise BadInput(f"twonn: expected at least 10 rows that differ, got {len(found)}")

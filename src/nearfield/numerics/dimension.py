@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core import arrays
+from nearfield.core.checks import whole
 from nearfield.core.errors import BadInput
 from nearfield.core.protocols import F32, I64, Metric
 from nearfield.numerics import knn
@@ -23,8 +24,7 @@ def measured_rows(x: Any, metric: Metric, most: int, rng: int | np.random.Genera
     """
     if metric not in ("cosine", "dot", "l2"):
         raise BadInput(f"metric: expected cosine, dot or l2, got {metric!r}: bits lie at whole distances")
-    if isinstance(most, bool) or not isinstance(most, (int, np.integer)) or most < 3:
-        raise BadInput(f"rows: expected a whole number of at least 3, got {most!r}")
+    most = whole("rows", most, 3)
     batch = arrays.as_batch(x)
     n = int(batch.shape[0])
     if n <= most:
@@ -42,9 +42,8 @@ def measured_rows(x: Any, metric: Metric, most: int, rng: int | np.random.Genera
 
 def asked_rows(n: int, sample: int, rng: int | np.random.Generator) -> I64:
     """The rows whose surroundings are looked at: all, or so many of them, drawn."""
-    if isinstance(sample, bool) or not isinstance(sample, (int, np.integer)) or sample < 2:
-        raise BadInput(f"sample: expected a whole number of at least 2, got {sample!r}")
-    return np.sort(arrays.as_generator(rng).choice(n, size=min(int(sample), n), replace=False)).astype(np.int64)
+    size = min(whole("sample", sample, 2), n)
+    return np.sort(arrays.as_generator(rng).choice(n, size=size, replace=False)).astype(np.int64)
 
 
 def distances(x: F32, at: I64, k: int) -> F64:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.arrays import to_f32, unit_rows
+from nearfield.core.checks import real, whole
 from nearfield.core.errors import BadInput, BadParameter
 from nearfield.core.protocols import I64
 from nearfield.numerics import kernels
@@ -53,8 +54,6 @@ def _checked(query_scores: Any, vectors: Any, k: Any, balance: Any) -> tuple[NDA
         raise BadInput(f"mmr: expected scores [c] and vectors [c, d], got shapes {scores.shape} and {rows.shape}")
     if not np.isfinite(scores).all():
         raise BadInput("mmr: expected finite scores, got NaN or infinity; leave such candidates out")
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise BadInput(f"k: expected a whole number of at least 1, got {k!r}")
-    if isinstance(balance, bool) or not isinstance(balance, (int, float, np.number)) or not 0 <= balance <= 1:
-        raise BadParameter(f"balance: expected a number from 0 to 1, got {balance!r}")
+    whole("k", k, 1)
+    real("balance", balance, "a number from 0 to 1", least=0, most=1, error=BadParameter)
     return scores, to_f32(rows)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.errors import BadInput, Corrupt, MissingExtra, NearfieldError
+from nearfield.core.habits import answering
 from nearfield.core.method import Method
 from nearfield.core.protocols import Batch, Progress
 from nearfield.numerics import kernels
@@ -94,6 +95,7 @@ def save_streamed(
     return load(path)
 
 
+@answering
 def load(path: str | os.PathLike[str], *, memory: Memory | None = None) -> Packed:
     """Open a ``.nf`` file for searching; codes stay in the mapped file until they are touched.
 

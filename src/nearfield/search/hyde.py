@@ -20,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from nearfield.core.checks import whole
 from nearfield.core.errors import BadInput, Corrupt, DataWarning, Unknown, did_you_mean
+from nearfield.core.habits import answering
 from nearfield.core.protocols import F32
 from nearfield.search.encoding import as_encoder, encode_texts
 
@@ -42,6 +44,7 @@ PROMPTS = {
 _REMEMBERED = 10_000  # prompts whose documents stay in memory
 
 
+@answering
 class HyDE:
     """Makes the vector of a query from documents that could answer it; passed as ``expand=`` to ``search``.
 
@@ -80,19 +83,16 @@ class HyDE:
         feedback: int = 3,
         cache: str | os.PathLike[str] | None = None,
     ) -> None:
-        for name, value in (("n", n), ("feedback", feedback)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise BadInput(f"{name}: expected a whole number of at least 1, got {value!r}")
         if generator is not None and not callable(generator):
             raise BadInput(f"generator: expected a callable that takes a prompt, got {type(generator).__name__}")
         if "{query}" not in prompt and prompt not in PROMPTS:
             known = did_you_mean(prompt, PROMPTS)
             raise Unknown(f"prompt: no prompt {prompt!r}; {known}; or write one with {{query}} in it")
         self.generator = generator
-        self.n = n
+        self.n = whole("n", n, 1)
         self.include_query = include_query
         self.language = language
-        self.feedback = feedback
+        self.feedback = whole("feedback", feedback, 1)
         self._template = PROMPTS.get(prompt, prompt)
         self._cache = _Cache(cache)
 

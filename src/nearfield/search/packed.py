@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nearfield.core.arrays import Moved, as_batch, block_rows, check_on_zero
 from nearfield.core.bitmaps import Bitmap
 from nearfield.core.errors import BadInput, NearfieldError, Unsupported
+from nearfield.core.habits import answering
 from nearfield.core.hits import Hits
 from nearfield.core.indexes import Index
 from nearfield.core.protocols import F32, I64, U8, Metric
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from nearfield.store.segments import Segment
 
 
+@answering
 class Packed:
     """Vectors under a fitted Plan; made by ``Plan.fit`` or ``nearfield.load``.
 

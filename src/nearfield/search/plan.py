@@ -13,6 +13,7 @@ from nearfield.core import plan as text
 from nearfield.core import rooms
 from nearfield.core.codecs import Codec
 from nearfield.core.errors import BadPlan, Unknown, did_you_mean
+from nearfield.core.habits import answering
 from nearfield.core.indexes import Index
 from nearfield.core.maps import Map
 from nearfield.core.method import Method
@@ -28,6 +29,7 @@ _PLAN_ROOMS = ("maps", "codecs", "indexes")
 _ORDER = "Maps, then one codec, then one index, then rescore steps"
 
 
+@answering
 class Plan:
     """A chain of steps, such as ``pca(dim=256) | lvq(bits=4) | rescore(codec='float16', depth=10)``.
 
@@ -128,8 +130,8 @@ class Plan:
 
 
 def _make(step: Step | Method) -> Method:
-    if isinstance(step, Method):
-        return step.fresh()
+    if not isinstance(step, Step):
+        raise BadPlan(f"a step of a plan is a method, such as int8(), got {type(step).__name__}")
     params = dict(step.params)
     if step.name == "rescore":
         cls: Any = Rescore

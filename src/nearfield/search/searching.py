@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nearfield.core.arrays import ArraySource, as_batch, check_on_zero
 from nearfield.core.bitmaps import Bitmap
+from nearfield.core.checks import plain, whole
 from nearfield.core.errors import BadInput
 from nearfield.core.hits import Hits
 from nearfield.core.indexes import check_search
@@ -54,7 +55,8 @@ class Searched(State):
         n, wanted = self.fitted.n, k
         check_on_zero(on_zero)
         if type(k) is not int or allow is not None or not 0 < k <= n:  # the usual is plainly sound
-            k = check_search(k, n, allow)
+            wanted = plain(k)
+            k = check_search(wanted, n, allow)
         asked = allow
         bare = allow is None and self.fitted.mended  # deleted rows need no mask where no link leads to them
         if self.live is not None:
@@ -64,17 +66,17 @@ class Searched(State):
         if sound and type(queries) is np.ndarray and queries.dtype.kind in "fiu":
             made = self.search_compiled(_as_floats(queries), k, budget or 0, None if bare else allow)
             if made is not None:
-                hits, whole = made
-                if whole and (bare or allow is None):
+                hits, done = made
+                if done and (bare or allow is None):
                     self._settle((wanted, budget), k)
-                if whole:
+                if done:
                     return hits
                 if (hits.scored >= 0).any():
                     return self._with_rest(hits, queries, partial(self.search, k=wanted, budget=budget), asked, on_zero)
         if isinstance(allow, Bitmap):
             allow = allow.flags
-        if budget is not None and (isinstance(budget, bool) or not isinstance(budget, (int, np.integer)) or budget < 1):
-            raise BadInput(f"budget: expected a whole number of rows, at least 1, got {budget!r}")
+        if budget is not None:
+            budget = whole("budget", budget, 1, what="a whole number of rows")
         shared = None if several(allow) else allow
         x = np.atleast_2d(queries) if vectors is None else vectors(self, queries, encoder, expand, shared)
         if type(queries) is not np.ndarray:

@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.core.checks import plain
 from nearfield.core.errors import BadInput, Corrupt
 from nearfield.core.protocols import I64, U8
 from nearfield.numerics import kernels
@@ -38,8 +39,9 @@ class TooLittle(BadInput):
 
 def as_bytes(memory: Memory) -> int:
     """A size in bytes, given as a number or as text such as ``"200MB"``."""
-    if isinstance(memory, (int, np.integer)) and not isinstance(memory, bool) and memory >= 0:
-        return int(memory)
+    number = plain(memory)
+    if isinstance(number, int) and not isinstance(number, bool) and number >= 0:
+        return int(number)
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", memory.lower()) if isinstance(memory, str) else None
     if found is None or found[2] not in _UNITS:
         raise BadInput(f"memory: expected bytes, as a whole number or as text such as '200MB', got {memory!r}")

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from nearfield.core.arrays import some, to_f32
+from nearfield.core.checks import whole
 from nearfield.core.errors import BadInput, BadParameter, Unknown, did_you_mean
 from nearfield.core.protocols import F32, I64
 from nearfield.numerics import kernels
@@ -93,8 +94,7 @@ class WordTable(ABC):
 
     def stream(self, words: Iterable[str], *, rows: int = BLOCK, unknown: OnUnknown = "similar") -> Iterator[F32]:
         """The same for any number of words, ``rows`` at a time: yields float32 ``[<= rows, dim]``."""
-        if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
-            raise BadParameter(f"rows: expected a whole number of at least 1, got {rows!r}")
+        rows = whole("rows", rows, 1, error=BadParameter)
         if isinstance(words, (str, bytes)):
             raise BadInput("words: expected a list of words, got one text; put it in a list")
         _checked_unknown(unknown)
@@ -215,9 +215,7 @@ class WordTable(ABC):
         return self._products(units) * self._terms
 
     def _best(self, scores: F32, k: int) -> list[tuple[str, float]]:
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-            raise BadInput(f"k: expected a whole number of at least 1, got {k!r}")
-        rows, values = kernels.topk(scores[None], min(int(k), max(1, len(self))))
+        rows, values = kernels.topk(scores[None], min(whole("k", k, 1), max(1, len(self))))
         return [(self._word(row), score) for row, score in zip(rows[0].tolist(), values[0].tolist()) if score > -np.inf]
 
     def _units(self, items: Sequence[Any]) -> F32:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nearfield.core.checks import plain
 from nearfield.core.errors import BadInput
 from nearfield.core.protocols import F32, I64
 from nearfield.search.words_table import OnUnknown, WordTable
@@ -146,7 +147,8 @@ def _inverse(lengths: Any) -> F32:
 def _checked(dims: int | Iterable[int], most: int) -> I64:
     """The numbers of dimensions, int64, each once and there."""
     try:
-        wanted = np.arange(dims) if isinstance(dims, (int, np.integer)) else np.array(list(dims))
+        given: Any = plain(dims)
+        wanted = np.arange(given) if isinstance(given, int) else np.array(list(given))
     except TypeError:
         wanted = np.zeros(0)
     whole = wanted.ndim == 1 and wanted.size > 0 and wanted.dtype.kind in "iu"

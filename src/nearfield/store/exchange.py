@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import IO, Any
 
+from nearfield.core.checks import whole
 from nearfield.core.errors import BadInput, BadParameter
 from nearfield.store import exchange_arrow, exchange_csv, exchange_json, io, io_text
 from nearfield.store import io_base as base
@@ -61,8 +62,7 @@ def read_rows(
     >>> row.ids, row.texts, row.meta, row.vectors["vector"].tolist()
     (['a'], ['one'], [{'year': 2024}], [[1.0, 2.5]])
     """
-    if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
-        raise BadParameter(f"rows: expected a number of rows from 1 on, got {rows!r}")
+    rows = whole("rows", rows, 1, error=BadParameter)
     most, names = base.check_limit(limit), Names(id, text, vector, meta)
     if isinstance(path, (str, os.PathLike)) and os.path.isdir(path):
         return exchange_json.read_beir(os.fspath(path), names, rows, most, max_ratio)

@@ -125,6 +125,12 @@ def numbers(column: Any, where: str, start: int = 0) -> NDArray[Any]:
     if width is None:
         lengths = _lengths(column)
         width = int(lengths[0]) if len(lengths) else 1
+        if not lengths.all():
+            row = start + int(np.argmin(lengths != 0))
+            raise BadInput(
+                f"{where}: expected a vector, got an empty list in row {row}; make it again, or write null for a row "
+                "without one"
+            )
         if (lengths != width).any():
             row = int(np.argmax(lengths != width))
             raise BadInput(

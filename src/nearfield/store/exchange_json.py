@@ -10,6 +10,7 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.core.arrays import refuse_empty
 from nearfield.core.errors import BadInput, Corrupt
 from nearfield.store import io_base as base
 from nearfield.store import io_runs, io_text
@@ -157,6 +158,8 @@ def side_by_side(found: list[Any], name: str, start: int) -> RowVectors:
         return found
     dtype = np.result_type(*{a.dtype for a in arrays})
     width = next((a.shape[-1] for a in arrays if a.size), 0)
+    if any(a.ndim == 1 and a.size for a in arrays):  # no rows of tokens, of which there may be none
+        refuse_empty(name, found, start)
     for row, v in enumerate(found):
         if isinstance(v, np.ndarray) and v.size and (v.shape[-1] != width or v.ndim != arrays[0].ndim):
             raise BadInput(

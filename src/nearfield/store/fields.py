@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core import arrays
-from nearfield.core.errors import BadInput, BadParameter, Unsupported
+from nearfield.core.checks import shown, whole
+from nearfield.core.errors import BadInput, BadParameter, Unknown, Unsupported, did_you_mean
+from nearfield.core.habits import answering
 from nearfield.core.protocols import METRICS, Kind, Metric
 
 WIDEST = 1 << 24
@@ -36,8 +38,7 @@ class Field:
 
     def __post_init__(self) -> None:
         least = 0 if self.kind == "sparse" else 1
-        if isinstance(self.dim, bool) or not isinstance(self.dim, (int, np.integer)) or not least <= self.dim <= WIDEST:
-            raise BadParameter(f"dim: expected a whole number from {least} to {WIDEST}, got {self.dim!r}")
+        object.__setattr__(self, "dim", whole("dim", self.dim, least, WIDEST, error=BadParameter))
         if self.metric is not None and self.metric not in METRICS:
             raise BadParameter(f"metric: expected one of {', '.join(METRICS)}, got {self.metric!r}")
         known = _DENSE if self.kind == "dense" else ("float32", "float16") if self.kind == "ragged" else ("float32",)
@@ -88,6 +89,7 @@ class Field:
         return f"{self.kind} {self.dim} {self.dtype} {self.metric or ''}".strip()
 
 
+@answering
 def dense(dim: int, *, dtype: str = "float32", metric: Metric | None = None) -> Field:
     """A field with one vector of ``dim`` values a row; ``dtype`` float32, float16, int8 or uint8 is how it is kept.
 
@@ -99,6 +101,7 @@ def dense(dim: int, *, dtype: str = "float32", metric: Metric | None = None) -> 
     return Field("dense", dim, "uint8" if metric == "hamming" else dtype, metric)
 
 
+@answering
 def sparse(dim: int = 0, *, metric: Metric | None = None) -> Field:
     """A field with a sparse vector a row, ``{term number: weight}``; ``dim`` 0 leaves the number of terms open.
 
@@ -108,6 +111,7 @@ def sparse(dim: int = 0, *, metric: Metric | None = None) -> Field:
     return Field("sparse", dim, "float32", metric)
 
 
+@answering
 def ragged(dim: int, *, dtype: str = "float32", metric: Metric | None = None) -> Field:
     """A field with many vectors of ``dim`` values a row, scored by MaxSim (late interaction).
 
@@ -117,11 +121,27 @@ def ragged(dim: int, *, dtype: str = "float32", metric: Metric | None = None) ->
     return Field("ragged", dim, dtype, metric)
 
 
-def check_fields(fields: Mapping[str, Field]) -> None:
+def check_fields(fields: Any) -> None:
     """Refuse names that are no identifiers, and what is no field."""
+    if not isinstance(fields, Mapping):
+        raise BadInput(f"fields: expected a dictionary such as {{'body': dense(384)}}, got {type(fields).__name__}")
     for name, field in fields.items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > 64 or not isinstance(field, Field):
-            raise BadInput(f"fields: expected names such as 'body' with dense(), sparse() or ragged(), got {name!r}")
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > 64:
+            raise BadInput(f"fields: expected a name of letters, digits and _, such as 'body', got {shown(name)}")
+        if not isinstance(field, Field):
+            raise BadInput(f"fields: expected dense(dim), sparse() or ragged(dim) for {name!r}, got {shown(field)}")
+
+
+def known_field(name: Any, known: Collection[str]) -> str:
+    """The name of a field that is there, or an error that says which are."""
+    if not isinstance(name, str):
+        raise BadInput(
+            f"field: expected the name of a field, one of {', '.join(known) or 'none'}, got {type(name).__name__}; "
+            "rows come with their vectors from get(ids)"
+        )
+    if name not in known:
+        raise Unknown(f"field: no field {name!r}; {did_you_mean(name, known)}")
+    return name
 
 
 def exactly(block: NDArray[Any], dtype: np.dtype[Any], start: int, name: str) -> NDArray[Any]:

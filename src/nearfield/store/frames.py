@@ -149,8 +149,9 @@ def _from_pandas(frame: Any, names: Names, rows: int) -> Iterator[RowBatch]:
         ]
         batch = batch_of(records, start, "rows")
         for k in vectors:
-            found = [None if _plain(v) is None else _vector(v) for v in part.iloc[:, keys.index(k)].tolist()]
-            batch.vectors[k] = side_by_side(found, f"rows: {base.shown(k)}", start)
+            cell, where = part.iloc[:, keys.index(k)].tolist(), f"rows: {base.shown(k)}"
+            found = [None if _plain(v) is None else _vector(v, where, start + i) for i, v in enumerate(cell)]
+            batch.vectors[k] = side_by_side(found, where, start)
         yield batch
 
 
@@ -161,8 +162,19 @@ def _plain(value: Any) -> Any:
     return value.to_pydatetime(warn=False) if type(value).__name__ == "Timestamp" else value
 
 
-def _vector(value: Any) -> Any:
-    return value if isinstance(value, dict) else np.asarray(value)
+def _vector(value: Any, where: str, row: int) -> Any:
+    if isinstance(value, dict):
+        return value
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of several lengths
+        array = np.asarray(None)
+    if array.ndim not in (1, 2) or (array.size and array.dtype.kind not in "fiu"):
+        raise BadInput(
+            f"{where}: expected numbers in every row, got {base.shown(value)} ({type(value).__name__}) in row {row}; "
+            "convert the column, or choose another with vector=..."
+        )
+    return array
 
 
 def to_frame(batches: Iterable[RowBatch], kind: Literal["pandas", "polars"] = "pandas") -> Any:

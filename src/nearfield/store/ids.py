@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.arrays import some
+from nearfield.core.checks import plain
 from nearfield.core.errors import BadInput
 from nearfield.core.protocols import I64
 from nearfield.store.strings import Strings, check_encodable
@@ -23,25 +24,30 @@ _HALF = 1 << 63
 def check_ids(ids: Any, what: str = "ids") -> tuple[list[Any], IdKind]:
     """Ids as a plain list and of which kind: all int (64 bits) or all str, neither blank nor longer than 1 MiB.
 
+    One id may stand alone.
+
     >>> check_ids(np.array([3, 1]))
     ([3, 1], 'int')
     """
-    if isinstance(ids, (str, bytes, dict)) or not hasattr(ids, "__len__"):
+    one = plain(ids)
+    if isinstance(one, (str, int)) and not isinstance(one, bool):
+        ids = [one]
+    if isinstance(ids, (bytes, dict)) or not hasattr(ids, "__len__"):
         raise BadInput(f"{what}: expected a list of int or str, got {type(ids).__name__}")
     listed = ids.tolist() if hasattr(ids, "tolist") else list(ids)
-    plain = (
+    names = (
         listed
         if listed and all(type(i) is str for i in listed)
-        else [_plain(i, row, what) for row, i in enumerate(listed)]
+        else [_sound(i, row, what) for row, i in enumerate(listed)]
     )
-    texts = [i for i in plain if isinstance(i, str)]
-    if texts and len(texts) < len(plain):
+    texts = [i for i in names if isinstance(i, str)]
+    if texts and len(texts) < len(names):
         raise BadInput(f"{what}: expected all int or all str, got both")
     _check_strings(texts, what)
-    return plain, "str" if texts else "int"
+    return names, "str" if texts else "int"
 
 
-def _plain(value: Any, row: int, what: str) -> Id:
+def _sound(value: Any, row: int, what: str) -> Id:
     if isinstance(value, str):
         return str(value)
     if isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_)):

@@ -19,6 +19,8 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.core.checks import shown as shown
+from nearfield.core.checks import whole
 from nearfield.core.errors import BadInput, BadParameter, Corrupt, NearfieldError
 
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -46,12 +48,6 @@ def bad(path: PathLike, text: str) -> BadInput:
 def corrupt(path: PathLike, text: str) -> Corrupt:
     """The error for a damaged file."""
     return Corrupt(f"{named(path)}: {text}")
-
-
-def shown(value: object, most: int = 60) -> str:
-    """A value out of a file, fit for an error of one line."""
-    text = repr(value)
-    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def plural(n: int, noun: str) -> str:
@@ -229,9 +225,7 @@ def check_ratio(path: PathLike, unpacked: int, packed: int, max_ratio: float) ->
 
 def check_limit(limit: int | None) -> int | None:
     """A limit as it is, where it is None or a whole number of at least 1."""
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, np.integer)) or limit < 1):
-        raise BadParameter(f"limit: expected a number of rows from 1 on or None, got {shown(limit)}")
-    return None if limit is None else int(limit)
+    return None if limit is None else whole("limit", limit, 1, what="None, or a number of rows", error=BadParameter)
 
 
 # ---- rows -----------------------------------------------------------------------------------------

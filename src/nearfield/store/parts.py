@@ -64,9 +64,18 @@ class Part:
         """The id of one row."""
         return self.ids.at(np.array([position]))[0]  # type: ignore[no-any-return]
 
+    def names(self, positions: I64) -> list[Id]:
+        """The ids of some rows."""
+        return self.ids.at(positions)
+
     def text(self, position: int) -> str | None:
         """The text of one row."""
         return None if self.texts is None else self.texts.one(position)
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether any row here has a text, dead ones among them."""
+        return self.texts is not None and bool(self.texts.sizes.any())
 
     def meta(self, position: int) -> dict[str, Any]:
         """The metadata of one row."""
@@ -92,12 +101,17 @@ class Part:
         """The keys of the metadata with the types of their values."""
         return self.metadata.paths()
 
+    def places(self, rows: I64) -> I64:
+        """Where rows of these numbers lie, -1 for each that is not here."""
+        if not self.n:
+            return np.full(len(rows), -1, np.int64)
+        at = np.minimum(np.searchsorted(self.rows, rows), self.n - 1)
+        return np.where(self.rows[at] == rows, at, -1).astype(np.int64)
+
     def positions(self, rows: I64) -> I64:
         """Where rows of these numbers lie; only those that are here."""
-        if not self.n:
-            return np.zeros(0, np.int64)
-        at = np.minimum(np.searchsorted(self.rows, rows), self.n - 1)
-        return np.asarray(at[self.rows[at] == rows], dtype=np.int64)
+        at = self.places(rows)
+        return at[at >= 0]
 
 
 @dataclass

@@ -193,6 +193,7 @@ class Segment:
         self._verified: dict[str, NDArray[np.bool_]] = {}
         self._seen_pages: dict[str, NDArray[np.bool_]] = {}
         self._places: dict[str, tuple[np.dtype[Any], tuple[int, ...], int, int]] = {}
+        self._sums: dict[str, tuple[int, NDArray[np.uint32]]] = {}
 
     def _open(self, path: str, flags: int) -> int:
         return open_regular(path, flags, follow=self._follow)
@@ -257,6 +258,11 @@ class Segment:
 
     def checksums(self, name: str) -> tuple[int, NDArray[np.uint32]]:
         """The CRC-32 of every piece of a column, and how many bytes a piece has: of its pages, or else of each MiB."""
+        if name not in self._sums:
+            self._sums[name] = self._checksums(name)  # asked for with every text and every row that is touched
+        return self._sums[name]
+
+    def _checksums(self, name: str) -> tuple[int, NDArray[np.uint32]]:
         nbytes = self._place(name)[3]
         if not self.paged(name):
             return CHUNK, np.array(self._columns[name]["crc"], dtype=np.uint32)
@@ -320,6 +326,9 @@ class Segment:
 
     def touch_part(self, name: str, start: int, stop: int) -> None:
         """Verify the pages, or where they have no checksums the MiB, in which the bytes ``start..stop`` lie."""
+        seen = self._seen_pages.get(name)
+        if seen is not None and seen[start // PAGE : -(-stop // PAGE)].all():
+            return
         if self.paged(name) and not self._verified[name].all():
             self._touch_pages(name, np.arange(start // PAGE, -(-stop // PAGE)))
         else:

@@ -132,6 +132,19 @@ class Snapshot:
                 return part, at
         raise BadInput(f"row {row}: expected the number of a row that is there")
 
+    def places(self, rows: I64) -> Iterator[tuple[Part, I64, I64]]:
+        """The parts in which rows lie that are, or were, in this state: which of them, and at what positions."""
+        numbers = np.searchsorted(self._firsts, rows, side="right") - 1
+        left = np.arange(len(rows), dtype=np.int64)
+        for number in np.unique(numbers).tolist():
+            for part in (self.segments[number].part if number >= 0 else self.tail.part, self.tail.part):
+                asked = left[numbers[left] == number]
+                at = part.places(rows[asked])
+                yield part, asked[at >= 0], at[at >= 0]
+                left = np.setdiff1d(left, asked[at >= 0], assume_unique=True)
+        if len(left):
+            raise BadInput(f"row {int(rows[left[0]])}: expected the number of a row that is there")
+
     @cached_property
     def paths(self) -> dict[str, frozenset[str]]:
         """The metadata keys of all parts with the types of their values."""

@@ -189,6 +189,10 @@ class TailPart(Part):
         """The id of one row."""
         return self.tail.ids[position]
 
+    def names(self, positions: NDArray[np.int64]) -> list[Id]:
+        """The ids of some rows."""
+        return [self.tail.ids[p] for p in positions.tolist()]
+
     def text(self, position: int) -> str | None:
         """The text of one row."""
         return self.tail.texts[position]

@@ -25,7 +25,7 @@ from __future__ import annotations
 from typing import Any
 
 from nearfield.core.errors import BadFilter
-from nearfield.store.filters.checks import check, unknown_paths
+from nearfield.store.filters.checks import check, misspelt, unknown_paths
 from nearfield.store.filters.dicts import parse_dict
 from nearfield.store.filters.keys import Key, key
 from nearfield.store.filters.masks import mask, text_mask
@@ -46,7 +46,7 @@ from nearfield.store.filters.tree import (
 
 __all__ = [
     "EVERYTHING", "And", "Compare", "Empty", "Filter", "In", "Key", "Leaf", "Match", "Not", "Null", "Or",
-    "check", "key", "mask", "parse_where", "text_mask", "to_text", "unknown_paths",
+    "check", "key", "mask", "misspelt", "parse_where", "text_mask", "to_text", "unknown_paths",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Mapping
 
 from nearfield.core.errors import BadFilter, did_you_mean
@@ -11,6 +12,8 @@ from nearfield.store.metadata.check import told
 
 _MOST_NAMED = 20
 _MOST_SEARCHED = 2_000
+_MOST_COMPARED = 200
+_NEAR = 0.75  # of difflib: two letters that are swapped or one that is left out, in words of four
 
 
 def check(filter: Filter, paths: Mapping[str, Collection[str]]) -> None:
@@ -61,6 +64,21 @@ def unknown_paths(filter: Filter, paths: Mapping[str, Collection[str]]) -> dict[
         path = leaf.path
         if path not in paths and path not in SPECIAL and not any(known.startswith(path + ".") for known in paths):
             out[path] = _hint(path, paths)
+    return out
+
+
+def misspelt(filter: Filter, paths: Mapping[str, Collection[str]]) -> dict[str, str]:
+    """The paths of a filter that no row has and that are nearly the path of one, each with that.
+
+    >>> from nearfield.store.filters import parse_where
+    >>> misspelt(parse_where("yaer > 2020 or author = 'x'"), {"year": {"int"}})
+    {'yaer': 'year'}
+    """
+    out = {}
+    for path in unknown_paths(filter, paths):
+        near = difflib.get_close_matches(path[:200], sorted(paths)[:_MOST_COMPARED], n=1, cutoff=_NEAR)
+        if near:
+            out[path] = near[0]
     return out
 
 
