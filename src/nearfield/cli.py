@@ -49,7 +49,7 @@ def _read(path: str, key: str | None, encoder: str | None, *, what: str = "vecto
     from nearfield.store import io
 
     if not io.is_text(path):
-        source = io.read_vectors(path, key=key)
+        source = io.read_vectors(path, **io.inside(path, key))
         return source, source.ids, None, encoder and encoder_of(encoder, source.shape[1])
     found = io.read_texts(path)
     made = as_encoder(encoder or "static")
@@ -85,7 +85,7 @@ def _read(path: str, key: str | None, encoder: str | None, *, what: str = "vecto
 @SEED
 @AS_JSON
 def advise(corpus: str, **given: Any) -> None:
-    """Measure plans on CORPUS, a file or a collection's folder; pick the smallest that keeps the quality asked for."""
+    """Measure plans on CORPUS, a file, a folder of Parquet parts or a collection's; pick the smallest that keeps the quality asked for."""
     if given["plot"]:
         from nearfield.adviser.plot import backend_for
 
@@ -276,7 +276,7 @@ def _query_source(given: dict[str, Any]) -> Any:
     from nearfield.store import io
 
     path = given["queries"]
-    return io.read_texts(path).texts if io.is_text(path) else io.read_vectors(path, key=given["key"])
+    return io.read_texts(path).texts if io.is_text(path) else io.read_vectors(path, **io.inside(path, given["key"]))
 
 
 @cli.command()

@@ -226,7 +226,6 @@ def test_word_binary(tmp_path):
     refused(tmp_path, "x.bin", b"2 2\n" + row + b"longer " + bytes(3), Corrupt, "cut short")
     refused(tmp_path, "x.bin", b"1 2\n" + row * 2, Corrupt, "expected the end after 1 rows")
     refused(tmp_path, "x.bin", b"1 2\n" + bytes(200_000), Corrupt, "a word and a space")
-    refused(tmp_path, "x.bin", b"1 2\n\xff " + bytes(8), BadInput, "UTF-8")
     refused(tmp_path, "x.bin", (793_712_314).to_bytes(4, "little") + bytes(100), BadInput, "fastText")
 
 
