@@ -360,7 +360,10 @@ class Collection(Twins):
         timeout: float | None = None,
         cancel: threading.Event | None = None,
     ) -> HitList | HitLists:
-        """The ``k`` best rows: always ``min(k, matches)`` of those that ``where`` lets through.
+        """The ``k`` best rows: always ``min(k, matches)``, of those that ``where`` lets through.
+
+        What cannot be scored is no match: a row without a vector in the field that is searched, a row without one of
+        the words of a ``text``. A fused search finds what one of its rankings does.
 
         Parameters
         ----------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nearfield.core.errors import BadInput, did_you_mean
+from nearfield.core.errors import BadInput, NearfieldError, did_you_mean
 from nearfield.core.protocols import Progress
 from nearfield.store.rows import RowBatch
 
@@ -68,17 +68,22 @@ def load(
     done = Loaded()
     seen: dict[str, None] = {}  # the fields that the source has vectors of
     named: bool | None = None
-    for batch in batches:
-        if named not in (None, batch.ids is not None):
-            raise BadInput(f"ids: expected one in every row or in none, row {done.rows} differs; complete them")
-        named = batch.ids is not None
-        seen |= dict.fromkeys(batch.vectors)
-        x = _vectors(made, batch, list(seen))
-        write(batch.ids, x, texts=batch.texts, meta=batch.meta, encoder=encoder if seen else None)
-        done.rows += len(batch)
-        done.without += _without(x, len(batch))
-        if progress:
-            progress("rows", done.rows, 0)
+    try:
+        for batch in batches:
+            if named not in (None, batch.ids is not None):
+                raise BadInput(f"ids: expected one in every row or in none, row {done.rows} differs; complete them")
+            named = batch.ids is not None
+            seen |= dict.fromkeys(batch.vectors)
+            x = _vectors(made, batch, list(seen))
+            write(batch.ids, x, texts=batch.texts, meta=batch.meta, encoder=encoder if seen else None)
+            done.rows += len(batch)
+            done.without += _without(x, len(batch))
+            if progress:
+                progress("rows", done.rows, 0)
+    except NearfieldError as error:
+        if done.rows:
+            error.args = (f"{error}; the {done.rows:,} rows before this batch are written", *error.args[1:])
+        raise
     return done
 
 

@@ -105,15 +105,15 @@ def _by_type(frame: Any, names: Names) -> list[str]:
         column = frame.iloc[:, i]
         if column.dtype == object and key not in names.given:
             first = next((v for v in column if v is not None), None)
-            if isinstance(first, (list, np.ndarray)) and len(np.shape(first)) == 1 and _floats(first):
+            if _floats(first):
                 out.append(key)
     return out
 
 
 def _floats(value: Any) -> bool:
     if isinstance(value, np.ndarray):
-        return value.dtype.kind == "f"
-    kinds = {type(v) for v in value}
+        return bool(value.dtype.kind == "f" and value.ndim == 1)
+    kinds = {type(v) for v in value} if isinstance(value, list) else set()
     return float in kinds and kinds <= {float, int}
 
 
