@@ -23,7 +23,7 @@ SEED = click.option(
 ON_ZERO = click.option("--on-zero", type=click.Choice(["raise", "keep"]), default="raise", show_default=True,
                      help="Zero vectors under cosine: refuse, or keep with score 0.")  # fmt: skip
 ENCODER = click.option("--encoder", default=None, help="Encoder for texts (default: the one built in).")
-KEY = click.option("--key", default=None, help="Name of the array, data set or column inside the file.")
+KEY = click.option("--key", default=None, help="Name of the array, data set, column or key inside the file.")
 
 
 # What is quoted and a call of a method in plan text, which are left as they are; an option as Python writes it, which

@@ -1,6 +1,7 @@
 """Sources of rows as people have them: rows with and without vectors, ids in some, titles, and what the verb says."""
 
 import json
+import re
 import warnings
 
 import numpy as np
@@ -177,3 +178,28 @@ def test_a_file_beside_is_told(tmp_path):
         with pytest.raises(BadInput, match="a line for each of 2 vectors in .*, got 1; repair it, or rename it"):
             c.load(tmp_path / "x.npy", rows=1)
         assert len(c) == 4  # seen before anything was written
+
+
+def test_vectors_in_json_lines_go_before_texts(tmp_path):
+    """compress and search take the vectors of a file that has some, and encode texts only where there are none."""
+    x = np.eye(4) + 0.25
+    rows = [{"id": i, "text": f"text {i}", "embedding": v.tolist()} for i, v in enumerate(x)]
+    path = lines(tmp_path / "x.jsonl", rows)
+    for how in ([], ["--key", "embedding"]):
+        failed, said = run("compress", path, tmp_path / "x.nf", "--plan", "float16()", *how)
+        assert (failed, "4 rows x 4," in said) == (False, True), said
+    packed = nf.load(tmp_path / "x.nf")
+    assert (list(packed.ids), packed.search(x[2:3], k=1).ids.tolist()) == (["0", "1", "2", "3"], [["2"]])
+    assert run("search", tmp_path / "x.nf", "--queries", path, "-k", 1)[1].splitlines()[3].startswith("3\t3\t")
+    text = [{k: v for k, v in row.items() if k != "embedding"} for row in rows]
+    assert "x 256" in run("compress", lines(tmp_path / "t.jsonl", text), tmp_path / "t.nf", "--plan", "float16()")[1]
+    (tmp_path / "w.jsonl").write_text('"vector"\n"embedding"\n')  # bare words
+    assert "2 rows x 256" in run("compress", tmp_path / "w.jsonl", tmp_path / "w.nf", "--plan", "float16()")[1]
+    for bad, match in (
+        ([*rows, {"id": 9, "text": "none"}], "a vector in every row, got none in row 4"),
+        ([*rows, {"id": 9, "embedding": "x"}], "got the text 'x'"),
+        ([{**r, "vector": [1]} for r in rows], "one vector a row, got \\['vector', 'embedding'\\]|choose with --key"),
+    ):
+        failed, said = run("compress", lines(tmp_path / "x.jsonl", bad), tmp_path / "y.nf", "--plan", "float16()")
+        assert failed
+        assert re.search(match, said), said

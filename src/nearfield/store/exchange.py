@@ -9,8 +9,11 @@ import itertools
 import os
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nearfield.core.errors import BadInput, BadParameter, DataWarning
 from nearfield.store import exchange_arrow, exchange_csv, exchange_json, io, io_table, io_text
@@ -21,7 +24,7 @@ from nearfield.store.exchange_names import Names
 from nearfield.store.io_base import MAX_RATIO, PathLike
 from nearfield.store.rows import BATCH_BYTES, ROWS, RowBatch, left_out
 
-__all__ = ["RowBatch", "read_rows", "write_beir", "write_rows"]
+__all__ = ["RowBatch", "Whole", "read_rows", "read_whole", "write_beir", "write_rows"]
 
 JSON = (".jsonl", ".ndjson")
 _NAMED = ("id", "text", "meta")
@@ -84,6 +87,47 @@ def read_rows(
     if suffix in io.IPC:
         return exchange_arrow.read_ipc(name, names, rows, most, max_ratio)
     return _of_numbers(name, suffix, names, rows, most, max_ratio)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The rows of JSON lines all at once: each with a vector, as an array ``[n, d]``."""
+
+    vectors: NDArray[Any]
+    ids: list[str] | None
+    texts: list[str] | None
+
+
+def read_whole(path: PathLike, key: str | None = None, *, max_ratio: float = MAX_RATIO) -> Whole | None:
+    """Read JSON lines whose rows have vectors, under ``key`` or a name of vectors; None where they have texts alone.
+
+    Use it before texts are encoded: who hands over vectors wants those. They are held in memory. Raises ``BadInput``
+    naming the row that has none, or another width.
+    """
+    name = base.check_path(path)
+    if io_text.suffix_of(name) not in JSON:
+        return None
+    fields = exchange_json.vectors_in(name, Names(vector=key), None, max_ratio)[1]
+    if not fields:
+        return None
+    if len(fields) > 1:
+        raise base.bad(name, f"expected one vector a row, got {base.shown(fields, 120)}; choose with key=...")
+    batches = list(read_rows(name, vector=key, max_ratio=max_ratio))
+    blocks = [b.vectors[fields[0]] for b in batches]
+    at = 0
+    for block in blocks:
+        odd = [i for i, v in enumerate(block) if np.ndim(v) != 1] if isinstance(block, list) else []
+        if odd:
+            raise base.bad(name, f"expected a vector in every row, got none in row {at + odd[0]}; complete or drop it")
+        at += len(block)
+    if len({block.shape[1] for block in blocks if isinstance(block, np.ndarray)}) > 1:
+        raise base.bad(name, "expected vectors of one width, got several; repair it")
+    ids, texts = ([v for b in batches for v in getattr(b, part) or [None] * len(b)] for part in ("ids", "texts"))
+    return Whole(
+        np.concatenate(blocks),
+        None if None in ids else [str(i) for i in ids],
+        [t or "" for t in texts] if any(texts) else None,
+    )
 
 
 def _of_folder(folder: str, names: Names, rows: int, limit: int | None, max_ratio: float) -> Iterator[RowBatch]:

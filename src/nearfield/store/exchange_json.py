@@ -31,7 +31,7 @@ def read_jsonl(
     """
     held: list[Record] = []
     done = size = 0
-    names, fields = _vectors_in(path, names, limit, max_ratio)
+    names, fields = vectors_in(path, names, limit, max_ratio)
     for number, line in io_text.text_lines(path, max_ratio):
         if not line.strip():
             continue
@@ -52,7 +52,7 @@ def read_jsonl(
         raise base.bad(path, "expected rows, got blank lines only")
 
 
-def _vectors_in(path: str, names: Names, limit: int | None, max_ratio: float) -> tuple[Names, list[str]]:
+def vectors_in(path: str, names: Names, limit: int | None, max_ratio: float) -> tuple[Names, list[str]]:
     """The fields of the first row that has vectors, found before any row is given away.
 
     Whether the rows of a file have vectors must not hang on how many are read at a time: where some have, the others
@@ -62,7 +62,7 @@ def _vectors_in(path: str, names: Names, limit: int | None, max_ratio: float) ->
     wanted = [json.dumps(name, ensure_ascii=escaped) for name in known for escaped in (True, False)]
     loose, rows = names.optional_vectors(), 0
     for number, line in io_text.text_lines(path, max_ratio) if known else ():
-        if any(name in line for name in wanted):
+        if line.lstrip().startswith("{") and any(name in line for name in wanted):
             fields = _fields(_value(path, number, line), loose, f"{base.named(path)}: line {number}")
             if fields:
                 return loose, list(fields)

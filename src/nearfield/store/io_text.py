@@ -121,6 +121,8 @@ def _id(path: str, number: int, value: Any) -> str:
 def texts_of(path: str, field: str | None, limit: int | None, max_ratio: float) -> Texts:
     """Read texts from JSON lines or, where the suffix is .txt, one from each line."""
     kind = suffix_of(path)
+    if kind == ".txt" and field is not None:
+        raise base.bad(path, f"field={field!r} names a key of JSON lines, got a text a line; leave it out")
     if kind == ".txt":
         rows: Iterator[tuple[int, str | None, str]] = ((n, None, line) for n, line in text_lines(path, max_ratio))
     elif kind in (".jsonl", ".ndjson", ".json"):
