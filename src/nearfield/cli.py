@@ -47,12 +47,15 @@ def cli() -> None:
 def _read(path: str, key: str | None, encoder: str | None, *, what: str = "vectors") -> tuple[Any, Any, Any, Any]:
     """Vectors from any file: (vectors, ids, texts, encoder); texts are encoded."""
     from nearfield.search.encoding import as_encoder, encode_texts, encoder_of
-    from nearfield.store import io
+    from nearfield.store import exchange, io
 
     if not io.is_text(path):
-        source = io.read_vectors(path, key=key)
+        source = io.read_vectors(path, **io.inside(path, key))
         return source, source.ids, None, encoder and encoder_of(encoder, source.shape[1])
-    found = io.read_texts(path)
+    whole = exchange.read_whole(path, key)
+    if whole is not None:
+        return whole.vectors, whole.ids, whole.texts, encoder and encoder_of(encoder, whole.vectors.shape[1])
+    found = io.read_texts(path, field=key)
     made = as_encoder(encoder or "static")
     return encode_texts(made, found.texts, queries=what == "queries"), found.ids, found.texts, made
 
@@ -86,7 +89,7 @@ def _read(path: str, key: str | None, encoder: str | None, *, what: str = "vecto
 @SEED
 @AS_JSON
 def advise(corpus: str, **given: Any) -> None:
-    """Measure plans on CORPUS, a file or a collection's folder; pick the smallest that keeps the quality asked for."""
+    """Measure plans on CORPUS, a file, a folder of Parquet parts or a collection's; pick the smallest that keeps the quality asked for."""
     if given["plot"]:
         from nearfield.adviser.plot import backend_for
 
@@ -276,10 +279,13 @@ def _hit_lines(hits: Any) -> Iterator[str]:
 
 
 def _query_source(given: dict[str, Any]) -> Any:
-    from nearfield.store import io
+    from nearfield.store import exchange, io
 
-    path = given["queries"]
-    return io.read_texts(path).texts if io.is_text(path) else io.read_vectors(path, key=given["key"])
+    path, key = given["queries"], given["key"]
+    if not io.is_text(path):
+        return io.read_vectors(path, **io.inside(path, key))
+    whole = exchange.read_whole(path, key)
+    return io.read_texts(path, field=key).texts if whole is None else whole.vectors
 
 
 @cli.command()

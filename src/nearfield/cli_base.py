@@ -26,7 +26,7 @@ SEED = click.option(
 ON_ZERO = click.option("--on-zero", type=click.Choice(["raise", "keep"]), default="raise", show_default=True,
                      help="Zero vectors under cosine: refuse, or keep with score 0.")  # fmt: skip
 ENCODER = click.option("--encoder", default=None, help="Encoder for texts (default: the one built in).")
-KEY = click.option("--key", default=None, help="Name of the array, data set or column inside the file.")
+KEY = click.option("--key", default=None, help="Name of the array, data set, column or key inside the file.")
 
 
 # What is quoted and a call of a method in plan text, which are left as they are; an option as Python writes it, which
@@ -36,7 +36,7 @@ _OPTION = (
     r"""|(?<![^\s(])([a-z]\w*)=("[^"]*"|'[^']*'|\.\.\.|-?\w+(?:\.\d+)?)?(?=[\s,;)]|\.?(?:\s|$))"""
     r"""|\A([a-z]\w*)(?=: )"""
 )
-_NAMES = {"rng": "seed", "latency_us": "latency", "bytes": "bytes_", "all": "all_", "verify": "no_verify"}
+_NAMES = {"rng": "seed", "column": "key", "latency_us": "latency", "bytes": "bytes_", "all": "all_", "verify": "no_verify"}
 
 
 class Verb(click.Command):

@@ -30,8 +30,12 @@ _SHOWN = 60
 
 
 def is_collection(path: str) -> bool:
-    """Whether a path leads to a Collection's folder."""
-    return os.path.isdir(path)
+    """Whether a path leads to a Collection's folder, and not to the parts of a table."""
+    from nearfield.store import io_parts
+
+    if not os.path.isdir(path):
+        return False
+    return os.path.exists(os.path.join(path, "catalog.db")) or not io_parts.parts_in(path)
 
 
 def _open(folder: str, *, write: bool = False, encoder: str | None = None) -> closing[Collection]:
@@ -108,39 +112,52 @@ def _note_missing(made: Collection, ids: list[Any]) -> None:
 def add(folder: str, files: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Write the rows of FILES into FOLDER, in place of those of the same ids; makes the collection if it is new.
 
-    FILES: JSON lines, CSV, Parquet, Arrow, BEIR folders, or vectors in any format that advise reads; ``-`` is standard
-    input. Texts without vectors are encoded.
+    FILES: JSON lines, CSV, Parquet, Arrow, folders of Parquet or Arrow parts, BEIR folders, or vectors in any format
+    that advise reads; ``-`` is standard input. Where no row of a file has a vector, titles and texts are encoded. Rows
+    without ids are numbered behind those that are there: a file that is added twice is there twice.
     """
     from nearfield.collection import exchange
 
     names = {"id": given["id_"], "text": given["text"], "vector": given["vector"]}
-    batches = chain.from_iterable(exchange.batches_of(file, given["batch"], **names) for file in files)
-    first = next(batches, None)
+    sources = [exchange.batches_of(file, given["batch"], **names) for file in files]
+    first = next(sources[0], None)
     if first is None:
-        raise BadInput(f"add: expected rows in {', '.join(files)}, got none")
-    how: dict[str, Any] = {"new_only": given["new_only"], "encoder": None, "progress": progress_bar()}
-    with closing(_for_rows(folder, first, given)) as made:
-        done = exchange.load(made, chain([first], batches), **how)
-        told = {"folder": folder, "added": done, "rows": len(made)}
-    click.echo(dump(told) if as_json else f"{folder}: {done} rows written, {told['rows']} there")
+        raise BadInput(f"add: expected rows in {files[0]}, got none")
+    sources[0] = chain([first], sources[0])
+    again = (b for file in files for b in exchange.batches_of(file, given["batch"], **names))
+    added = without = 0
+    with closing(_for_rows(folder, first, again, given)) as made:
+        for source in sources:
+            done = exchange.load(made, source, new_only=given["new_only"], encoder=None, progress=progress_bar())
+            added, without = added + done.rows, without + done.without
+        told = {"folder": folder, "added": added, "rows": len(made), "without_vector": without}
+    more = f"; {without} rows without a vector" if without else ""
+    click.echo(dump(told) if as_json else f"{folder}: {added} rows written, {told['rows']} there{more}")
 
 
-def _for_rows(folder: str, first: RowBatch, given: dict[str, Any]) -> Collection:
-    """The Collection, made to fit the first rows where it is not there."""
+def _for_rows(folder: str, first: RowBatch, again: Iterable[RowBatch], given: dict[str, Any]) -> Collection:
+    """The Collection, made to fit the first vector where it is not there."""
     if os.path.exists(os.path.join(folder, "catalog.db")):
         there: Collection = nearfield.open(folder, encoder=given["encoder"], dim=given["dim"])
         return there
     dim, encoder = given["dim"], given["encoder"]
     if dim is None and first.vectors:
-        name, value = next(iter(first.vectors.items()))
-        if not hasattr(value, "shape"):
-            refuse_empty(f"add: {name!r}", value)
-        dim = int(value.shape[1]) if hasattr(value, "shape") else len(next(v for v in value if v is not None))
+        dim = _width(first) or next(filter(None, map(_width, again)), None)
+        if dim is None:
+            raise BadInput("add: expected a vector in some row, got none in any; say dim=, or correct the file")
     elif dim is None and encoder is None:
         encoder = "static"
     how = {"metric": given["metric"], "on_zero": given["on_zero"], "tokenizer": given["tokenizer"]}
     made: Collection = nearfield.open(folder, dim=dim, encoder=encoder, **how)
     return made
+
+
+def _width(batch: RowBatch) -> int | None:
+    """The width of the vectors of some rows, None where none of them has any."""
+    value: Any = next(iter(batch.vectors.values()), [])
+    if hasattr(value, "shape"):
+        return int(value.shape[1])
+    return next((len(v) for v in value if v is not None and len(v)), None)
 
 
 def search_rows(folder: str, text: str | None, queries: Any, given: dict[str, Any]) -> None:

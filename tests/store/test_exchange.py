@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nearfield.core.errors import BadInput
+from nearfield.core.errors import BadInput, DataWarning
 from nearfield.store import rows as rows_module
 from nearfield.store.exchange import RowBatch, read_rows, write_beir, write_rows
 from nearfield.store.io import read_qrels, read_texts
@@ -191,7 +191,7 @@ def test_csv_tells_types_by_whole_columns(tmp_path):
     huge = "id,n,e\na,12345678901234567890,1e999\n"
     assert csv_rows(tmp_path, huge) == [("a", None, {"n": "12345678901234567890", "e": "1e999"}, {})]
     assert csv_rows(tmp_path, 'id\ttext\na\tsay "x\n', "x.tsv") == [("a", 'say "x', {}, {})]
-    assert csv_rows(tmp_path, 'name,v\nq,"[1, 2]"\n', vector="v") == [(0, None, {"name": "q"}, {"v": [1.0, 2.0]})]
+    assert csv_rows(tmp_path, 'name,v\nq,"[1, 2]"\n', vector="v") == [(None, None, {"name": "q"}, {"v": [1.0, 2.0]})]
 
 
 def test_csv_round_trip_and_what_it_loses(tmp_path):
@@ -241,7 +241,7 @@ def test_jsonl_of_others(tmp_path):
     with pytest.raises(BadInput, match=r"line 1: id='yaer' names nothing there; did you mean 'year'"):
         list(read_rows(path, id="yaer"))
     (tmp_path / "z.jsonl").write_text('{"text": "no id"}\n{"text": "either"}\n')
-    assert [r[:2] for r in joined(read_rows(tmp_path / "z.jsonl", rows=1))] == [(0, "no id"), (1, "either")]
+    assert [r[:2] for r in joined(read_rows(tmp_path / "z.jsonl", rows=1))] == [(None, "no id"), (None, "either")]
 
 
 def test_parquet_of_others(tmp_path):
@@ -280,16 +280,18 @@ def test_parquet_of_others(tmp_path):
 def test_vectors_of_any_file_with_rows_beside(tmp_path):
     x = vectors(5)
     write_vectors(tmp_path / "a.npy", x)
-    assert joined(read_rows(tmp_path / "a.npy", rows=2)) == joined([RowBatch([0, 1, 2, 3, 4], vectors={"vector": x})])
+    assert joined(read_rows(tmp_path / "a.npy", rows=2)) == joined([RowBatch(vectors={"vector": x})])
     write_rows(tmp_path / "a.jsonl", [RowBatch(list("vwxyz"), list("12345"), [{"n": i} for i in range(5)])])
     want = joined([RowBatch(list("vwxyz"), list("12345"), [{"n": i} for i in range(5)], {"vector": x})])
-    assert joined(read_rows(tmp_path / "a.npy", rows=2)) == want
-    assert joined(read_rows(tmp_path / "a.npy", limit=3)) == want[:3]
+    with pytest.warns(DataWarning, match=r"a\.npy': ids, texts and metadata are read from '.*a\.jsonl', a line a row"):
+        assert joined(read_rows(tmp_path / "a.npy", rows=2)) == want
+    with pytest.warns(DataWarning, match="read from"):
+        assert joined(read_rows(tmp_path / "a.npy", limit=3)) == want[:3]
     write_vectors(tmp_path / "a.npy", x[:4])
-    with pytest.raises(BadInput, match="a line for each of 4 vectors, got more"):
+    with pytest.raises(BadInput, match=r"a line for each of 4 vectors in '.*a\.npy', got 5"):
         list(read_rows(tmp_path / "a.npy"))
     write_vectors(tmp_path / "a.npy", np.concatenate([x, x]))
-    with pytest.raises(BadInput, match="a line for each of 10 vectors, got 5"):
+    with pytest.raises(BadInput, match=r"a line for each of 10 vectors in .*, got 5; repair it, or rename it"):
         list(read_rows(tmp_path / "a.npy"))
     write_vectors(tmp_path / "b.vec", x, ids=list("abcde"))
     assert [r[0] for r in joined(read_rows(tmp_path / "b.vec"))] == list("abcde")
@@ -379,7 +381,7 @@ def test_names(tmp_path):
     write_rows(tmp_path / "beir", [batch], leave_out=["vectors"])
     write_rows(tmp_path / "x.jsonl", batch, leave_out=["ids", "meta", "other"])
     (found,) = read_rows(tmp_path / "x.jsonl")
-    assert (found.ids, found.texts, found.meta, list(found.vectors)) == ([0], ["t"], None, ["vector"])
+    assert (found.ids, found.texts, found.meta, list(found.vectors)) == (None, ["t"], None, ["vector"])
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])

@@ -56,7 +56,7 @@ JSONL = [
     (b'{"vector": {"a": 1}}\n', "line 1: 'vector': expected indices and values"),
     (b'{"vector": {"indices": [1], "values": [1, 2]}}\n', "line 1: 'vector': expected indices and values"),
     (b'{"vector": {"indices": ["a"], "values": [1]}}\n', "line 1: 'vector': expected numbers"),
-    (b'{"vectors": {"a": "b"}}\n', "line 1: 'a': expected a list of numbers, got 'b'"),
+    (b'{"vectors": {"a": "b"}}\n', "line 1: 'a': expected a list of numbers, got the text 'b'"),
     (
         b'{"vector": [1, 2]}\n{"vector": [1, 2, 3]}\n',
         r"'vector': expected vectors of width 2 .* got shape \(3,\) in row 1",
@@ -83,10 +83,10 @@ CSV = [
     (b"a,b\n1\n", "line 2: expected 2 cells as in the header, got 1"),
     (b"a,b\n1,2\n1,2,3\n", "line 3: expected 2 cells as in the header, got 3"),
     (b"id,v\na,1\n,2\n", "an id in every row or in none, row 1"),
-    (b"id,vector\na,x\n", "line 2: 'vector': expected a JSON list of numbers, got 'x'"),
+    (b"id,vector\na,x\n", "line 2: 'vector': expected a list of numbers, got the text 'x'"),
     (b"id,vector\na,5\n", "line 2: 'vector': expected a list of numbers"),
     (b'id,vector\na,"[1,2]"\nb,"[1]"\n', "'vector': expected vectors of width 2"),
-    (b"id,vector\na," + b"[" * 100_000 + b"\n", "line 2: 'vector': expected a JSON list"),
+    (b"id,vector\na," + b"[" * 100_000 + b"\n", "line 2: 'vector': expected a list of numbers"),
     (b'a,b\n1,"' + b"2" * 200_000 + b'"\n', "larger than field limit"),
 ]
 
@@ -148,7 +148,7 @@ def test_arrow_columns(tmp_path):
     check(pa.table({"v": pa.array([[1.0], [1.0, 2.0]], floats)}), "lists of 1 numbers as in row 0, got 2 in row 1")
     check(pa.table({"v": pa.array([[1.0, None]], floats)}), "null inside the vector of row 0")
     check(pa.table({"v": pa.array([[], []], floats)}), "at least one value")
-    check(pa.table({"v": ["a"]}), "expected lists of numbers", vector="v")
+    check(pa.table({"v": ["a"]}), "row 0: expected a list of numbers, got the text 'a'", vector="v")
     check(pa.table({"v": [["a"]]}), "expected lists of numbers", vector="v")
     check(pa.table({"v": ["a"]}), "vector='w' names nothing there", vector="w")
     check(pa.table({"v": pa.array([{"indices": [1], "values": [1, 2]}], sparse)}), "as many values as indices")
@@ -164,7 +164,7 @@ def test_marks_that_lie(tmp_path):
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
     cases = [
-        (b'{"role": "vector", "key": "v", "kind": "dense"}', pa.array(["a"]), "expected lists of numbers"),
+        (b'{"role": "vector", "key": "v", "kind": "dense"}', pa.array(["a"]), "expected a list of numbers"),
         (b'{"role": "id"}', pa.array([[1.5]]), "ids that are int or str"),
         (b'{"role": "text"}', pa.array([1]), "expected text"),
         (b'{"role": "meta", "json": true, "key": "a"}', pa.array(["{"]), "damaged"),

@@ -190,7 +190,7 @@ def test_datasets(tmp_path):
     same(frames.from_dataset(made.to_iterable_dataset(), rows=4))
     plain = datasets.Dataset.from_dict({"text": ["a", "b"], "emb": [[1.0, 2.0], [3.0, 4.0]], "label": [0, 1]})
     (found,) = frames.from_dataset(plain, vector="emb")
-    assert (found.ids, found.texts, found.meta) == ([0, 1], ["a", "b"], [{"label": 0}, {"label": 1}])
+    assert (found.ids, found.texts, found.meta) == (None, ["a", "b"], [{"label": 0}, {"label": 1}])
     np.testing.assert_array_equal(found.vectors["emb"], [[1, 2], [3, 4]])
     shard = next((tmp_path / "d").glob("*.arrow"))
     from nearfield.store.io import read_vectors

@@ -19,6 +19,8 @@ from nearfield.store.io import read_labels, read_pairs, read_qrels, read_texts, 
 
 X = np.random.default_rng(0).integers(-40, 40, size=(12, 5)).astype("<f4")
 PEAK = 64 << 20
+# What is read with a note is not refused.
+pytestmark = pytest.mark.filterwarnings("ignore::nearfield.core.errors.DataWarning")
 FUZZ = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
 

@@ -226,7 +226,6 @@ def test_word_binary(tmp_path):
     refused(tmp_path, "x.bin", b"2 2\n" + row + b"longer " + bytes(3), Corrupt, "cut short")
     refused(tmp_path, "x.bin", b"1 2\n" + row * 2, Corrupt, "expected the end after 1 rows")
     refused(tmp_path, "x.bin", b"1 2\n" + bytes(200_000), Corrupt, "a word and a space")
-    refused(tmp_path, "x.bin", b"1 2\n\xff " + bytes(8), BadInput, "UTF-8")
     refused(tmp_path, "x.bin", (793_712_314).to_bytes(4, "little") + bytes(100), BadInput, "fastText")
 
 
@@ -246,7 +245,7 @@ def test_parquet(tmp_path, small_cap):
     refused(
         tmp_path, "x.parquet", written(pa.array([[1, 2], [3, None]], pairs)), BadInput, "null inside the list of row 1"
     )
-    refused(tmp_path, "x.parquet", written(pa.array([[], []], pairs)), Corrupt, "width 0")
+    refused(tmp_path, "x.parquet", written(pa.array([[], []], pairs)), BadInput, r"got \[\] in row 0")
     refused(tmp_path, "x.parquet", written(pa.array([], pairs)), BadInput, "at least one row")
     refused(tmp_path, "x.parquet", written(pa.array([["a"]])), BadInput, "lists of 'string'")
     refused(tmp_path, "x.parquet", written(pa.array([1, 2])), BadInput, "got 0 among: 'v' ..int64")

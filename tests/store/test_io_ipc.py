@@ -64,7 +64,7 @@ def test_refusals(tmp_path):
     refused(pa.table({"v": pa.array([None, [1, 2]], pairs)}), "null in row 0")
     refused(pa.table({"v": pa.array([[1, None]], pairs)}), "null inside the list of row 0")
     refused(pa.table({"v": pa.array([], pairs)}), "at least one row")
-    refused(pa.table({"v": pa.array([[], []], pairs)}), "rows of width 0", Corrupt)
+    refused(pa.table({"v": pa.array([[], []], pairs)}), r"got \[\] in row 0")
     refused(pa.table({"v": [["a"]]}), "lists of 'string'")
     refused(pa.table({"v": [1]}), "got 0 among")
     good = table()

@@ -145,7 +145,8 @@ class Collection(Twins):
 
         Parameters
         ----------
-        ids: str or int, one a row, each once (``repeats="last"``: the last of equal ones wins); None makes them up.
+        ids: str or int, one a row, each once (``repeats="last"``: the last of equal ones wins). None: numbers behind
+            all that are there, or random names (UUID) where the ids there are str; no row is replaced.
         x: vectors ``[n, dim]`` of the one dense field (or of ``field``), or ``{field: vectors}``; a list may hold None
             for rows without. Sparse fields take ``{term: weight}`` a row or CSR arrays, ragged ones a list of
             ``[t, dim]``. None: the Collection's encoder makes them from ``texts``.
@@ -208,6 +209,10 @@ class Collection(Twins):
         known_field(field, fields)
         return {field: x}
 
+    def vectors_of_texts(self, texts: Sequence[str | None] | None) -> dict[str, Any]:
+        """What ``upsert`` makes of texts that come without vectors, by field; None for those that are blank."""
+        return self._encoding.of_texts(texts, self.fields, None)
+
     def check_encoder(self, name: str, field: Field, encoder: Any, *, note: bool = True) -> None:
         """Refuse an encoder that did not make the vectors of a field; where none is recorded, record it if ``note``."""
         self._encoding.check(name, field, encoder, note=note)
@@ -229,13 +234,17 @@ class Collection(Twins):
 
         ``source``: a path (JSON lines, CSV, Parquet, Arrow, a BEIR folder, any format of vectors), a pandas or polars
         frame, an Arrow table, or a ``datasets.Dataset``. Columns are found by name and type, or named by ``id``,
-        ``text``, ``vector`` and ``meta``; what is none of these is metadata. Texts without vectors are encoded.
+        ``text``, ``vector`` and ``meta``; what is none of these is metadata.
+
+        Rows without ids are numbered behind those that are there (a second load of them appends); the ids of a pandas
+        frame may be its index. Where no row has a vector, titles and texts are encoded; where some have, a row without
+        one stays without.
         """
         from nearfield.collection import exchange
 
         names = {"id": id, "text": text, "vector": vector, "meta": meta}
         batches = exchange.batches_of(source, whole("rows", rows, 1), **names)
-        return exchange.load(self, batches, new_only=new_only, encoder=encoder, progress=progress)
+        return exchange.load(self, batches, new_only=new_only, encoder=encoder, progress=progress).rows
 
     def update(
         self,
@@ -355,7 +364,10 @@ class Collection(Twins):
         timeout: float | None = None,
         cancel: threading.Event | None = None,
     ) -> HitList | HitLists:
-        """The ``k`` best rows: always ``min(k, matches)`` of those that ``where`` lets through.
+        """The ``k`` best rows: always ``min(k, matches)``, of those that ``where`` lets through.
+
+        What cannot be scored is no match: a row without a vector in the field that is searched, a row without one of
+        the words of a ``text``. A fused search finds what one of its rankings does.
 
         Parameters
         ----------

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nearfield.core.errors import BadInput, did_you_mean
+from nearfield.core.errors import BadInput, NearfieldError, did_you_mean
 from nearfield.core.protocols import Progress
 from nearfield.store.rows import RowBatch
 
@@ -32,9 +33,11 @@ def batches_of(source: Any, rows: int, **names: Any) -> Iterator[RowBatch]:
 
     if hasattr(source, "with_format") and hasattr(source, "iter"):
         return frames.from_dataset(source, rows=rows, **names)
-    if isinstance(source, (list, tuple, Iterator)):
+    stream = hasattr(source, "__arrow_c_stream__")  # a reader of record batches is an iterator too
+    if isinstance(source, (list, tuple, Iterator)) and not stream:
         return _checked(source)
-    if not (hasattr(source, "columns") or hasattr(source, "schema") or hasattr(source, "__arrow_c_stream__")):
+    lazy = type(source).__module__.startswith("polars")  # asking a lazy frame for its columns costs a pass over it
+    if not (stream or lazy or hasattr(source, "columns") or hasattr(source, "schema")):
         raise BadInput(f"rows: expected a file, a frame, a table or batches of rows, got {type(source).__name__}")
     return frames.from_frame(source, rows=rows, **names)
 
@@ -46,32 +49,87 @@ def _checked(source: Iterable[Any]) -> Iterator[RowBatch]:
         yield batch
 
 
+@dataclass
+class Loaded:
+    """How many rows were written, and how many of them have no vector."""
+
+    rows: int = 0
+    without: int = 0
+
+
 def load(
     made: Collection, batches: Iterable[RowBatch], *, new_only: bool, encoder: Any, progress: Progress | None
-) -> int:
-    """Write batches of rows, each by one commit; returns how many rows."""
+) -> Loaded:
+    """Write batches of rows, each by one commit.
+
+    Where some rows of the source have vectors, those that have none stay without one; else the texts are encoded.
+    """
     write = made.add if new_only else made.upsert
-    done = 0
-    for batch in batches:
-        ids, x = _taken(made, batch)
-        write(ids, x, texts=batch.texts, meta=batch.meta, encoder=None if x is None else encoder)
-        done += len(batch)
-        if progress:
-            progress("rows", done, 0)
+    done = Loaded()
+    seen: dict[str, None] = {}  # the fields that the source has vectors of
+    named: bool | None = None
+    try:
+        for batch in batches:
+            if named not in (None, batch.ids is not None):
+                raise BadInput(f"ids: expected one in every row or in none, row {done.rows} differs; complete them")
+            named = batch.ids is not None
+            seen |= dict.fromkeys(batch.vectors)
+            x = _vectors(made, batch, list(seen))
+            write(batch.ids, x, texts=batch.texts, meta=batch.meta, encoder=encoder if seen else None)
+            done.rows += len(batch)
+            done.without += _without(x, len(batch))
+            if progress:
+                progress("rows", done.rows, 0)
+    except NearfieldError as error:
+        if done.rows:
+            error.args = (f"{error}; the {done.rows:,} rows before this batch are written", *error.args[1:])
+        raise
     return done
 
 
-def _taken(made: Collection, batch: RowBatch) -> tuple[Any, Any]:
-    """Ids and vectors: those of the source, by field where their names are those of fields."""
-    if not batch.vectors:
-        return batch.ids, None
+def _vectors(made: Collection, batch: RowBatch, seen: list[str]) -> dict[str, Any]:
+    """The vectors of a batch by field: its own, or those of its texts where its source has none."""
     fields = made.fields
-    if set(batch.vectors) <= set(fields):
-        return batch.ids, dict(batch.vectors)
-    if len(batch.vectors) == 1 and len(fields) == 1:
-        return batch.ids, next(iter(batch.vectors.values()))
-    got = ", ".join(batch.vectors)
-    raise BadInput(f"vectors: expected the fields {', '.join(fields)}, got {got}; name one by vector=")
+    if not seen:
+        texts = _spoken(batch)
+        if texts is None and fields:
+            raise BadInput("rows: expected vectors or texts, found neither; name them by vector= or text=")
+        return made.vectors_of_texts(texts)
+    found = dict(batch.vectors) or {seen[0]: [None] * len(batch)}
+    if len(found) == 1 and len(fields) == 1 and not set(found) <= set(fields):
+        found = {next(iter(fields)): next(iter(found.values()))}
+    if not set(found) <= set(fields):
+        raise BadInput(f"vectors: expected the fields {', '.join(fields)}, got {', '.join(found)}; name one by vector=")
+    for name, given in found.items():
+        if fields[name].kind == "dense" and isinstance(given, list):
+            odd = next((i for i, v in enumerate(given) if isinstance(v, np.ndarray) and not v.size), None)
+            if odd is not None:
+                raise BadInput(f"{name}: expected {fields[name].dim} numbers, got [] in row {odd}; None is for none")
+    return found
+
+
+def _spoken(batch: RowBatch) -> list[str | None] | None:
+    """What an encoder is given of each row: its title and its text, as the tools of BEIR join them."""
+    if batch.meta is None:
+        return batch.texts
+    texts = batch.texts or [None] * len(batch)
+    found = [titled(m.get("title"), t) for m, t in zip(batch.meta, texts)]
+    return found if batch.texts is not None or any(found) else None
+
+
+def titled(title: Any, text: str | None) -> str | None:
+    """A title before its text, unless the text starts with it already."""
+    if not isinstance(title, str) or not title.strip() or f"{text or ''} ".startswith(f"{title} "):
+        return text
+    return f"{title} {text or ''}".strip()
+
+
+def _without(x: dict[str, Any], n: int) -> int:
+    """How many of the rows have no vector in any field."""
+    has = np.zeros(n, np.bool_)
+    for given in x.values():
+        has |= np.array([v is not None for v in given], np.bool_) if isinstance(given, list) else True
+    return int(n - has.sum())
 
 
 def export(made: Collection, target: Any, where: Any, *, vectors: bool, progress: Progress | None) -> Any:

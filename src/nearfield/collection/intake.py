@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -26,16 +25,20 @@ CHUNK_ROWS = 1 << 20
 
 @dataclass
 class Intake:
-    """Sound rows: ids of one kind, texts, metadata and, by field, vectors that are checked as they are taken."""
+    """Sound rows: ids of one kind, texts, metadata and, by field, vectors that are checked as they are taken.
+
+    Rows that came without ids have none here (``unnamed``) until the writer, under its lock, numbers them.
+    """
 
     ids: list[Id]
     kind: IdKind
     texts: list[str | None] | None
     meta: list[dict[str, Any]]
     vectors: dict[str, Given] = field(default_factory=dict)
+    unnamed: bool = False
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.meta)
 
     def row_bytes(self) -> int:
         """Bytes of a row's vectors, about."""
@@ -116,30 +119,40 @@ def take_rows(
     repeats: str = "raise",
 ) -> Intake:  # fmt: skip
     """Check everything about rows that can be checked before their vectors are read."""
-    n = _count(ids, vectors, texts)
-    if ids is None:
-        ids = [uuid.uuid4().hex for _ in range(n)]
+    names: list[Id] = []
+    kind: IdKind = "int"
     if isinstance(ids, Set):
         raise BadInput(f"ids: expected a list, as a set has no order, got {type(ids).__name__}")
-    names, kind = check_ids(ids)
-    n = len(names)
-    out = Intake(names, kind, sound_texts(texts, n), _metadata(meta, n))
+    if ids is not None:
+        names, kind = check_ids(ids)
+    n = _count(vectors, texts, meta) if ids is None else len(names)
+    out = Intake(names, kind, sound_texts(texts, n), _metadata(meta, n), unnamed=ids is None)
     for name, given in vectors.items():
         if given is not None:
             out.vectors[name] = _given(name, fields[name], given, n, on_zero)
-    if repeats == "last":
+    if repeats == "last" and not out.unnamed:
         return _last(out)
     refuse_repeats(names)
     return out
 
 
-def _count(ids: Any, vectors: Mapping[str, Any], texts: Any) -> int:
-    for given in (ids, texts, *vectors.values()):
+def _count(vectors: Mapping[str, Any], texts: Any, meta: Any) -> int:
+    """How many rows there are, where no ids tell it."""
+    for given in (texts, meta, *vectors.values()):
+        if isinstance(given, (str, Mapping)):
+            return 1  # one text, the metadata of one row, or one sparse vector
         if given is not None and hasattr(given, "__len__"):
-            return 1 if isinstance(given, str) else len(given)
+            return 1 if _one_vector(given) else len(given)
         if given is not None and hasattr(given, "shape"):
             return int(given.shape[0])
-    return 0 if ids is None else 1
+    return 0
+
+
+def _one_vector(given: Any) -> bool:
+    """Whether numbers come as ``[dim]``, the vector of one row."""
+    if hasattr(given, "shape"):
+        return len(given.shape) == 1 and getattr(given, "dtype", None) != object
+    return isinstance(given, (list, tuple)) and bool(given) and isinstance(given[0], (int, float, np.number))
 
 
 def sound_texts(texts: Any, n: int) -> list[str | None] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -20,7 +21,7 @@ from nearfield.core.protocols import I64
 from nearfield.store.catalog import Change, TailRecord
 from nearfield.store.fields import Field
 from nearfield.store.filters import Filter
-from nearfield.store.ids import IdKind, check_ids, refuse_repeats
+from nearfield.store.ids import Id, IdKind, check_ids, refuse_repeats
 from nearfield.store.metadata import encode_metadata
 from nearfield.store.parts import FOLDER, Entry, Part, SegmentPart, batch_part, write_part
 from nearfield.store.snapshot import Snapshot
@@ -42,9 +43,11 @@ def write_rows(state: State, given: Intake, *, new_only: bool = False) -> None:
     if not len(given):
         return
     with state.writing() as snapshot:
+        if given.unnamed:
+            given.ids, given.kind = fresh_ids(snapshot, len(given))
         _same_kind(snapshot, given.kind)
         where, at = snapshot.find(given.ids, given.kind)
-        if new_only and (where >= 0).any():
+        if (new_only or given.unnamed) and (where >= 0).any():
             names = [given.ids[i] for i in np.flatnonzero(where >= 0)[:5].tolist()]
             raise Exists(f"ids: expected new ones, got {', '.join(map(repr, names))}, which are there; use upsert")
         old = snapshot.rows_of(where[where >= 0], at[where >= 0])
@@ -52,6 +55,19 @@ def write_rows(state: State, given: Intake, *, new_only: bool = False) -> None:
             _write_direct(state, snapshot, given, old)
         else:
             _write_tail(state, snapshot, given, old)
+
+
+def fresh_ids(snapshot: Snapshot, n: int) -> tuple[list[Id], IdKind]:
+    """Ids for rows that came without: numbers behind every one that is or was there, or random names beside names.
+
+    The writer's lock must be held: what is free now is free until the commit.
+    """
+    if len(snapshot) and snapshot.head.ids == "str":
+        return [uuid.uuid4().hex for _ in range(n)], "str"
+    first = max(snapshot.head.next_row, snapshot.largest_id + 1)
+    if first + n > 1 << 63:
+        raise BadInput(f"ids: expected room for {n} numbers behind {first - 1}, the largest id; pass ids")
+    return list(range(first, first + n)), "int"
 
 
 def _same_kind(snapshot: Snapshot, kind: IdKind) -> None:

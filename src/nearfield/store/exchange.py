@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import itertools
 import os
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nearfield.core.checks import whole
-from nearfield.core.errors import BadInput, BadParameter
-from nearfield.store import exchange_arrow, exchange_csv, exchange_json, io, io_text
+from nearfield.core.errors import BadInput, BadParameter, DataWarning
+from nearfield.store import exchange_arrow, exchange_csv, exchange_json, io, io_table, io_text
 from nearfield.store import io_base as base
 from nearfield.store.atomic import AtomicFile
-from nearfield.store.exchange_json import write_beir
+from nearfield.store.exchange_json import Record, write_beir
 from nearfield.store.exchange_names import Names
 from nearfield.store.io_base import MAX_RATIO, PathLike
 from nearfield.store.rows import BATCH_BYTES, ROWS, RowBatch, left_out
 
-__all__ = ["RowBatch", "read_rows", "write_beir", "write_rows"]
+__all__ = ["RowBatch", "Whole", "read_rows", "read_whole", "write_beir", "write_rows"]
 
 JSON = (".jsonl", ".ndjson")
+_NAMED = ("id", "text", "meta")
 WRITERS: dict[str, Callable[[IO[bytes], Iterable[RowBatch], str], int]] = {
     **dict.fromkeys(JSON, exchange_json.write_jsonl),
     ".csv": exchange_csv.write_csv,
@@ -42,16 +48,17 @@ def read_rows(
     limit: int | None = None,
     max_ratio: float = MAX_RATIO,
 ) -> Iterator[RowBatch]:
-    """Yield the rows of a file or BEIR folder, at most ``rows`` at a time, in memory of one batch.
+    """Yield the rows of a file or folder, at most ``rows`` at a time, in memory of one batch.
 
-    Reads ``.jsonl`` and ``.ndjson``, ``.csv`` and ``.tsv`` (each also ``.gz``), ``.parquet`` and ``.arrow`` (extra
-    ``arrow``), a folder with ``corpus.jsonl``, and whatever ``read_vectors`` reads; beside such a file ``NAME.jsonl``
-    may hold ids, texts and metadata, a row a line.
+    Reads ``.jsonl`` and ``.ndjson``, ``.csv`` and ``.tsv`` (each also ``.gz``; one of numbers alone holds vectors), ``.parquet`` and ``.arrow`` (extra
+    ``arrow``), a folder of such files that are parts of one table, a BEIR folder (``corpus.jsonl``), and whatever
+    ``read_vectors`` reads; beside such a file ``NAME.jsonl`` may hold ids, texts and metadata, a row a line, which a
+    ``DataWarning`` tells.
 
     ``id`` names the column or key of the ids, ``text`` that of the text (several are joined by a space), ``vector``
     those of vectors, ``meta`` those of metadata; None finds them by name (``id _id doc_id``, ``text body content``,
     ``vector embedding``, Arrow also by type), all others being metadata; an empty string or sequence means none.
-    Without ids, row numbers stand for them. A file that ``write_rows`` wrote tells all this itself.
+    Without ids, a batch has none. A file that ``write_rows`` wrote tells all this itself.
 
     Raises ``BadInput`` and ``Corrupt`` naming the file and the line or row, when it is reached.
 
@@ -65,51 +72,147 @@ def read_rows(
     rows = whole("rows", rows, 1, error=BadParameter)
     most, names = base.check_limit(limit), Names(id, text, vector, meta)
     if isinstance(path, (str, os.PathLike)) and os.path.isdir(path):
-        return exchange_json.read_beir(os.fspath(path), names, rows, most, max_ratio)
+        return _of_folder(os.fspath(path), names, rows, most, max_ratio)
     name = base.check_path(path)
     suffix = io_text.suffix_of(name)
     if suffix in JSON:
         return exchange_json.read_jsonl(name, names, rows, most, max_ratio)
+    if suffix in io.CSV and names == Names() and io_table.is_vectors(name, max_ratio):
+        source = io.read_vectors(name, limit=most, max_ratio=max_ratio)
+        return _alone(source, _rows_at_once(source, rows))
     if suffix in io.CSV:
         return exchange_csv.read_csv(name, names, rows, most, max_ratio)
     if suffix in io.PARQUET:
         return exchange_arrow.read_parquet(name, names, rows, most, max_ratio)
     if suffix in io.IPC:
         return exchange_arrow.read_ipc(name, names, rows, most, max_ratio)
-    return _read_source(io.read_vectors(name, limit=most, max_ratio=max_ratio), names, rows, max_ratio)
+    return _of_numbers(name, suffix, names, rows, most, max_ratio)
 
 
-def _read_source(source: io.Source, names: Names, rows: int, max_ratio: float) -> Iterator[RowBatch]:
-    """Vectors of a file of numbers, with the rows of a file beside it where there is one."""
-    beside = _beside(source.path)
-    step = max(1, min(rows, BATCH_BYTES // (source.shape[1] * source.dtype.itemsize)))
-    blocks = source.blocks(step)
-    if beside is None:
-        at = 0
-        for block in blocks:
-            part = slice(at, at + len(block))
-            ids: list[Any] = list(range(len(source))[part]) if source.ids is None else source.ids[part]
-            at += len(block)
-            yield RowBatch(ids, vectors={"vector": block})
-        return
-    lines = _one_by_one(exchange_json.read_jsonl(beside, names, rows, None, max_ratio))
+@dataclass(frozen=True)
+class Whole:
+    """The rows of JSON lines all at once: each with a vector, as an array ``[n, d]``."""
+
+    vectors: NDArray[Any]
+    ids: list[str] | None
+    texts: list[str] | None
+
+
+def read_whole(path: PathLike, key: str | None = None, *, max_ratio: float = MAX_RATIO) -> Whole | None:
+    """Read JSON lines whose rows have vectors, under ``key`` or a name of vectors; None where they have texts alone.
+
+    Use it before texts are encoded: who hands over vectors wants those. They are held in memory. Raises ``BadInput``
+    naming the row that has none, or another width.
+    """
+    name = base.check_path(path)
+    if io_text.suffix_of(name) not in JSON:
+        return None
+    fields = exchange_json.vectors_in(name, Names(vector=key), None, max_ratio)[1]
+    if not fields:
+        return None
+    if len(fields) > 1:
+        raise base.bad(name, f"expected one vector a row, got {base.shown(fields, 120)}; choose with key=...")
+    batches = list(read_rows(name, vector=key, max_ratio=max_ratio))
+    blocks = [b.vectors[fields[0]] for b in batches]
     at = 0
     for block in blocks:
-        found = list(itertools.islice(lines, len(block)))
-        if len(found) < len(block):
-            raise base.bad(beside, f"expected a line for each of {len(source)} vectors, got {at + len(found)}")
+        odd = [i for i, v in enumerate(block) if np.ndim(v) != 1] if isinstance(block, list) else []
+        if odd:
+            raise base.bad(name, f"expected a vector in every row, got none in row {at + odd[0]}; complete or drop it")
         at += len(block)
-        texts, meta = [f[1] for f in found], [f[2] for f in found]
-        some = any(t is not None for t in texts)
-        yield RowBatch([f[0] for f in found], texts if some else None, meta if any(meta) else None, {"vector": block})
-    if len(source) == source.file_rows and next(lines, None) is not None:
-        raise base.bad(beside, f"expected a line for each of {len(source)} vectors, got more; remove the others")
+    if len({block.shape[1] for block in blocks if isinstance(block, np.ndarray)}) > 1:
+        raise base.bad(name, "expected vectors of one width, got several; repair it")
+    ids, texts = ([v for b in batches for v in getattr(b, part) or [None] * len(b)] for part in ("ids", "texts"))
+    return Whole(
+        np.concatenate(blocks),
+        None if None in ids else [str(i) for i in ids],
+        [t or "" for t in texts] if any(texts) else None,
+    )
+
+
+def _of_folder(folder: str, names: Names, rows: int, limit: int | None, max_ratio: float) -> Iterator[RowBatch]:
+    """A BEIR folder, or one table in parts."""
+    from nearfield.store import io_parts
+
+    beir = any(os.path.isfile(os.path.join(folder, f"corpus.jsonl{end}")) for end in ("", ".gz"))
+    parts = [] if beir else io_parts.parts_in(folder)
+    if not parts:
+        return exchange_json.read_beir(folder, names, rows, limit, max_ratio)
+    io_parts.check_columns(folder, parts)
+    parts = [part for part in parts if not io_parts.is_empty(part)]
+    if not parts:
+        raise base.bad(folder, "expected at least one row in its parts, got none")
+    return _of_parts(parts, names, rows, limit, max_ratio)
+
+
+def _of_parts(parts: list[str], names: Names, rows: int, limit: int | None, max_ratio: float) -> Iterator[RowBatch]:
+    done = 0
+    for path in parts:
+        if done == limit:
+            return
+        read = exchange_arrow.read_ipc if io_text.suffix_of(path) in io.IPC else exchange_arrow.read_parquet
+        for batch in read(path, names, rows, None if limit is None else limit - done, max_ratio):
+            done += len(batch)
+            yield batch
+
+
+def _of_numbers(name: str, suffix: str, names: Names, rows: int, limit: int | None, max_ratio: float) -> Iterator[RowBatch]:
+    """Vectors of a file of numbers, with the rows of a file beside it where there is one."""
+    beside = _beside(name)
+    given = names.listed_vectors
+    key = given[0] if len(given) == 1 and suffix in io.KEYED else None
+    odd = {"vector": bool(given) and key is None, **{w: bool(getattr(names, w)) and not beside for w in _NAMED}}
+    for what, wrong in odd.items():
+        if wrong:
+            shown = base.shown(getattr(names, what), 40)
+            raise base.bad(name, f"{what}={shown} names a column, got a file of numbers alone; leave it out")
+    source = io.read_vectors(name, key=key, limit=limit, max_ratio=max_ratio)
+    names = replace(names, vector="")
+    step = _rows_at_once(source, rows)
+    return _alone(source, step) if beside is None else _joined(source, beside, names, step, max_ratio)
+
+
+def _rows_at_once(source: io.Source, rows: int) -> int:
+    return max(1, min(rows, BATCH_BYTES // (source.shape[1] * source.dtype.itemsize)))
+
+
+def _alone(source: io.Source, step: int) -> Iterator[RowBatch]:
+    at = 0
+    for block in source.blocks(step):
+        ids = source.ids[at : at + len(block)] if source.ids is not None else None
+        at += len(block)
+        yield RowBatch(ids, vectors={"vector": block})
+
+
+def _joined(source: io.Source, beside: str, names: Names, step: int, max_ratio: float) -> Iterator[RowBatch]:
+    """Vectors with the rows of another file, as many: told, since the names of two files may be alike by chance."""
+    lines = sum(1 for _, line in io_text.text_lines(beside, max_ratio) if line.strip())
+    if lines != source.file_rows:
+        raise base.bad(
+            beside,
+            f"expected a line for each of {source.file_rows} vectors in {base.named(source.path)}, got {lines}; repair "
+            "it, or rename it if it does not belong to them",
+        )
+    warnings.warn(
+        f"{base.named(source.path)}: ids, texts and metadata are read from {base.named(beside)}, a line a row; rename "
+        "it if it does not belong to them",
+        DataWarning,
+        stacklevel=2,
+    )
+    found = _one_by_one(exchange_json.read_jsonl(beside, names, ROWS, None, max_ratio))
+    at = 0
+    for block in source.blocks(step):
+        records: list[Record] = [(name, text, meta, {}) for name, text, meta in itertools.islice(found, len(block))]
+        batch = exchange_json.batch_of(records, at, beside)
+        batch.vectors["vector"] = block
+        at += len(block)
+        yield batch
 
 
 def _one_by_one(batches: Iterable[RowBatch]) -> Iterator[tuple[Any, str | None, dict[str, Any]]]:
     for batch in batches:
         n = len(batch)
-        yield from zip(batch.ids or [], batch.texts or [None] * n, batch.meta or [{} for _ in range(n)])
+        yield from zip(batch.ids or [None] * n, batch.texts or [None] * n, batch.meta or [{} for _ in range(n)])
 
 
 def _beside(path: str) -> str | None:

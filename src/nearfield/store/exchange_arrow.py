@@ -169,13 +169,22 @@ def rows_of(batch: Any, names: Names, start: int, where: str) -> RowBatch:
     if names.vector is not None:
         vectors = names.vectors_in(schema.names, where)
     else:
-        vectors = roles["vector"] if marked else [f.name for f in schema if exchange_columns.seems_vector(f)]
+        vectors = roles["vector"] if marked else exchange_columns.vectors_among(schema)
         vectors = [name for name in vectors if name not in names.given]
-    if marked and names.id is None and not roles["id"]:
-        id_key = None
+    if names.id is None and not roles["id"]:
+        id_key = None if marked else id_key or _pandas_index(schema)
     meta = names.meta_in(schema.names, [id_key, *texts, *vectors], where)
     read = _Reader(batch, marks, where, start)
     return RowBatch(read.ids(id_key), read.texts(texts), read.meta(meta), read.vectors(vectors))
+
+
+def _pandas_index(schema: Any) -> str | None:
+    """The column that was the index of a pandas frame, where it was none that pandas counted itself."""
+    try:
+        found = (schema.pandas_metadata or {}).get("index_columns", [])
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    return found[0] if len(found) == 1 and found[0] in schema.names else None
 
 
 def _mark(field: Any) -> dict[str, Any]:
@@ -197,9 +206,9 @@ class _Reader:
     def column(self, name: str) -> Any:
         return self.batch.column(self.at[name])
 
-    def ids(self, name: str | None) -> list[Any]:
+    def ids(self, name: str | None) -> list[Any] | None:
         if name is None:
-            return list(range(self.start, self.start + len(self.batch)))
+            return None
         column = self.column(name)
         if column.null_count:
             row = self.start + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
@@ -225,12 +234,12 @@ class _Reader:
         return [" ".join(p for p in parts if p) for parts in zip(*columns)]
 
     def vectors(self, names: list[str]) -> dict[str, Any]:
+        """Every field, of None alone where no row of this batch has one: other batches of the source may."""
         out = {}
         for name in names:
-            column = self.column(name)
-            if column.null_count < len(column):
-                key = self.marks[name].get("key", name)
-                out[key] = exchange_columns.vectors_of(column, f"{self.where}: {base.shown(name)}", self.start)
+            key = self.marks[name].get("key", name)
+            where = f"{self.where}: {base.shown(name)}"
+            out[key] = exchange_columns.vectors_of(self.column(name), where, self.start)
         return out
 
     def meta(self, names: list[str]) -> list[dict[str, Any]] | None:

@@ -13,6 +13,7 @@ from nearfield.core.errors import BadInput
 from nearfield.core.optional import require
 from nearfield.store import io_base as base
 from nearfield.store.exchange_names import VECTOR
+from nearfield.store.exchange_vectors import side_by_side, vector_of
 from nearfield.store.metadata.check import load
 from nearfield.store.rows import FieldForm, RowVectors, unpacked
 from nearfield.store.vectors import Vectors
@@ -48,6 +49,11 @@ def seems_vector(field: Any) -> bool:
     if types.is_floating(inner):
         return True
     return _number(inner) and (types.is_fixed_size_list(kind) or field.name in VECTOR)
+
+
+def vectors_among(schema: Any) -> list[str]:
+    """The columns that hold vectors; where no type says so, those whose name does, to be read or refused."""
+    return [f.name for f in schema if seems_vector(f)] or [name for name in schema.names if name in VECTOR]
 
 
 def _is_list(kind: Any) -> bool:
@@ -97,15 +103,18 @@ def vectors_of(column: Any, where: str, start: int = 0) -> RowVectors:
     """The vectors of a column: an array where all rows have a dense one (no copy where Arrow allows), else a list."""
     types = require("pyarrow.types", extra="arrow")
     kind, n = column.type, len(column)
+    if column.null_count == n:
+        return [None] * n
+    if not types.is_struct(kind) and not _is_list(kind):  # lists as text, or nothing to take for vectors
+        found = [vector_of(v, f"{where}: row {start + i}") for i, v in enumerate(column.to_pylist())]
+        return side_by_side(found, where, start)
     missing = column.is_null().to_numpy(zero_copy_only=False)
     present = None if not column.null_count else np.flatnonzero(~missing)
     kept = column if present is None else column.drop_null()
     if types.is_struct(kind):
         return _sparse(kept, present, n, where)
-    if not _is_list(kind):
-        raise BadInput(f"{where}: expected lists of numbers, got {base.shown(str(kind))}; choose with vector=...")
     if not _is_list(kind.value_type):
-        values = numbers(kept, where, start)
+        values = numbers(kept, where, start, present)
         return unpacked(Vectors("dense", n, values, present=present))
     lengths = _lengths(kept)
     return unpacked(
@@ -113,36 +122,40 @@ def vectors_of(column: Any, where: str, start: int = 0) -> RowVectors:
     )
 
 
-def numbers(column: Any, where: str, start: int = 0) -> NDArray[Any]:
-    """Lists of one length and number type as an array ``[n, d]``; the memory stays Arrow's where it can."""
+def numbers(column: Any, where: str, start: int = 0, present: NDArray[np.int64] | None = None) -> NDArray[Any]:
+    """Lists of one length and number type as an array ``[n, d]``; the memory stays Arrow's where it can.
+
+    Errors name rows from ``start`` on, of which only those ``present`` are in the column.
+    """
     kind = column.type
+
+    def row_of(at: int) -> int:
+        return start + (at if present is None else int(present[at]))
+
     if not _is_list(kind) or not _number(kind.value_type):
         raise BadInput(f"{where}: expected lists of numbers, got {base.shown(str(kind))}; choose another column")
     if column.null_count:
-        row = start + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
+        row = row_of(int(np.argmax(column.is_null().to_numpy(zero_copy_only=False))))
         raise BadInput(f"{where}: expected a vector in every row, got null in row {row}; fill or drop such rows")
     width = getattr(kind, "list_size", None)
     if width is None:
         lengths = _lengths(column)
-        width = int(lengths[0]) if len(lengths) else 1
-        if not lengths.all():
-            row = start + int(np.argmin(lengths != 0))
-            raise BadInput(
-                f"{where}: expected a vector, got an empty list in row {row}; make it again, or write null for a row "
-                "without one"
-            )
+        first = int(np.argmax(lengths > 0)) if len(lengths) else 0  # an empty list is never the measure
+        width = int(lengths[first]) if len(lengths) else 1
         if (lengths != width).any():
             row = int(np.argmax(lengths != width))
             raise BadInput(
-                f"{where}: expected lists of {width} numbers as in row {start}, got {int(lengths[row])} in row "
-                f"{start + row}; if it is no vector, choose others with vector=..."
+                f"{where}: expected lists of {width} numbers as in row {row_of(first)}, got {int(lengths[row])} in row "
+                f"{row_of(row)}; if it is no vector, choose others with vector=..."
             )
     flat = column.flatten()
     if flat.null_count:
-        row = start + int(np.argmax(flat.is_null().to_numpy(zero_copy_only=False))) // max(width, 1)
+        row = row_of(int(np.argmax(flat.is_null().to_numpy(zero_copy_only=False))) // max(width, 1))
         raise BadInput(f"{where}: expected numbers, got null inside the vector of row {row}; fill or drop such rows")
     if width < 1:
-        raise BadInput(f"{where}: expected vectors of at least one value, got lists of none")
+        raise BadInput(
+            f"{where}: expected vectors of at least one value, got [] in row {row_of(0)}; null is for rows without"
+        )
     return np.asarray(flat.to_numpy(zero_copy_only=False).reshape(len(column), width))
 
 

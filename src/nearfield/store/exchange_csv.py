@@ -1,7 +1,8 @@
 """Rows as CSV and TSV: everything is text, so what kind of value a column holds is told by all of its cells.
 
 A column is of whole numbers, of numbers or of true and false where every cell that is not blank is one, else of text;
-whole numbers with leading zeros or of more than 64 bits stay text. Lost on the way: None and missing values and empty
+whole numbers with leading zeros or of more than 64 bits stay text. A first column without a name is the index of a
+pandas frame: the ids where there are no others, nothing where it only counts the rows. Lost on the way: None and missing values and empty
 texts are all blank cells, lists and dicts come back as JSON text, times as ISO text, and text as a number where a whole
 column of it looks so.
 """
@@ -10,18 +11,17 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime
 from typing import IO, Any
 
-from nearfield.core.errors import BadInput, NearfieldError
 from nearfield.store import io_base as base
 from nearfield.store import io_csv, io_text
-from nearfield.store.exchange_json import Record, batch_of, joined, vector_of
+from nearfield.store.exchange_json import Record, batch_of, joined
 from nearfield.store.exchange_names import Names
+from nearfield.store.exchange_vectors import vector_of
 from nearfield.store.metadata.check import dump
 from nearfield.store.rows import BATCH_BYTES, RowBatch, Spool, as_json, unpacked
 
@@ -29,21 +29,24 @@ _INT = re.compile(r"-?(0|[1-9]\d{0,18})")
 _FLOAT = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _BOOL = {"true": True, "false": False}
 MAX_COLUMNS = 10_000
+INDEX = "index"  # what the column of an index is called, where it has no name
 
 
 # ---- reading --------------------------------------------------------------------------------------
 def read_csv(path: str, names: Names, rows: int, limit: int | None, max_ratio: float) -> Iterator[RowBatch]:
     """Yield the rows of a table with a header; the file is passed over once before, to tell the kinds of columns.
 
-    Vectors are cells with a JSON list of numbers. Raises ``BadInput`` with the line number.
+    Vectors are cells with a list of numbers, as JSON or NumPy writes it. Raises ``BadInput`` with the line number.
     """
     table = io_text.table(path, max_ratio)
-    header = _header(path, next(table, None))
+    header, index = _header(path, next(table, None))
     where = base.named(path)
     vectors = names.vectors_in(header, where)
-    kinds = _kinds(path, header, table, set(vectors))
+    kinds, counts = _kinds(path, header, table, set(vectors))
     id_key, texts = names.id_in(header, where), names.texts_in(header, where)
-    meta = names.meta_in(header, [id_key, *texts, *vectors], where)
+    if index and not counts and id_key is None and names.id is None:
+        id_key = INDEX
+    meta = names.meta_in(header, [id_key, *texts, *vectors, INDEX if index and counts else None], where)
     plan = _Plan({k: i for i, k in enumerate(header)}, kinds, id_key, texts, vectors, meta)
     held: list[Record] = []
     done = size = 0
@@ -51,22 +54,26 @@ def read_csv(path: str, names: Names, rows: int, limit: int | None, max_ratio: f
         held.append(plan.record(f"{where}: line {number}", cells))
         size += sum(map(len, cells))
         if len(held) >= rows or size >= BATCH_BYTES or done + len(held) == limit:
-            yield batch_of(held, done, path)
+            yield batch_of(held, done, path, vectors)
             done += len(held)
             held, size = [], 0
         if done == limit:
             return
     if held:
-        yield batch_of(held, done, path)
+        yield batch_of(held, done, path, vectors)
 
 
-def _header(path: str, first: tuple[int, list[str]] | None) -> list[str]:
-    header = [] if first is None else first[1]
+def _header(path: str, first: tuple[int, list[str]] | None) -> tuple[list[str], bool]:
+    """The names of the columns, and whether the first is an index, whose head pandas leaves blank."""
+    header = [] if first is None else list(first[1])
+    index = len(header) > 1 and not header[0] and INDEX not in header
+    if index:
+        header[0] = INDEX
     if not header or len(set(header)) < len(header) or len(header) > MAX_COLUMNS or not all(header):
         raise base.bad(
             path, f"expected a header of up to {MAX_COLUMNS} names, each once, got {base.shown(header, 120)}; repair it"
         )
-    return header
+    return header, index
 
 
 def _data(path: str, header: list[str], max_ratio: float) -> Iterator[tuple[int, list[str]]]:
@@ -82,12 +89,14 @@ def _data(path: str, header: list[str], max_ratio: float) -> Iterator[tuple[int,
         yield number, cells
 
 
-def _kinds(path: str, header: list[str], table: Iterator[Any], vectors: set[str]) -> dict[str, str]:
-    """What each column holds: int, float, bool, or str where the cells agree on nothing else."""
+def _kinds(path: str, header: list[str], table: Iterator[Any], vectors: set[str]) -> tuple[dict[str, str], bool]:
+    """What each column holds: int, float, bool, or str where the cells agree on nothing else; and whether the first
+    counts the rows 0, 1, 2 ..., as an index does that means nothing."""
     open_to = {name: ["int", "float", "bool"] for name in header if name not in vectors}
     filled: set[str] = set()
-    lines = 0
+    lines, counts = 0, True
     for _, cells in table:
+        counts = counts and cells[0] == str(lines)
         lines += 1
         for name, cell in zip(header, cells):
             if cell and (left := open_to.get(name)):
@@ -95,7 +104,7 @@ def _kinds(path: str, header: list[str], table: Iterator[Any], vectors: set[str]
                 open_to[name] = [kind for kind in left if _IS[kind](cell)]
     if not lines:
         raise base.bad(path, "expected rows under the header, got none; write some")
-    return {name: (left[0] if left and name in filled else "str") for name, left in open_to.items()}
+    return {name: (left[0] if left and name in filled else "str") for name, left in open_to.items()}, counts
 
 
 def _is_int(cell: str) -> bool:
@@ -135,19 +144,8 @@ class _Plan:
         name = self.id[1](cells[self.id[0]]) if self.id and cells[self.id[0]] else None
         text = joined([cells[i] or None for i in self.texts], where)
         meta = {k: made(cells[i]) for k, i, made in self.meta if cells[i]}
-        vectors = {k: _vector_in(cells[i], f"{where}: {base.shown(k)}") for k, i in self.vectors.items()}
+        vectors = {k: vector_of(cells[i] or None, f"{where}: {base.shown(k)}") for k, i in self.vectors.items()}
         return name, text, meta, vectors
-
-
-def _vector_in(cell: str, where: str) -> Any:
-    if not cell:
-        return None
-    try:
-        return vector_of(json.loads(cell), where)
-    except NearfieldError:
-        raise
-    except (ValueError, RecursionError):
-        raise BadInput(f"{where}: expected a JSON list of numbers, got {base.shown(cell, 40)}; repair it") from None
 
 
 # ---- writing --------------------------------------------------------------------------------------

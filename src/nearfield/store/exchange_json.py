@@ -7,17 +7,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nearfield.core.arrays import refuse_empty
 from nearfield.core.errors import BadInput, Corrupt
 from nearfield.store import io_base as base
 from nearfield.store import io_runs, io_text
 from nearfield.store.atomic import AtomicFile
-from nearfield.store.exchange_names import Names, poured
+from nearfield.store.exchange_names import VECTOR, Names, poured
+from nearfield.store.exchange_vectors import side_by_side, vector_keys, vector_of
 from nearfield.store.metadata.check import dump, load
-from nearfield.store.rows import BATCH_BYTES, RowBatch, RowVectors, as_json, checked
+from nearfield.store.rows import BATCH_BYTES, RowBatch, as_json, checked
 
 Tidy: TypeAlias = Callable[[dict[str, Any], str], dict[str, Any]]
 Record: TypeAlias = tuple[Any, str | None, dict[str, Any], dict[str, Any]]
@@ -34,6 +31,7 @@ def read_jsonl(
     """
     held: list[Record] = []
     done = size = 0
+    names, fields = vectors_in(path, names, limit, max_ratio)
     for number, line in io_text.text_lines(path, max_ratio):
         if not line.strip():
             continue
@@ -43,15 +41,35 @@ def read_jsonl(
         held.append(_record(path, number, found, names))
         size += len(line)
         if len(held) >= rows or size >= BATCH_BYTES or done + len(held) == limit:
-            yield batch_of(held, done, path)
+            yield batch_of(held, done, path, fields)
             done += len(held)
             held, size = [], 0
         if done == limit:
             return
     if held:
-        yield batch_of(held, done, path)
+        yield batch_of(held, done, path, fields)
     elif not done:
         raise base.bad(path, "expected rows, got blank lines only")
+
+
+def vectors_in(path: str, names: Names, limit: int | None, max_ratio: float) -> tuple[Names, list[str]]:
+    """The fields of the first row that has vectors, found before any row is given away.
+
+    Whether the rows of a file have vectors must not hang on how many are read at a time: where some have, the others
+    are rows without. Text costs a search for the names only.
+    """
+    known = VECTOR if names.vector is None else names.listed_vectors
+    wanted = [json.dumps(name, ensure_ascii=escaped) for name in known for escaped in (True, False)]
+    loose, rows = names.optional_vectors(), 0
+    for number, line in io_text.text_lines(path, max_ratio) if known else ():
+        if line.lstrip().startswith("{") and any(name in line for name in wanted):
+            fields = _fields(_value(path, number, line), loose, f"{base.named(path)}: line {number}")
+            if fields:
+                return loose, list(fields)
+        rows += bool(line.strip())
+        if rows == limit:
+            break
+    return names, []
 
 
 def _value(path: str, number: int, line: str) -> dict[str, Any]:
@@ -71,14 +89,29 @@ def _record(path: str, number: int, found: dict[str, Any], names: Names) -> Reco
     where = f"{base.named(path)}: line {number}"
     keys = list(found)
     id_key, text_keys = names.id_in(keys, where), names.texts_in(keys, where)
-    several = names.vector is None and isinstance(found.get("vectors"), dict)
-    vector_keys = [k for k in names.vectors_in(keys, where) if found[k] is None or isinstance(found[k], (list, dict))]
-    fields = dict(found["vectors"]) if several else {}
-    fields |= {k: found[k] for k in vector_keys}
-    taken = [id_key, *text_keys, *vector_keys, "vectors" if several else None]
+    vectors = _fields(found, names, where)
+    taken = [id_key, *text_keys, *_vector_keys(found, names, where), "vectors" if _several(found, names) else None]
     meta = poured(found, names.meta_in(keys, taken, where), where)
-    vectors = {k: vector_of(v, f"{where}: {base.shown(k)}") for k, v in fields.items()}
     return _id(path, number, found, id_key), joined([found[k] for k in text_keys], where), meta, vectors
+
+
+def _several(found: dict[str, Any], names: Names) -> bool:
+    """Whether the row has an object of fields."""
+    return names.vector is None and "vectors" not in names.given and isinstance(found.get("vectors"), dict)
+
+
+def _vector_keys(found: dict[str, Any], names: Names, where: str) -> list[str]:
+    keys = names.vectors_in(list(found), where)
+    if names.vector is not None:
+        return keys
+    return vector_keys(found, [k for k in keys if k != "vectors" or not _several(found, names)])
+
+
+def _fields(found: dict[str, Any], names: Names, where: str) -> dict[str, Any]:
+    """The vectors of a row by field."""
+    fields = dict(found["vectors"]) if _several(found, names) else {}
+    fields |= {k: found[k] for k in _vector_keys(found, names, where)}
+    return {k: vector_of(v, f"{where}: {base.shown(k)}") for k, v in fields.items()}
 
 
 def _id(path: str, number: int, found: dict[str, Any], key: str | None) -> Any:
@@ -102,46 +135,18 @@ def joined(parts: Sequence[Any], where: str) -> str | None:
     return " ".join(p for p in parts if p) if parts else None
 
 
-def vector_of(value: Any, where: str) -> Any:
-    """A vector as JSON has it: ``[d]``, ``[t, d]``, ``{"indices": ..., "values": ...}``, or None."""
-    if value is None:
-        return None
-    if isinstance(value, dict):
-        indices, values = value.get("indices"), value.get("values")
-        if not isinstance(indices, list) or not isinstance(values, list) or len(indices) != len(values):
-            raise BadInput(f"{where}: expected indices and values of one length, got {base.shown(value, 60)}")
-        return dict(zip(_numbers(indices, where, 1).tolist(), _numbers(values, where, 1).tolist()))
-    if not isinstance(value, list):
-        raise BadInput(f"{where}: expected a list of numbers, got {base.shown(value, 60)}")
-    if not value or isinstance(value[0], list):
-        return _numbers(value, where, 2) if value else np.zeros((0, 0))
-    return _numbers(value, where, 1)
-
-
-def _numbers(value: list[Any], where: str, axes: int) -> NDArray[Any]:
-    out: NDArray[Any]
-    try:
-        out = np.array(value) if value else np.zeros(0)
-    except (ValueError, OverflowError, TypeError):
-        out = np.array(None)
-    if out.ndim != axes or out.dtype.kind not in "fi" or (axes == 2 and out.shape[1] == 0):
-        raise BadInput(f"{where}: expected numbers of one width, got {base.shown(value, 60)}; repair the row")
-    return out
-
-
-def batch_of(records: Sequence[Record], start: int, path: str) -> RowBatch:
-    """Rows side by side; row numbers stand for ids where no row has one."""
+def batch_of(records: Sequence[Record], start: int, path: str, named: Iterable[str] = ()) -> RowBatch:
+    """Rows side by side, without ids where no row has one; ``named`` fields of vectors are there even if all are None."""
     ids = [r[0] for r in records]
-    if any(i is None for i in ids):
-        if not all(i is None for i in ids):
-            row = start + ids.index(None)
-            raise base.bad(path, f"expected an id in every row or in none, row {row} has none; complete them")
-        ids = list(range(start, start + len(records)))
+    whole = all(i is not None for i in ids)
+    if not whole and any(i is not None for i in ids):
+        row = start + ids.index(None)
+        raise base.bad(path, f"expected an id in every row or in none, row {row} has none; complete them")
     texts = [r[1] for r in records]
     meta = [r[2] for r in records]
-    fields = list(dict.fromkeys(k for r in records for k in r[3]))
+    fields = dict.fromkeys([*named, *(k for r in records for k in r[3])])
     return RowBatch(
-        ids,
+        ids if whole else None,
         texts if any(t is not None for t in texts) else None,
         meta if any(meta) else None,
         {
@@ -149,26 +154,6 @@ def batch_of(records: Sequence[Record], start: int, path: str) -> RowBatch:
             for k in fields
         },
     )
-
-
-def side_by_side(found: list[Any], name: str, start: int) -> RowVectors:
-    """The vectors of rows as one array where all are dense, else as a list with one number type and width."""
-    arrays = [v for v in found if isinstance(v, np.ndarray)]
-    if not arrays:
-        return found
-    dtype = np.result_type(*{a.dtype for a in arrays})
-    width = next((a.shape[-1] for a in arrays if a.size), 0)
-    if any(a.ndim == 1 and a.size for a in arrays):  # no rows of tokens, of which there may be none
-        refuse_empty(name, found, start)
-    for row, v in enumerate(found):
-        if isinstance(v, np.ndarray) and v.size and (v.shape[-1] != width or v.ndim != arrays[0].ndim):
-            raise BadInput(
-                f"{name}: expected vectors of width {width} as in row {start}, got shape {v.shape} in row {start + row}"
-            )
-    if len(arrays) == len(found) and arrays[0].ndim == 1:
-        return np.stack(arrays).astype(dtype)
-    shaped = [v if v is None or not isinstance(v, np.ndarray) or v.size else np.zeros((0, width)) for v in found]
-    return [v.astype(dtype) if isinstance(v, np.ndarray) else v for v in shaped]
 
 
 # ---- writing --------------------------------------------------------------------------------------
@@ -218,7 +203,7 @@ def beir_corpus(folder: str) -> str:
         path = os.path.join(folder, name)
         if os.path.isfile(path):
             return base.check_path(path)
-    raise base.bad(folder, "expected corpus.jsonl (a BEIR folder) or the name of a file, found neither")
+    raise base.bad(folder, "expected corpus.jsonl (a BEIR folder), Parquet or Arrow parts, or the name of a file, found none")
 
 
 def write_beir(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,7 @@ from nearfield.core.errors import BadInput, did_you_mean
 
 ID = ("id", "_id", "doc_id")
 TEXT = ("text", "body", "content")
-VECTOR = ("vector", "embedding", "vec", "emb", "embeddings")
+VECTOR = ("vector", "embedding", "vec", "emb", "embeddings", "vectors")
 META = ("meta", "metadata")  # keys that may hold all metadata as one object
 
 
@@ -27,6 +27,7 @@ class Names:
     text: str | Sequence[str] | None = None
     vector: str | Sequence[str] | None = None
     meta: Sequence[str] | None = None
+    sparing: bool = False  # a row need not have the vectors that were named
 
     def id_in(self, keys: Sequence[str], where: str) -> str | None:
         """The key of the ids among those there."""
@@ -45,7 +46,18 @@ class Names:
         """The keys of vectors among those there, by name alone."""
         if self.vector is None:
             return [k for k in keys if k in VECTOR and k not in self.given]
-        return _known(_listed(self.vector), keys, "vector", where)
+        if self.sparing:
+            return [k for k in self.listed_vectors if k in keys]
+        return _known(self.listed_vectors, keys, "vector", where)
+
+    @property
+    def listed_vectors(self) -> list[str]:
+        """What the caller named as vectors."""
+        return _listed(self.vector or ())
+
+    def optional_vectors(self) -> Names:
+        """The same for rows of which each may lack a vector, once some row has been seen to have one."""
+        return replace(self, sparing=True)
 
     @cached_property
     def given(self) -> frozenset[str]:

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from nearfield.core.errors import BadInput, BadParameter
 from nearfield.core.optional import require
 from nearfield.store import exchange_arrow, exchange_columns
-from nearfield.store import io_base as base
 from nearfield.store.exchange_arrow import record_batches
-from nearfield.store.exchange_json import Record, batch_of, joined, side_by_side
 from nearfield.store.exchange_names import Names
+from nearfield.store.frames_pandas import from_pandas
 from nearfield.store.rows import ROWS, RowBatch, Spool
 
 __all__ = ["from_arrow", "from_dataset", "from_frame", "to_arrow", "to_dataset", "to_frame", "to_table"]
@@ -105,76 +104,58 @@ def from_frame(
 ) -> Iterator[RowBatch]:
     """Yield the rows of a pandas or polars frame, an Arrow table, or anything with ``__arrow_c_stream__``.
 
-    Columns are found by name and type as by ``read_rows``. pandas frames need nothing else: vectors are found by name
-    there, and None, NaN, NaT and NA mean that the row has no value. The others need the extra ``arrow``.
+    Columns are found by name and type as by ``read_rows``. pandas frames need nothing else: None, NaN, NaT and NA mean
+    there that the row has no value, and without a column of ids an index is the ids, unless it is a ``RangeIndex``
+    without a name. One of numbers under the columns 0, 1, 2 ... holds vectors. A lazy polars frame is collected. All but pandas need the extra ``arrow``.
     """
     names = Names(id, text, vector, meta)
-    if type(frame).__module__.partition(".")[0] == "pandas":
-        return _from_pandas(frame, names, rows)
-    return _from_table(frame, names, rows)
+    library = type(frame).__module__.partition(".")[0]
+    if library == "pandas" and hasattr(frame, "columns"):
+        return from_pandas(frame, names, rows)
+    return _from_table(frame.collect() if library == "polars" and hasattr(frame, "collect") else frame, names, rows)
 
 
 def _from_table(frame: Any, names: Names, rows: int) -> Iterator[RowBatch]:
     pa = require("pyarrow", extra="arrow")
+    done = 0
+    for batch in _even(_record_batches(pa, frame), rows):
+        yield exchange_arrow.rows_of(batch, names, done, "rows")
+        done += len(batch)
+
+
+def _record_batches(pa: Any, frame: Any) -> Iterator[Any]:
+    if isinstance(frame, pa.RecordBatchReader):
+        return iter(frame)  # it may be longer than the memory
     table = frame if isinstance(frame, (pa.Table, pa.RecordBatch)) else _imported(frame)
     if isinstance(table, pa.RecordBatch):
         table = pa.Table.from_batches([table])
     if not isinstance(table, pa.Table):
         raise BadInput(f"rows: expected a table of columns, got {type(frame).__name__}")
-    done = 0
-    for batch in table.to_batches(max_chunksize=rows):
-        if len(batch):
-            yield exchange_arrow.rows_of(batch, names, done, "rows")
-            done += len(batch)
+    return iter(table.to_batches())
 
 
-def _from_pandas(frame: Any, names: Names, rows: int) -> Iterator[RowBatch]:
-    keys = [str(k) for k in frame.columns]
-    if len(set(keys)) < len(keys):
-        raise BadInput("rows: expected each column once in the frame; rename one")
-    vectors = names.vectors_in(keys, "rows")
-    id_key, texts = names.id_in(keys, "rows"), names.texts_in(keys, "rows")
-    meta = names.meta_in(keys, [id_key, *texts, *vectors], "rows")
-    for start in range(0, len(frame), rows):
-        part = frame.iloc[start : start + rows]
-        cells = {k: [_plain(v) for v in part.iloc[:, i].tolist()] for i, k in enumerate(keys) if k not in vectors}
-        records: list[Record] = [
-            (
-                None if id_key is None else cells[id_key][i],
-                joined([cells[t][i] for t in texts], "rows"),
-                {k: cells[k][i] for k in meta if cells[k][i] is not None},
-                {},
-            )
-            for i in range(len(part))
-        ]
-        batch = batch_of(records, start, "rows")
-        for k in vectors:
-            cell, where = part.iloc[:, keys.index(k)].tolist(), f"rows: {base.shown(k)}"
-            found = [None if _plain(v) is None else _vector(v, where, start + i) for i, v in enumerate(cell)]
-            batch.vectors[k] = side_by_side(found, where, start)
-        yield batch
+def _even(batches: Iterator[Any], rows: int) -> Iterator[Any]:
+    """The rows ``rows`` at a time, however they are chunked: a commit for each of many small chunks takes long."""
+    pa = require("pyarrow", extra="arrow")
+    held: list[Any] = []
+    count = 0
+    for batch in batches:
+        while len(batch):
+            part = batch.slice(0, rows - count)
+            batch = batch.slice(len(part))
+            held.append(part)
+            count += len(part)
+            if count == rows:
+                yield _joined(pa, held)
+                held, count = [], 0
+    if held:
+        yield _joined(pa, held)
 
 
-def _plain(value: Any) -> Any:
-    """A cell as Python has it; NaN, NaT and NA are nothing."""
-    if type(value).__name__ in ("NaTType", "NAType") or (isinstance(value, float) and value != value):
-        return None
-    return value.to_pydatetime(warn=False) if type(value).__name__ == "Timestamp" else value
-
-
-def _vector(value: Any, where: str, row: int) -> Any:
-    if isinstance(value, dict):
-        return value
-    try:
-        array = np.asarray(value)
-    except ValueError:  # lists of several lengths
-        array = np.asarray(None)
-    if array.ndim not in (1, 2) or (array.size and array.dtype.kind not in "fiu"):
-        raise BadInput(
-            f"{where}: expected numbers in every row, got {base.shown(value)} ({type(value).__name__}) in row {row}; "
-            "convert the column, or choose another with vector=..."
-        )
-    return array
+def _joined(pa: Any, batches: list[Any]) -> Any:
+    if len(batches) == 1:
+        return batches[0]
+    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
 
 
 def to_frame(batches: Iterable[RowBatch], kind: Literal["pandas", "polars"] = "pandas") -> Any:

@@ -116,6 +116,13 @@ class IntIds:
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def largest(self) -> int:
+        """The largest of them, -1 where there are none from 0 on."""
+        if not len(self.values):
+            return -1
+        return max(-1, int(self.values[-1 if self.order is None else self.order[-1]]))
+
     def at(self, positions: I64) -> list[Any]:
         """The ids of some rows."""
         return [int(v) for v in self.values[positions]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.store import io_base as base
-from nearfield.store import io_csv, io_npy, io_records, io_safetensors, io_text, io_words
+from nearfield.store import io_csv, io_npy, io_records, io_safetensors, io_table, io_text, io_word_bin, io_words
 from nearfield.store.atomic import AtomicFile
 from nearfield.store.io_base import MAX_RATIO, PathLike, Source
 from nearfield.store.io_text import Labels, Pairs, Texts
@@ -35,6 +36,7 @@ SUFFIXES = (
     ".npy", ".npz", ".safetensors", *PARQUET, *IPC, *io_records.VECS, *io_records.BINS, *HDF5, *CSV, *WORDS, ".bin",
 )  # fmt: skip
 TEXT = (*WORDS, *CSV)
+KEYED = (".npz", ".safetensors", *HDF5)  # a file of several arrays, one of which is chosen by its key
 _HINTS = {
     ".jsonl": "JSON lines hold rows: read_rows reads them whole, read_texts their texts",
     ".ndjson": "JSON lines hold rows: read_rows reads them whole, read_texts their texts",
@@ -56,8 +58,9 @@ def read_vectors(
 
     Use it for anything too large for memory, or in a format of other tools: ``.npy``, ``.npz``, ``.safetensors``,
     Parquet and Arrow IPC (extra ``arrow``), fvecs, bvecs, ivecs, the bin files of big-ann-benchmarks (fbin, f16bin,
-    u8bin, i8bin, ibin), HDF5 of ann-benchmarks (extra ``hdf5``), numbers in CSV and TSV (also .gz), word2vec, GloVe
-    and fastText text (.vec, .txt, also .gz) and word2vec binary (.bin), the words being ``ids``.
+    u8bin, i8bin, ibin), HDF5 of ann-benchmarks (extra ``hdf5``), numbers in CSV and TSV and in .txt as
+    ``numpy.savetxt`` writes them (also .gz), word2vec, GloVe and fastText text (.vec, .txt, also .gz) and word2vec
+    binary (.bin), the words being ``ids``, and a folder of Parquet or Arrow parts.
 
     ``key`` names an array of an .npz, a tensor of a .safetensors or a dataset of an HDF5 file (default ``train``),
     ``column`` a Parquet or Arrow column, ``limit`` keeps the first rows only, ``max_ratio`` is how many times its
@@ -72,7 +75,10 @@ def read_vectors(
     >>> rows.shape, rows.dtype, rows.take(np.array([2, 0])).tolist()
     ((3, 2), dtype('int8'), [[4, 5], [0, 1]])
     """
-    name, most = base.check_path(path), base.check_limit(limit)
+    most = base.check_limit(limit)
+    if isinstance(path, (str, os.PathLike)) and os.path.isdir(path):
+        return _read_parts(os.fspath(path), key, column, most, max_ratio)
+    name = base.check_path(path)
     suffix = io_text.suffix_of(name)
     packed = name.lower().endswith(".gz")
     if suffix not in SUFFIXES or (packed and suffix not in TEXT):
@@ -85,11 +91,35 @@ def read_vectors(
     return _opener(name, suffix, key, column, most, max_ratio)()
 
 
+def _read_parts(folder: str, key: str | None, column: str | None, limit: int | None, max_ratio: float) -> Source:
+    from nearfield.store import io_parts
+
+    names = io_parts.parts_in(folder)
+    if not names:
+        base.check_path(folder)  # says what is there
+    io_parts.check_columns(folder, names)
+    parts = [
+        read_vectors(name, key=key, column=column, max_ratio=max_ratio)
+        for name in names
+        if not io_parts.is_empty(name)
+    ]
+    if not parts:
+        raise base.bad(folder, "expected at least one row in its parts, got none")
+    return io_parts.PartRows(folder, parts, limit)
+
+
+def inside(path: PathLike, name: str | None) -> dict[str, Any]:
+    """The option of ``read_vectors`` that chooses ``name`` in a file or folder: a column, or an array by its key."""
+    column = os.path.isdir(path) or io_text.suffix_of(os.fspath(path)) in (*PARQUET, *IPC)
+    return {"column" if column else "key": name}
+
+
 def _check_options(name: str, suffix: str, key: str | None, column: str | None) -> None:
     """An option that a format has no use for is a mistake, not something to pass over."""
-    if key is not None and suffix not in (".npz", ".safetensors", *HDF5):
+    if key is not None and suffix not in KEYED:
+        instead = "name its column with column=..." if suffix in (*PARQUET, *IPC) else "leave it out"
         raise base.bad(
-            name, f"key={key!r} names an array in .npz, .safetensors or HDF5, got a {suffix} file; leave it out"
+            name, f"key={key!r} names an array in .npz, .safetensors or HDF5, got a {suffix} file; {instead}"
         )
     if column is not None and suffix not in (*PARQUET, *IPC):
         raise base.bad(name, f"column={column!r} names a Parquet or Arrow column, got a {suffix} file; leave it out")
@@ -104,14 +134,14 @@ def _opener(
         return lambda: io_npy.read_npz(name, key, limit, max_ratio)
     if suffix == ".safetensors":
         return lambda: io_safetensors.read_safetensors(name, key, limit)
-    if suffix in CSV:
+    if suffix in CSV or (suffix in WORDS and io_table.is_plain(name, max_ratio)):
         return lambda: io_csv.read_csv(name, limit, max_ratio)
     if suffix in io_records.VECS:
         return lambda: io_records.read_vecs(name, suffix, limit)
     if suffix in io_records.BINS:
         return lambda: io_records.read_bin(name, suffix, limit)
     if suffix == ".bin":
-        return lambda: io_words.read_word_bin(name, limit)
+        return lambda: io_word_bin.read_word_bin(name, limit)
     if suffix in WORDS:
         return lambda: io_words.read_word_text(name, limit, max_ratio)
     if suffix in PARQUET:
@@ -194,10 +224,14 @@ def _starts_with_numbers(path: PathLike) -> bool:
         opener = gzip.open if name.endswith(".gz") else open
         with opener(path, "rb") as file:
             line = file.readline(1 << 16)
-    except OSError:
+            while line.startswith(b"# "):  # as NumPy begins the text of an array
+                line = file.readline(1 << 16)
+    except (OSError, EOFError, zlib.error):
         return False
-    parts = line.split()
-    return len(parts) > 8 and all(io_words.is_number(p) for p in parts[1:9])
+    parts = line.replace(b",", b" ").split()
+    numbers = [io_words.is_number(p) for p in parts]
+    array = len(parts) > 1 and all(numbers) and not all(p.isdigit() for p in parts)
+    return array or (len(parts) > 8 and all(numbers[1:9]))
 
 
 def write_npy(path: PathLike, vectors: NDArray[Any]) -> None:

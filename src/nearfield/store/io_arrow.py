@@ -146,9 +146,10 @@ def first_width(path: str, column: Any, name: str) -> int:
     """The length of the list in the first row."""
     if not column[0].is_valid:
         raise base.bad(path, f"expected a list in every row of {name!r}, got null in row 0; fill or drop such rows")
-    if not len(column[0].values):
-        raise base.bad(path, f"expected a list of numbers in every row of {name!r}, got an empty one in row 0; fill it")
-    return len(column[0].values)
+    width = len(column[0].values)
+    if not width:
+        raise base.bad(path, f"expected numbers in every row of {name!r}, got [] in row 0; fill or drop such rows")
+    return width
 
 
 def check_rows(path: str, metadata: Any) -> None:

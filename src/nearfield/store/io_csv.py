@@ -6,7 +6,7 @@ values again once it is converted back.
 
 from __future__ import annotations
 
-import re
+import itertools
 import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO, cast
@@ -15,19 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.store import io_base as base
-from nearfield.store import io_text, io_words
+from nearfield.store import io_table, io_words
 
-ID_NAMES = ("id", "_id", "ids", "doc_id")
 MAX_CELL = 131_072  # characters: more the csv module does not read
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|nan)\s*", re.IGNORECASE)
 
 
 def read_csv(path: str, limit: int | None, max_ratio: float) -> base.Source:
     """Open a table of numbers; it is parsed once, line by line, into an unnamed temporary file (in TMPDIR).
 
-    The first line is a header where one of its cells is no number and the cell below is one, or where its first cell
-    is an id name. A column headed id, _id, ids or doc_id, or a first column that is no number, holds the ids. Raises
-    ``BadInput`` with the line number for cells that are no numbers and for rows of several widths.
+    ``io_table.form_of`` says what is a header. A column headed id, _id, ids or doc_id, or a first column that is an
+    index or holds names, holds the ids; an index that counts 0, 1, 2 ... gives none. Cells are separated by commas or
+    tabs, or by what else cuts the first lines into numbers: blanks, tabs, semicolons. Raises ``BadInput`` with the line
+    number for cells that are no numbers, blank ones too, and for rows of several widths.
     """
     parser = _Parser(path, limit, max_ratio)
     spool = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - it lives as long as the source
@@ -42,7 +41,7 @@ def read_csv(path: str, limit: int | None, max_ratio: float) -> base.Source:
         raise
     opener = base.spool_opener(spool, path)
     source = CsvRows(path, parser.rows, parser.width, np.dtype(np.float64), None, offset=0, opener=opener)
-    source.names = parser.names if parser.at is not None else None
+    source.names = parser.named()
     return source
 
 
@@ -65,6 +64,7 @@ class _Parser:
         self.names: list[str] = []
         self.rows = self.width = self.cells = 0
         self.at: int | None = None  # the column of ids
+        self.index = False
 
     def blocks(self) -> Iterator[NDArray[np.float64]]:
         held: list[list[float]] = []
@@ -86,47 +86,38 @@ class _Parser:
             raise base.bad(self.path, "expected rows of numbers, got none; write vectors to it first")
 
     def _table(self) -> Iterator[tuple[int, list[str]]]:
-        """The lines of data, once the first two have told the header and the column of ids."""
-        table = io_text.table(self.path, self.max_ratio)
-        first = next(table, None)
-        if first is None:
-            return
-        second = next(table, None)
-        header = self._is_header(first[1], None if second is None else second[1])
-        self._set_form(first[1], header, second)
-        if not header:
-            yield first
-        if second is not None:
-            yield second
-        yield from table
-
-    def _is_header(self, first: list[str], second: list[str] | None) -> bool:
-        if first[0].strip().lower() in ID_NAMES:
-            return True
-        if second is None or len(second) != len(first):
-            return False
-        # The first column may hold ids: only the others can tell.
-        others = list(zip(first, second))[1:] or list(zip(first, second))
-        return any(not _NUMBER.fullmatch(a) and _NUMBER.fullmatch(b) for a, b in others)
-
-    def _set_form(self, first: list[str], header: bool, second: tuple[int, list[str]] | None) -> None:
-        names = [c.strip().lower() for c in first] if header else []
-        self.at = next((names.index(n) for n in ID_NAMES if n in names), None)
-        data = first if not header else second[1] if second is not None else []
-        if self.at is None and data and not _NUMBER.fullmatch(data[0]):
-            self.at = 0
-        self.cells = len(first)
+        """The lines of data, once the first ones have told the form."""
+        lines = io_table.table(self.path, self.max_ratio)
+        first = io_table.peek(lines)
+        if not first:
+            return iter(())
+        form = io_table.form_of(first)
+        io_table.tell(self.path, form)
+        self.at, self.index, self.cells = form.ids, form.index, form.cells
         self.width = self.cells - (self.at is not None)
         base.check_form(self.path, 1, self.width, "the first line")
+        return itertools.chain(first[form.header :], lines)
+
+    def named(self) -> list[str] | None:
+        """The ids; None where there are none, or only the count of the rows."""
+        if self.at is None or (self.index and all(name == str(i) for i, name in enumerate(self.names))):
+            return None
+        return self.names
 
     def _row(self, number: int, cells: list[str]) -> list[float]:
         if self.at is not None:
-            self.names.append(cells[self.at])
+            self.names.append(self._name(number, cells[self.at]))
             cells = cells[: self.at] + cells[self.at + 1 :]
         try:
             return list(map(float, cells))
         except ValueError:
             bad = next(c for c in cells if not io_words.is_number(c.encode()))
+            what = "drop or convert that column" if bad.strip() else "fill that cell, or drop the row or the column"
             raise base.bad(
-                self.path, f"line {number}: expected numbers, got {base.shown(bad, 40)}; drop or convert that column"
+                self.path, f"line {number}: expected numbers, got {base.shown(bad, 40)}; {what}"
             ) from None
+
+    def _name(self, number: int, cell: str) -> str:
+        if not cell.strip():
+            raise base.bad(self.path, f"line {number}: expected an id in column {self.at}, got a blank cell; fill it")
+        return cell

@@ -121,6 +121,8 @@ def _id(path: str, number: int, value: Any) -> str:
 def texts_of(path: str, field: str | None, limit: int | None, max_ratio: float) -> Texts:
     """Read texts from JSON lines or, where the suffix is .txt, one from each line."""
     kind = suffix_of(path)
+    if kind == ".txt" and field is not None:
+        raise base.bad(path, f"field={field!r} names a key of JSON lines, got a text a line; leave it out")
     if kind == ".txt":
         rows: Iterator[tuple[int, str | None, str]] = ((n, None, line) for n, line in text_lines(path, max_ratio))
     elif kind in (".jsonl", ".ndjson", ".json"):
@@ -213,12 +215,19 @@ def _grade(path: str, number: int, text: str) -> int:
 
 
 # ---- tables ---------------------------------------------------------------------------------------
-def table(path: str, max_ratio: float) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, cells) of a csv or tsv file; blank lines are passed over."""
-    tabs = suffix_of(path) == ".tsv"
+def table(path: str, max_ratio: float, separator: str | None = None) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, cells) of a csv or tsv file; blank lines are passed over.
+
+    Cells are separated as the suffix says, or by ``separator``, of which " " stands for any blanks.
+    """
+    if separator == " ":
+        yield from ((number, line.split()) for number, line in text_lines(path, max_ratio) if line.strip())
+        return
+    separator = separator or ("\t" if suffix_of(path) == ".tsv" else ",")
+    tabs = separator == "\t"
     feed = _Feed(path, max_ratio)
     # Tab-separated files of the field hold bare quotes in their texts; comma-separated ones quote.
-    rows = csv.reader(feed, delimiter="\t" if tabs else ",", quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL)
+    rows = csv.reader(feed, delimiter=separator, quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL)
     while True:
         try:
             cells = next(rows, None)

@@ -1,23 +1,22 @@
-"""Readers of word vectors: word2vec, GloVe and fastText text (.vec, .txt), and word2vec binary (.bin)."""
+"""Readers of word vectors in text: word2vec, GloVe and fastText (.vec, .txt)."""
 
 from __future__ import annotations
 
 import gzip
 import tempfile
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.core.errors import BadInput
+from nearfield.core.errors import BadInput, DataWarning
 from nearfield.store import io_base as base
 
 MAX_LINE = 16 << 20  # bytes of a line of text; a row of 1,000,000 numbers fits
-MAX_WORD = 64 << 10
-FASTTEXT = (793_712_314).to_bytes(4, "little")  # the first bytes of a fastText model
 DEFLATE = 1032  # no byte of deflated data unpacks to more
 
 
@@ -78,6 +77,28 @@ def _split(file: IO[bytes], path: str, max_line: int) -> Iterator[tuple[int, byt
         yield number, line.rstrip(b"\r\n")
 
 
+def cut_off(data: bytes) -> str | None:
+    """A word whose last character lacks bytes, with a mark in its place; None where more is wrong with it.
+
+    word2vec keeps the first 100 bytes of a word, wherever a character may end.
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return data.decode("utf-8", "replace") if error.reason == "unexpected end of data" else None
+
+
+def note_replaced(path: str, count: int) -> None:
+    """Say how many words were changed so that they can be read."""
+    if count:
+        warnings.warn(
+            f"{base.named(path)}: {base.plural(count, 'word')} not whole in UTF-8, as word2vec cuts long ones off: "
+            "what cannot be read stands as U+FFFD",
+            DataWarning,
+            stacklevel=2,
+        )
+
+
 def decoded(path: str, number: int, data: bytes) -> str:
     """Decode UTF-8, or name the line and the byte."""
     try:
@@ -120,7 +141,7 @@ class _TextParser:
     def __init__(self, path: str, limit: int | None, max_ratio: float) -> None:
         self.path, self.limit, self.max_ratio = path, limit, max_ratio
         self.words: list[str] = []
-        self.width = 0
+        self.width = self.replaced = 0
         self.claimed: int | None = None
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
@@ -189,10 +210,13 @@ class _TextParser:
             raise base.bad(
                 self.path, f"line {number}: expected {self.width} numbers behind the word, got {base.shown(bad)}"
             ) from None
-        self.words.append(decoded(self.path, number, word))
+        whole = cut_off(word)
+        self.replaced += whole is not None and "\ufffd" in whole and b"\xef\xbf\xbd" not in word
+        self.words.append(decoded(self.path, number, word) if whole is None else whole)
         return row
 
     def _check_end(self) -> None:
+        note_replaced(self.path, self.replaced)
         if not self.words:
             raise base.bad(self.path, "expected a word and its numbers on a line, got no such line")
         whole = self.limit is None or len(self.words) < self.limit
@@ -211,93 +235,3 @@ def is_number(part: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-# ---- binary ---------------------------------------------------------------------------------------
-def read_word_bin(path: str, limit: int | None) -> base.Source:
-    """Open word2vec binary: a line ``rows width``, then each word, a space, and its float32 values."""
-    with base.positioned(path) as file:
-        head, size = file.bytes_at(0, 64), file.size
-    if head.startswith(FASTTEXT):
-        raise base.bad(path, "expected word2vec binary, got a fastText model; export its vectors as .vec text")
-    first, line_end, _ = head.partition(b"\n")
-    parts = first.split()
-    if not line_end or len(parts) != 2 or not all(p.isdigit() for p in parts):
-        raise base.corrupt(path, f"expected a first line 'rows width' (word2vec binary), got {base.shown(head[:24])}")
-    rows, width = int(parts[0]), int(parts[1])
-    base.check_form(path, rows, width, "the first line")
-    if rows * (4 * width + 1) > size - len(first) - 1:
-        raise base.corrupt(
-            path,
-            f"the first line says {rows} rows of width {width}, at least {rows * (4 * width + 1)} bytes, "
-            f"got {size}; the file is cut short or its first line is wrong",
-        )
-    count = rows if limit is None else min(rows, limit)
-    words, offsets = _scan_words(path, len(first) + 1, count, width, whole=count == rows)
-    return WordFile(path, width, words, offsets, base.file_opener(path, size))
-
-
-def _scan_words(path: str, at: int, rows: int, width: int, whole: bool) -> tuple[list[str], NDArray[np.int64]]:
-    """One pass for the words and where each vector starts; the values themselves are passed over."""
-    words: list[str] = []
-    offsets = np.empty(rows, dtype=np.int64)  # no more than the file has bytes: checked by the caller
-    need = 4 * width
-    with base.positioned(path) as file:
-        held, start = b"", at  # held: the bytes of the file from start on
-        for row in range(rows):
-            space = held.find(b" ", at - start, at - start + MAX_WORD)
-            if space < 0:
-                held, start = file.bytes_at(at, MAX_WORD + (1 << 20)), at
-                space = held.find(b" ", 0, MAX_WORD)
-            if space < 0:
-                raise base.corrupt(
-                    path, f"expected a word and a space at byte {at} (row {row}), got none; fetch it again"
-                )
-            word = held[at - start : space].lstrip(b"\n")
-            offsets[row] = start + space + 1
-            at = int(offsets[row]) + need
-            if at > file.size:
-                raise base.corrupt(path, f"ends inside row {row} of {rows}; it is cut short, fetch it again")
-            words.append(_word(path, row, word))
-        rest = file.bytes_at(at, 64) if whole else b""
-    if rest.strip(b"\n"):
-        raise base.corrupt(path, f"expected the end after {rows} rows, got more at byte {at}; the first line is wrong")
-    return words, offsets
-
-
-def _word(path: str, row: int, data: bytes) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise base.bad(
-            path, f"row {row}: expected a word in UTF-8, got {base.shown(data)}; write the file with UTF-8 words"
-        ) from None
-
-
-class WordFile(base.Source):
-    """Rows at known offsets with words of any length between them."""
-
-    def __init__(
-        self, path: str, width: int, words: list[str], offsets: NDArray[np.int64], opener: base.Opener
-    ) -> None:
-        super().__init__(path, len(words), width, np.dtype(np.float32), None)
-        self.words, self.offsets, self.opener = words, offsets, opener
-
-    @property
-    def ids(self) -> list[str] | None:
-        return self.words
-
-    def _open(self) -> AbstractContextManager[base.Positioned]:
-        return self.opener()
-
-    def _read(self, handle: base.Positioned, start: int, stop: int) -> NDArray[Any]:
-        size = 4 * self._shape[1]
-        out = np.empty((stop - start, size), dtype=np.uint8)
-        for a, b in base.runs(self.offsets[start:stop], 2 * size, base.BLOCK_BYTES):
-            low = int(self.offsets[start + a])
-            raw = np.empty(int(self.offsets[start + b - 1]) + size - low, dtype=np.uint8)
-            handle.read_at(low, raw)
-            for row in range(a, b):
-                at = int(self.offsets[start + row]) - low
-                out[row] = raw[at : at + size]
-        return base.to_native(out.view("<f4"))

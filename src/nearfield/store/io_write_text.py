@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from numpy.typing import NDArray
 
 from nearfield.core.errors import BadInput
-from nearfield.store import io_csv, io_words
+from nearfield.store import io_csv, io_word_bin, io_words
 from nearfield.store.io_write_raw import Job
 from nearfield.store.rows import decimals
 
@@ -58,7 +58,7 @@ def _word(job: Job, name: Any) -> bytes:
         word = name.encode()
     except UnicodeEncodeError:
         raise _refused(job, name, "words that UTF-8 can hold") from None
-    if not word or b"\n" in word or b"\0" in word or len(word) >= io_words.MAX_WORD:
+    if not word or b"\n" in word or b"\0" in word or len(word) >= io_word_bin.MAX_WORD:
         raise _refused(job, name, "words of up to 64 KiB without line ends and NUL")
     return word
 

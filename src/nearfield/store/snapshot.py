@@ -18,7 +18,7 @@ from nearfield.core.protocols import I64
 from nearfield.store.catalog import Catalog, Durability, Head, TailRecord
 from nearfield.store.fields import Field
 from nearfield.store.folder import Folder
-from nearfield.store.ids import Wanted
+from nearfield.store.ids import IntIds, Wanted
 from nearfield.store.locks import Lease, on_fork
 from nearfield.store.parts import Entry, Fields, Part, SegmentPart
 from nearfield.store.tail import Tail, TailPart
@@ -78,6 +78,12 @@ class Snapshot:
         if not isinstance(self.tail.part, TailPart):
             raise Corrupt("the tail is not one")
         return self.tail.part
+
+    @property
+    def largest_id(self) -> int:
+        """The largest id that is a number, of rows that are there or were until the last compaction; -1 for none."""
+        found = [v.part.ids for v in self.segments]
+        return max([self.tail_part.tail.largest, *(ids.largest for ids in found if isinstance(ids, IntIds))])
 
     def find(self, names: Sequence[Any], kind: Any) -> tuple[I64, I64]:
         """For each id the number of its view (the tail is behind the last segment) and its position there, or -1."""

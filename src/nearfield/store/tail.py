@@ -102,6 +102,7 @@ class Tail:
         self.n = 0
         self.ids: list[Id] = []
         self.where: dict[Id, int] = {}  # id -> its last position
+        self.largest = -1  # of the ids that are numbers
         self.texts: list[str | None] = []
         self.metadata: list[str | None] = []
         self.crcs: NDArray[np.int64] = np.empty(0, np.int64)
@@ -125,6 +126,8 @@ class Tail:
                     self.columns[number].add(position, blob)
                     self.nbytes += len(blob)
             self.ids.append(record.id)
+            if isinstance(record.id, int) and record.id > self.largest:
+                self.largest = record.id
             self.where[record.id] = position
             self.texts.append(record.text)
             self.metadata.append(record.meta)

@@ -1,0 +1,205 @@
+"""Sources of rows as people have them: rows with and without vectors, ids in some, titles, and what the verb says."""
+
+import json
+import re
+import warnings
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import nearfield as nf
+from nearfield.cli import cli
+from nearfield.core.errors import BadInput
+from nearfield.store.rows import RowBatch
+
+V = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+
+
+def run(*args):
+    made = CliRunner().invoke(cli, list(map(str, args)))
+    return bool(made.exit_code), made.output.strip()
+
+
+def lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def there(c):
+    return [(r.id, None if (v := r.vectors.get("vector")) is None else v.tolist()) for r in c]
+
+
+MIXED = [
+    {"id": "a", "text": "one", "vector": V[0]},
+    {"id": "b", "text": "two", "vector": V[1]},
+    {"id": "c", "text": "three", "vector": None},
+    {"id": "d", "text": "four"},
+    {"id": "e", "text": "five"},
+]
+WANT = [("a", V[0]), ("b", V[1]), ("c", None), ("d", None), ("e", None)]
+
+
+@pytest.mark.parametrize("encoder", [None, "static"])
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0]])
+def test_rows_without_vectors_do_not_hang_on_batches(tmp_path, encoder, order):
+    """Neither encoded, where there is an encoder, nor refused, where there is none; whatever rows= is."""
+    path = lines(tmp_path / "x.jsonl", [MIXED[i] for i in order])
+    for rows in (1, 2, 5):
+        how = {"dim": 3} if encoder is None else {"fields": {"vector": nf.dense(3), "other": nf.dense(256)}}
+        with nf.open(tmp_path / f"c{rows}", encoder=encoder, **how) as c:
+            assert c.load(path, rows=rows) == 5
+            assert there(c) == [WANT[i] for i in order]
+
+
+@pytest.mark.parametrize("chunks", [[5], [2, 3], [1, 1, 1, 1, 1], [2, 0, 1, 2]])
+def test_tables_do_not_hang_on_chunks(tmp_path, chunks):
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    kind = pa.list_(pa.float32(), 3)
+    vectors = pa.array([r.get("vector") for r in MIXED], kind)
+    ends = np.cumsum(chunks)
+    parts = [vectors.slice(b - a, a) for a, b in zip(chunks, ends)]
+    table = pa.table({"id": [r["id"] for r in MIXED], "vector": pa.chunked_array(parts, kind)})
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=2)
+    reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches())
+    for number, (source, rows) in enumerate([(table, 2), (table, 100), (tmp_path / "x.parquet", 2), (reader, 3)]):
+        with nf.open(tmp_path / f"c{number}", dim=3) as c:
+            assert c.load(source, rows=rows) == 5
+            assert there(c) == WANT
+
+
+def test_batches_of_the_users_own(tmp_path):
+    with nf.open(tmp_path / "c", encoder="static") as c:
+        x = np.ones((1, 256), "f4")
+        c.load([RowBatch(["a"], ["one"], vectors={"vector": x}), RowBatch(["b"], ["two"])])
+        assert [r.vector is None for r in c] == [False, True]
+        c.load([RowBatch(["d"], ["four"])])
+        assert c.get(["d"])[0].vector is not None
+        with pytest.raises(BadInput, match="one in every row or in none, row 1 differs; .*; the 1 rows before"):
+            c.load([RowBatch(["e"], ["five"]), RowBatch(None, ["six"])])
+        with pytest.raises(BadInput, match="expected vectors or texts, found neither"):
+            c.load([RowBatch(["f"], meta=[{"n": 1}])])
+
+
+def test_an_error_says_what_is_written(tmp_path):
+    rows = [{"id": i, "vector": [1, i + 1]} for i in range(4)] + [{"id": 9, "vector": 7}]
+    with nf.open(tmp_path / "c", dim=2) as c:
+        with pytest.raises(BadInput, match="line 5: 'vector': .* got 7; .*; the 4 rows before this batch are written"):
+            c.load(lines(tmp_path / "x.jsonl", rows), rows=2)
+        assert c.ids() == [0, 1, 2, 3]
+
+
+def test_unusable_vectors_are_not_replaced_by_ours(tmp_path):
+    for number, value in enumerate([7, "abc", "AACAPwAAAEA=", True, [], ["1", "2"], {"a": 1}, "[1, ..., 3]", 1.5, ""]):
+        path = lines(tmp_path / "x.jsonl", [{"id": "a", "text": "warm socks", "embedding": value}])
+        for how in ([], ["--vector", "embedding"]):
+            code, said = run("add", tmp_path / f"c{number}", path, *how)
+            assert code, said
+            assert "embedding" in said or "a vector in some row" in said
+        assert not (tmp_path / f"c{number}").exists()
+
+
+def test_vectors_as_text(tmp_path):
+    path = lines(tmp_path / "x.jsonl", [{"id": "a", "text": "warm socks", "embedding": "[1,2,3]"}])
+    for number, how in enumerate([[], ["--vector", "embedding"]]):
+        assert run("add", tmp_path / f"c{number}", path, *how)[0] is False
+        with nf.open(tmp_path / f"c{number}", mode="r") as c:
+            assert (c.get(["a"])[0].vector.tolist(), c.get(["a"])[0].meta) == ([1, 2, 3], {})
+    code, said = run("add", tmp_path / "d", path, "--vector", "vektor")
+    assert (code, "vector 'vektor'" in said or "--vector vektor names nothing" in said) == (True, True), said
+
+
+def test_a_chosen_array_or_none(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.eye(2), b=np.eye(3))
+    with nf.open(tmp_path / "c", dim=3) as c:
+        assert c.load(tmp_path / "x.npz", vector="b") == 3
+        np.save(tmp_path / "y.npy", np.eye(3))
+        for what in ("id", "text", "vector"):
+            with pytest.raises(BadInput, match=f"{what}='b' names a column, got a file of numbers alone"):
+                c.load(tmp_path / "y.npy", **{what: "b"})
+
+
+def test_titles(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    rows = [
+        {"id": "a", "title": "oil prices rise", "text": ""},
+        {"id": "b", "title": "corn", "text": "harvest of corn"},
+        {"id": "c", "title": "corn", "text": "corn is cut"},
+        {"id": "d", "text": " "},
+    ]
+    path = lines(tmp_path / "c.jsonl", rows)
+    pa_rows = pa.Table.from_pylist([{"title": None, **r} for r in rows])
+    with nf.open(tmp_path / "t", encoder="static") as made:
+        plain = made.vectors_of_texts(["oil prices rise", "corn harvest of corn", "corn is cut"])["vector"]
+    for number, source in enumerate([path, pa_rows]):
+        with nf.open(tmp_path / f"c{number}", encoder="static") as c:
+            c.load(source)
+            found = c.get()
+            np.testing.assert_allclose([r.vector for r in found[:3]], plain, rtol=1e-6)
+            assert found[3].vector is None
+            assert [r.text for r in found] == [r["text"] for r in rows]  # the text is kept as it came
+            assert c.search("oil prices rise", k=1).ids == ["a"]
+    code, said = run("add", tmp_path / "v", path)
+    assert (code, said) == (False, f"{tmp_path / 'v'}: 4 rows written, 4 there; 1 rows without a vector")
+    assert json.loads(run("add", tmp_path / "v", path, "--json")[1])["without_vector"] == 1
+
+
+def test_the_first_vector_makes_the_collection(tmp_path):
+    first = lines(tmp_path / "a.jsonl", [{"id": "a", "vector": None}, *({"id": str(i)} for i in range(5))])
+    second = lines(tmp_path / "b.jsonl", [{"id": "z", "vector": [1, 2, 3]}])
+    code, said = run("add", tmp_path / "c", first, second, "--batch", 2)
+    assert (code, said.partition(": ")[2]) == (False, "7 rows written, 7 there; 6 rows without a vector")
+    assert nf.open(tmp_path / "c", mode="r").fields["vector"].dim == 3
+    code, said = run("add", tmp_path / "d", first)
+    assert (code, "a vector in some row, got none in any" in said) == (True, True)
+
+
+def test_two_files_on_the_command_line(tmp_path):
+    np.save(tmp_path / "a.npy", np.eye(5, 8))
+    np.save(tmp_path / "b.npy", np.eye(7, 8))
+    assert run("add", tmp_path / "c", tmp_path / "a.npy", tmp_path / "b.npy")[1].endswith("12 rows written, 12 there")
+    code, said = run("add", tmp_path / "d", tmp_path / "a.npy", tmp_path / "none.npy")
+    assert (code, "no such file" in said, (tmp_path / "d").exists()) == (True, True, False)
+
+
+def test_a_file_beside_is_told(tmp_path):
+    np.save(tmp_path / "x.npy", np.eye(2, 3))
+    lines(tmp_path / "x.jsonl", [{"id": "q9", "text": "a log line"}, {"id": "q3", "text": "another"}])
+    code, said = run("add", tmp_path / "c", tmp_path / "x.npy")
+    assert (code, "x.jsonl', a line a row; rename it" in said) == (False, True)
+    lines(tmp_path / "x.jsonl", [{"text": "a log line"}, {"text": "another"}])
+    with warnings.catch_warnings(), nf.open(tmp_path / "d", dim=3) as c:
+        warnings.simplefilter("ignore")
+        c.load(tmp_path / "x.npy")
+        c.load(tmp_path / "x.npy")
+        assert [r.text for r in c] == ["a log line", "another"] * 2
+        lines(tmp_path / "x.jsonl", [{"id": "q9"}])
+        with pytest.raises(BadInput, match="a line for each of 2 vectors in .*, got 1; repair it, or rename it"):
+            c.load(tmp_path / "x.npy", rows=1)
+        assert len(c) == 4  # seen before anything was written
+
+
+def test_vectors_in_json_lines_go_before_texts(tmp_path):
+    """compress and search take the vectors of a file that has some, and encode texts only where there are none."""
+    x = np.eye(4) + 0.25
+    rows = [{"id": i, "text": f"text {i}", "embedding": v.tolist()} for i, v in enumerate(x)]
+    path = lines(tmp_path / "x.jsonl", rows)
+    for how in ([], ["--key", "embedding"]):
+        failed, said = run("compress", path, tmp_path / "x.nf", "--plan", "float16()", *how)
+        assert (failed, "4 rows x 4," in said) == (False, True), said
+    packed = nf.load(tmp_path / "x.nf")
+    assert (list(packed.ids), packed.search(x[2:3], k=1).ids.tolist()) == (["0", "1", "2", "3"], [["2"]])
+    assert run("search", tmp_path / "x.nf", "--queries", path, "-k", 1)[1].splitlines()[3].startswith("3\t3\t")
+    text = [{k: v for k, v in row.items() if k != "embedding"} for row in rows]
+    assert "x 256" in run("compress", lines(tmp_path / "t.jsonl", text), tmp_path / "t.nf", "--plan", "float16()")[1]
+    (tmp_path / "w.jsonl").write_text('"vector"\n"embedding"\n')  # bare words
+    assert "2 rows x 256" in run("compress", tmp_path / "w.jsonl", tmp_path / "w.nf", "--plan", "float16()")[1]
+    for bad, match in (
+        ([*rows, {"id": 9, "text": "none"}], "a vector in every row, got none in row 4"),
+        ([*rows, {"id": 9, "embedding": "x"}], "got the text 'x'"),
+        ([{**r, "vector": [1]} for r in rows], "one vector a row, got \\['vector', 'embedding'\\]|choose with --key"),
+    ):
+        failed, said = run("compress", lines(tmp_path / "x.jsonl", bad), tmp_path / "y.nf", "--plan", "float16()")
+        assert failed
+        assert re.search(match, said), said
