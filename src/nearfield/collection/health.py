@@ -19,9 +19,10 @@ from nearfield.collection.plans import PLANS, Coded
 from nearfield.collection.state import State, folder_bytes
 from nearfield.core.errors import BadInput, Corrupt, NearfieldError, NotWritten
 from nearfield.core.protocols import Progress
-from nearfield.store.catalog import NAME, VERSION, Catalog, Head, TailRecord, checksum
+from nearfield.store.catalog import NAME, Catalog, Head, TailRecord, checksum
 from nearfield.store.fields import Field
 from nearfield.store.parts import FOLDER, Entry, SegmentPart
+from nearfield.store.schema import VERSION
 from nearfield.store.snapshot import Snapshot
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -14,20 +13,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.core.errors import BadInput, Corrupt, NearfieldError
+from nearfield.core.errors import BadFilter, BadInput, Corrupt
 from nearfield.core.protocols import I64
 from nearfield.numerics.runs import smallest_uint
+from nearfield.store.blame import blaming
 from nearfield.store.fields import Field
 from nearfield.store.filters import Compare, Filter, In, Leaf, mask, text_mask
 from nearfield.store.ids import Id, IdKind, Ids, IntIds, StrIds, Wanted, build_ids
 from nearfield.store.metadata import Metadata
+from nearfield.store.records import SEGMENT_FILE
 from nearfield.store.segments import Segment, SegmentWriter
 from nearfield.store.strings import Strings
 from nearfield.store.vectors import Vectors, ascending, read_vectors, write_vectors
 
 KIND = "rows"
 FOLDER = "segments"
-_FILE = re.compile(r"[0-9a-f]{16}\.nf")
+FREE_ROWS = 1 << 20  # rows that a file of any size may hold: ids, numbers and metadata may be constants of no bytes
+ROWS_PER_BYTE = 8  # beyond those: a bit a row
 Fields = dict[int, Field]  # by the number that a field keeps for ever
 
 
@@ -126,11 +128,16 @@ class Entry:
     nbytes: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.file, str) or not _FILE.fullmatch(self.file):
+        if not isinstance(self.file, str) or not SEGMENT_FILE.fullmatch(self.file):
             raise Corrupt(f"segments: expected the name of a segment file, got {str(self.file)[:40]!r}")
         numbers = (self.n, self.first, self.last, self.nbytes)
         if not all(type(v) is int and v >= 0 for v in numbers) or self.first + self.n - 1 > self.last or self.n < 1:
             raise Corrupt(f"segments: expected row numbers of {self.file}, got {numbers}")
+
+
+def most_rows(nbytes: int) -> int:
+    """How many rows files of so many bytes may claim: what claims more is refused before room is made for it."""
+    return max(FREE_ROWS, ROWS_PER_BYTE * nbytes)
 
 
 class SegmentPart(Part):
@@ -156,17 +163,16 @@ class SegmentPart(Part):
         wanted = {"n": self.entry.n, "first": self.entry.first, "last": self.entry.last}
         if any(meta.get(k) != v for k, v in wanted.items()) or meta.get("ids") not in ("int", "str"):
             raise Corrupt(f"{self.path}: the catalogue says {wanted}, the file { ({k: meta.get(k) for k in wanted}) }")
+        if self.n > most_rows(self.segment.nbytes):
+            raise Corrupt(f"{self.path}: claims {self.n} rows, which {self.segment.nbytes} bytes cannot hold")
+        coded = meta.get("coded", {})
+        if not isinstance(coded, dict):
+            raise Corrupt(f"{self.path}: expected the fields of which there are codes alone, got {str(coded)[:40]!r}")
 
     def _sound(self, make: Callable[[], Any]) -> Any:
         """Contents that make no sense are the file's fault: say which file."""
-        try:
+        with blaming(self.path, but=(BadFilter,)):
             return make()
-        except Corrupt as error:
-            if str(self.path) in str(error):
-                raise
-            raise Corrupt(f"{self.path}: the checksums hold but the contents do not: {error}") from None
-        except (NearfieldError, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
-            raise Corrupt(f"{self.path}: the checksums hold but the contents do not: {error!r}") from None
 
     @property
     def n(self) -> int:
@@ -312,7 +318,7 @@ def write_part(
     name = f"{os.urandom(8).hex()}.nf"
     first, last = int(rows[0]), int(rows[-1])
     with SegmentWriter(place / name, KIND) as out:
-        if last - first + 1 != len(rows):
+        if last - first + 1 != len(rows) or len(rows) > FREE_ROWS:  # the size of a file bounds the rows it may claim
             out.add("rows", (rows - first).astype(_wide(last - first)))
         meta: dict[str, Any] = {"n": len(rows), "first": first, "last": last, "ids": kind}
         _write_ids(out, sources, kind, meta)
