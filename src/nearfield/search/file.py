@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.errors import BadInput, Corrupt, NearfieldError
+from nearfield.core.indexes import Index
 from nearfield.core.method import Method
 from nearfield.core.protocols import Batch, Progress
 from nearfield.numerics import kernels
 from nearfield.search.fit import Fitted, encode_columns, interleaved, read_by_rows
 from nearfield.search.packed import Packed
 from nearfield.search.plan import Plan
-from nearfield.search.sound import check_columns, check_meta, check_origin, check_zeros, rehearse
+from nearfield.search.sound import check_columns, check_learned, check_meta, check_origin, check_zeros, rehearse
 from nearfield.search.tiers import DiskColumn, Memory, TooLittle, as_bytes, choose
 from nearfield.store.blame import blaming
 from nearfield.store.io_base import check_path, shown
@@ -188,8 +189,10 @@ def restore_state(segment: Segment) -> Fitted:
     if "gone" in segment:
         check_zeros(segment.column("gone"), n, "gone")
         fitted.gone = segment.column("gone")
-        fitted.mended = meta.get("mended") is True
+        mends = type(plan.index).updater is not Index.updater  # only links that are mended lead to no deleted row
+        fitted.mended = mends and meta.get("mended") is True
     if "state.origin" in segment:
         check_origin(segment.column("state.origin"), d)
         fitted.origin = segment.column("state.origin")
+    check_learned(fitted)
     return fitted

@@ -5,6 +5,7 @@ Checksums tell damage from what was written; they do not tell a file that was wr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,24 @@ def check_origin(origin: NDArray[Any], d: int) -> None:
     """Raise ``Corrupt`` unless it is a point in the space of the rows."""
     if origin.dtype.str != "<f4" or origin.shape != (d,) or not np.isfinite(origin).all():
         raise Corrupt(f"'state.origin' should be finite <f4 of {d}, got {origin.dtype.str} of {origin.shape}")
+
+
+def check_learned(fitted: Fitted) -> None:
+    """Raise ``Corrupt`` unless everything that the steps of a Plan learned is finite."""
+    methods = [*fitted.maps, fitted.codec, *fitted.rescore_codecs, *([fitted.learned] if fitted.learned else [])]
+    for method in methods:
+        for name, value in vars(method).items():
+            learned = name.endswith("_") and not name.startswith("_")
+            if learned and not all(np.isfinite(v).all() for v in _floats(value)):
+                raise Corrupt(f"{method.name()}: {name} should be finite, got NaN or infinity")
+
+
+def _floats(value: Any) -> Iterator[Any]:
+    if isinstance(value, float) or (isinstance(value, np.ndarray) and value.dtype.kind == "f"):
+        yield value
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _floats(inner)
 
 
 def rehearse(fitted: Fitted) -> None:
