@@ -125,6 +125,8 @@ def packed_of(folder: Path, part: SegmentPart, number: int, file: str) -> Packed
         return known[number, file]
     target = codes_file(part, file, number)
     fitted = fitted_of(folder, file)
+    if not part.fits(number, fitted.d, fitted.metric):
+        raise Corrupt(f"{plan_file(folder, file)}: was fitted to rows of another width or metric than those there")
     found = part.vectors(number)
     try:
         packed = open_codes(_no_link(target), fitted, len(part.having(number)))

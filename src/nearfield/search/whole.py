@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nearfield.core.arrays import block_rows, ready
 from nearfield.core.codecs import Codec, row_terms
@@ -20,6 +21,7 @@ from nearfield.search.state import State
 
 _CLOSE = 1e-3  # of the largest term of a row: float32 sums in another order differ by less
 _WORSE, _SLACK = 1.25, 0.05  # codes of the same row, made elsewhere, err by so much more, and by this share of its length
+_ROUNDED = 0.01  # of the length of a row: float16 is nearer
 Rows = Callable[[I64], Any]  # the vectors, as they came, of some rows
 
 
@@ -96,7 +98,7 @@ class _Block:
             if name == "codes":
                 base = decoded
                 if fitted.as_given and given is not None:
-                    self._refuse(name, (codes != codec.encode(np.asarray(given))).any(axis=1), "the rows as they came")
+                    self._compare_given(name, decoded, np.asarray(given))
                 else:
                     self._compare(name, codec, decoded, self._about_origin(mapped))
             elif name == WALKED:
@@ -152,6 +154,13 @@ class _Block:
         wrong = ~np.isfinite(there) | (np.abs(there - wanted) > _CLOSE * scale)
         self._refuse(f"{name}.terms", wrong, "what the codes give")
         return there
+
+    def _compare_given(self, name: str, decoded: F32, given: NDArray[Any]) -> None:
+        """Rows as they came, or rounded to float16 since."""
+        hamming = self.fitted.metric == "hamming"
+        rows = ready(given, "hamming") if hamming else np.asarray(given, np.float32)
+        wrong = np.linalg.norm(decoded - rows, axis=1) > _ROUNDED * np.linalg.norm(rows, axis=1)
+        self._refuse(name, wrong, "the rows as they came")
 
     def _compare(self, name: str, codec: Codec, decoded: F32, target: F32 | None) -> None:
         """Codes err as much as those that the codec makes now, about: more where they are of another row."""

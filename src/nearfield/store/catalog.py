@@ -448,11 +448,17 @@ class Catalog:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def verify(self) -> None:
-        """Have SQLite check its own structure."""
+        """Have SQLite check its own structure, and read every record of the manifest."""
         with self._guard, self.telling():
             found = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            keys = [key for (key,) in self._db.execute("SELECT key FROM manifest")]
+            fields = check_format(self._db, self.path)
         if found != "ok":
             raise Corrupt(f"{self.path}: damaged ({found})")
+        for key in keys:
+            self.get(key)
+        if self.head().fields != fields:
+            raise Corrupt(f"{self.path}: the tail has columns of {fields} fields, {self.head().fields} were made")
 
     def copy(self, target: Path) -> None:
         """Write a consistent copy of the catalogue into a new file."""

@@ -246,6 +246,11 @@ class SegmentPart(Part):
             self._vectors[number] = self._sound(lambda: read_vectors(self.segment, f"f{number}", field, self.n))
         return self._vectors[number]
 
+    def fits(self, number: int, dim: int, metric: str) -> bool:
+        """Whether the vectors of a field are of this width, and near by this metric."""
+        field = self._fields[number]
+        return (field.dim, field.nearness) == (dim, metric)
+
     def having(self, number: int) -> I64:
         """Where the rows that have a vector of a field lie, kept as it is or only as codes."""
         if str(number) not in self.segment.meta.get("coded", {}):
@@ -259,6 +264,22 @@ class SegmentPart(Part):
         if not ascending(present, self.n):
             raise Corrupt("the rows that have codes are not ascending, or not among the rows")
         return present
+
+    def meta(self, position: int) -> dict[str, Any]:
+        """The metadata of one row."""
+        return self._sound(lambda: self.metadata.row(position))  # type: ignore[no-any-return]
+
+    def paths(self) -> dict[str, frozenset[str]]:
+        """The keys of the metadata with the types of their values."""
+        return self._sound(self.metadata.paths)  # type: ignore[no-any-return]
+
+    def text(self, position: int) -> str | None:
+        """The text of one row."""
+        return self._sound(lambda: super(SegmentPart, self).text(position))  # type: ignore[no-any-return]
+
+    def id(self, position: int) -> Id:
+        """The id of one row."""
+        return self._sound(lambda: super(SegmentPart, self).id(position))  # type: ignore[no-any-return]
 
     def position(self, row: int) -> int:
         """Where the row of this number lies, -1 where it is not here."""
@@ -286,14 +307,6 @@ class SegmentPart(Part):
             self.segment.touch(name, 0, found.values.nbytes)
             return
         self.segment.touch_rows(name, at, found.values.shape[1] * found.values.dtype.itemsize)
-
-    def verify(self) -> None:
-        """Check every byte, and that the contents make sense."""
-        self.segment.verify()
-        _ = self.rows, self.ids, self.texts
-        for number in self._fields:
-            self.vectors(number)
-        self._sound(lambda: self.metadata.rows(np.arange(min(self.n, 1), dtype=np.int64)))
 
 
 def wanted_ids(leaf: Leaf) -> list[Any] | None:

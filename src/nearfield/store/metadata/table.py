@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nearfield.core.errors import BadInput, Corrupt
 from nearfield.numerics.runs import within
 from nearfield.store.metadata import facets as counting
-from nearfield.store.metadata.columns import Column, restore
+from nearfield.store.metadata.columns import Column, Lists, Texts, restore
 from nearfield.store.metadata.ints import I64, Ints, Mask, starts_of
 from nearfield.store.metadata.schema import CONSTANTS, END, Schema, Signature, leaves_of
 
@@ -103,6 +103,15 @@ class Metadata:
         for s in range(len(self._schema.store_kinds)):
             out |= self._store(s).arrays(f"c{s}")
         return out
+
+    def verify(self) -> None:
+        """Read every column, and raise ``Corrupt`` where one cannot be; dictionaries of texts must ascend."""
+        for store in range(len(self._schema.store_kinds)):
+            column = self._store(store)
+            while isinstance(column, Lists):
+                column = column.inner
+            if isinstance(column, Texts):
+                _ = column.strings.distinct
 
     def __len__(self) -> int:
         return self.n
