@@ -224,7 +224,8 @@ class SegmentPart(Part):
         if f"{name}.sizes" not in self.segment:
             return None
         found = Strings(self._column(f"{name}.bytes"), self._column(f"{name}.sizes"))
-        if len(found) != self.n or found.data.dtype != np.uint8 or found.sizes.dtype.kind != "u":
+        flat = found.data.ndim == 1 and found.sizes.shape == (self.n,)
+        if not flat or found.data.dtype != np.uint8 or found.sizes.dtype.kind != "u":
             raise Corrupt(f"expected {self.n} {name}, got {len(found)}")
         return found
 
@@ -237,7 +238,7 @@ class SegmentPart(Part):
     def metadata(self) -> Metadata:  # type: ignore[override]
         """The metadata."""
         described = self.segment.meta.get("metadata")
-        return self._sound(lambda: Metadata.restore(self.n, described, lambda name: self._column(f"meta.{name}")))  # type: ignore[no-any-return]
+        return self._sound(lambda: Metadata.restore(self.n, described, lambda name: self._column(f"meta.{name}"), self._sound))  # type: ignore[no-any-return]
 
     def vectors(self, number: int) -> Vectors | None:
         """The vectors of a field."""

@@ -281,7 +281,7 @@ class Reader:
             parts.append(known[entry] if same and entry in known else SegmentPart(self.folder, entry, fields))
         _check_parts(parts, head)
         rows = np.concatenate([np.zeros(0, np.int64), *(r for _, r, _ in dead)])
-        self._tail = Tail(fields)
+        self._tail = Tail(fields, str(self.catalog.path))
         self._admit(records, head)
         digest = 0
         for _, _, crc in dead:

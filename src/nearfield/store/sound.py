@@ -25,6 +25,7 @@ from nearfield.store.textindex import TextIndex
 from nearfield.store.vectors import Vectors, dense_terms
 
 _CLOSE = 1e-4  # of a term: sums of float32 in another order differ by less
+_ODD = "holds what no row has"
 _ROWS = 10_000  # rows whose metadata are read together
 
 
@@ -49,7 +50,8 @@ def check_tail(part: TailPart, fields: Fields, path: object) -> Iterator[str]:
         try:
             part.meta(position)
         except NearfieldError as error:
-            yield f"{path}: row {part.rows[position]} of the tail: {error}"
+            told = str(error)
+            yield told if str(path) in told else f"{path}: {told}"
     for number, field in fields.items():
         try:
             _check_vectors(field, part.vectors(number))
@@ -62,12 +64,12 @@ def fault_of(record: TailRecord, fields: Fields) -> str | None:
     fault = record.fault()
     if fault:
         return fault
-    alone = Tail(fields)
+    alone = Tail(fields, _ODD)
     try:
         alone.extend([record])
-        return next(check_tail(alone.view(), fields, "holds what no row has"), None)
+        return next(check_tail(alone.view(), fields, _ODD), None)
     except NearfieldError as error:
-        return f"holds what no row has: {error}"
+        return f"{_ODD}: {error}"
 
 
 def check_lists(path: object, found: TextIndex | None, make: Callable[[], TextIndex]) -> None:

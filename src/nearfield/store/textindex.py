@@ -116,7 +116,7 @@ class TextIndex:
                 return None
             found = cls(
                 Strings(segment.column("terms.bytes"), segment.column("terms.sizes")),
-                starts_of(segment.column("frequencies")),
+                _starts_of(segment.column("frequencies")),
                 segment.column("rows"),
                 segment.column("counts"),
                 segment.column("lengths"),
@@ -127,11 +127,20 @@ class TextIndex:
 
     def _sound(self, n: int) -> bool:
         size = len(self.rows)
+        whole = (self.terms.data, self.terms.sizes, self.counts, self.lengths)
+        if self.rows.ndim != 1 or any(a.ndim != 1 or a.dtype.kind != "u" for a in whole):
+            return False
         shapes = len(self.starts) == len(self.terms) + 1 and len(self.counts) == size and len(self.lengths) == n
         return bool(
             shapes and self.terms.starts is not None and self.starts[-1] == size
             and (not size or int(self.rows.max()) < n) and self.rows.dtype == np.uint32
         )  # fmt: skip
+
+
+def _starts_of(frequencies: NDArray[Any]) -> I64:
+    if frequencies.ndim != 1 or frequencies.dtype != np.uint32:
+        raise Corrupt("frequencies: expected one for each term")
+    return starts_of(frequencies)
 
 
 def _terms_of(piece: tuple[list[bytes], NDArray[np.int64], NDArray[np.int64]], number: dict[bytes, int]) -> I64:
