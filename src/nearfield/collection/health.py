@@ -328,7 +328,7 @@ def _sound_tail(
 def _sound_dead(db: sqlite3.Connection) -> tuple[tuple[int, int], list[int]]:
     count, digest, lost = 0, 0, []
     for version, rows, crc in db.execute("SELECT version, rows, crc FROM dead").fetchall():
-        if isinstance(rows, bytes) and checksum(version, rows) == crc:
+        if isinstance(rows, bytes) and len(rows) % 8 == 0 and checksum(version, rows) == crc:
             count, digest = count + 1, digest ^ crc
         else:
             lost.append(version)

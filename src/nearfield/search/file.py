@@ -164,7 +164,7 @@ def add_state(writer: SegmentWriter, fitted: Fitted) -> dict[str, Any]:
 def restore_state(segment: Segment) -> Fitted:
     """The inverse of ``add_state``."""
     meta = segment.meta
-    check_meta(meta)
+    check_meta(meta, segment.nbytes)
     plan, n, d = Plan(meta["plan"]), meta["n"], meta["d"]
     fitted = Fitted(
         plan, meta["metric"], n, d, plan.maps, plan.codec_for(meta["metric"]), [r.make_codec() for r in plan.rescores],
