@@ -19,7 +19,7 @@ help:
 	@echo "make demo    the main job on real text, in its own environment"
 	@echo "make test    lint, types, tests, wheel, the native code by clang: what CI runs"
 	@echo "make slow    the long suites in full"
-	@echo "make crash   1,000 kills and every fault; make fuzz: 200,000 damaged files"
+	@echo "make crash   1,000 kills and every fault; make fuzz: 200,000 damaged files, thousands of hostile ones"
 	@echo "make sanitize  the native code under the address, undefined and thread sanitizers"
 	@echo "make claims  run every paper's claims test and rewrite the record of figures"
 	@echo "make bench   the benchmarks against peers, and the README's table"
@@ -65,7 +65,7 @@ crash: $(VENV)/.done
 	$(BIN)/python scripts/make_results.py
 
 fuzz: $(VENV)/.done
-	$(ONE_THREAD) NEARFIELD_FUZZ=10 $(BIN)/pytest -q -n 2 tests/collection/test_corrupt.py tests/search/test_damaged_indexes.py
+	$(ONE_THREAD) NEARFIELD_FUZZ=10 $(BIN)/pytest -q -n 2 -s tests/collection/test_corrupt.py tests/search/test_damaged_indexes.py tests/hostile
 
 # The native code under GCC's sanitizers: in programs of its own, and by the tests that reach most of it. Tests of kernels
 # take every instruction set in turn, the others the best one, and some of them each of the rest. What Python and others

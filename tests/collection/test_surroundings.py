@@ -140,9 +140,9 @@ def test_case_25_a_folder_by_a_stranger(fresh: Make, tmp_path: Path) -> None:
         ("plans", lambda v: v["0"].update(file="0123456789abcdef"), "0123456789abcdef"),
         ("fields", lambda v: v["0"]["field"].update(dtype="object"), "dtype|field"),
         ("fields", lambda v: v["0"]["field"].update(dim=1 << 40), "dim|field|width"),
-        ("settings", lambda v: v.update(metric="__import__('os')"), "settings that are not possible"),
-        ("settings", lambda v: v.update(tokenizer="porter'); DROP TABLE tail; --"), "settings that are not possible"),
-        ("fields", lambda v: v["0"]["field"].update(space=[["model", "os:system"]]), ""),
+        ("settings", lambda v: v.update(metric="__import__('os')"), "'settings' is not one"),
+        ("settings", lambda v: v.update(tokenizer="porter'); DROP TABLE tail; --"), "'settings' is not one"),
+        ("fields", lambda v: v["0"]["field"].update(space=[["model", "os:system"]]), "what made the vectors"),
     ],
 )
 def test_case_25_a_catalogue_by_a_stranger(fresh: Make, key: str, change: Callable[[Any], Any], said: str) -> None:

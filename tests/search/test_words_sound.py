@@ -108,11 +108,11 @@ def test_columns_that_contradict_are_refused(path: Path, case: str) -> None:
 
 def test_columns_that_lie_harm_nobody(path: Path) -> None:
     rewritten(path, pairs__counts=np.zeros(N, np.uint16), hash__rows=np.zeros(N, np.uint32))
-    assert survives(path) == ""
+    assert "the column 'hash.rows' is not of the words" in survives(path)
     table = open_words(path)
     assert sum(word in table for word in WORDS) <= 1
     rewritten(path, words__bytes=np.full(Segment(path, "words").column("words.bytes").size, 0xFF, np.uint8))
-    assert survives(path) == ""
+    assert "UTF-8" in survives(path)
 
 
 @pytest.mark.parametrize("meta", [{}, {"n": 40}, {"n": "40", "dim": 8}, {"n": 40, "dim": 7}, {"n": None, "dim": None}])

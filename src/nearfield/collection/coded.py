@@ -121,6 +121,10 @@ def packed_of(part: SegmentPart, number: int, file: str) -> Packed:
         return known[number, file]
     target = codes_file(part, file, number)
     fitted = fitted_of(part.folder, file)
+    if not part.fits(number, fitted.d, fitted.metric):
+        raise Corrupt(
+            f"{plan_file(part.folder.path, file)}: was fitted to rows of another width or metric than those there"
+        )
     found = part.vectors(number)
     try:
         packed = open_codes(target, fitted, len(part.having(number)))

@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import json
-import operator
 import os
 import shutil
 import sqlite3
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial, reduce
+from operator import xor
 from pathlib import Path
 from typing import Any
 
-from nearfield.collection import coded
-from nearfield.collection.plans import PLANS, Coded
+from nearfield.collection import coded, matching
+from nearfield.collection.plans import PLANS, Coded, plan_file
 from nearfield.collection.state import State, folder_bytes, refuse_links
 from nearfield.core.errors import BadInput, Corrupt, NearfieldError, NotWritten
 from nearfield.core.protocols import Progress
+from nearfield.search.plan import Plan
+from nearfield.search.whole import check_whole
+from nearfield.store import tokenizers
 from nearfield.store.atomic import sync_folder
-from nearfield.store.catalog import VERSION, Catalog, Head, TailRecord, checksum
+from nearfield.store.blame import blaming
+from nearfield.store.catalog import Catalog, Head, TailRecord, checksum
 from nearfield.store.catalog_file import NAME, connect, connect_reader, refuse_irregular
 from nearfield.store.fields import Field
 from nearfield.store.folder import Folder
 from nearfield.store.locks import Lock
-from nearfield.store.parts import FOLDER, Entry, SegmentPart
+from nearfield.store.parts import FOLDER, Entry, Fields, SegmentPart
+from nearfield.store.records import read_record
+from nearfield.store.schema import VERSION, check_format
 from nearfield.store.snapshot import Snapshot
+from nearfield.store.sound import check_lists, check_segment, check_tail, fault_of
+from nearfield.store.tail import TailPart
+from nearfield.store.textindex import TextIndex
+
+
+_NEEDED = ("head", "fields", "segments", "settings", "plans")  # without which nothing can be told of the rows
 
 DAMAGED = "damaged"
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -85,25 +97,53 @@ def check(state: State, progress: Progress | None = None) -> list[str]:
     total = len(snapshot.segments)
     for i, view in enumerate(snapshot.segments):
         if isinstance(view.part, SegmentPart):
-            _try(found, view.part.verify)
+            _try(found, partial(check_segment, view.part, snapshot.fields))
+            _try(found, partial(_check_lists, state, view.part))
             _check_codes(found, snapshot, view.part)
         if progress:
             progress("check", i + 1, total)
+    found += check_tail(snapshot.tail_part, snapshot.fields, state.catalog.path)
+    _try(found, partial(_check_once, found, state.folder, snapshot))
+    return found
+
+
+def _check_once(found: list[str], folder: Path, snapshot: Snapshot) -> None:
     names: set[Any] = set()
     for view in snapshot.views:
-        for position in view.positions().tolist():
-            name = view.part.id(position)
+        at = view.positions()
+        part = view.part
+        for name in map(part.id, at.tolist()) if isinstance(part, TailPart) else part.ids.at(at):
             if name in names:
-                found.append(f"{state.folder}: the id {name!r} is there twice")
+                found.append(f"{folder}: the id {name!r} is there twice")
             names.add(name)
-    return found
+
+
+def _check_lists(state: State, part: SegmentPart) -> None:
+    """The inverted lists beside a segment, where there are some that would be used."""
+    settings = state.settings()
+    if settings is None:
+        return
+    tokenizer = tokenizers.read(settings.tokenizer)
+    path = matching.lists_file(part, tokenizer)
+    check_lists(path, TextIndex.load(path, tokenizer, part.n), partial(matching.indexed, part, tokenizer))
 
 
 def _check_codes(found: list[str], snapshot: Snapshot, part: SegmentPart) -> None:
     for number in snapshot.fields:
         plan = Coded.of(snapshot, number)
         if plan is not None and len(part.having(number)):
-            _try(found, lambda n=number, f=plan.file: coded.packed_of(part, n, f).verify())  # type: ignore[misc]
+            _try(found, partial(_check_coded, part, number, plan))
+
+
+def _check_coded(part: SegmentPart, number: int, plan: Coded) -> None:
+    packed = coded.packed_of(part, number, plan.file)
+    if str(packed.plan) != str(Plan(plan.plan)):
+        raise Corrupt(f"{plan_file(part.folder.path, plan.file)}: holds another plan than the catalogue names")
+    path = coded.codes_file(part, plan.file, number)
+    vectors = part.vectors(number)
+    with blaming(path):
+        packed.now.verify()
+        check_whole(packed.now, None if vectors is None else vectors.values.__getitem__)
 
 
 def _try(found: list[str], run: Callable[[], Any]) -> None:
@@ -201,38 +241,51 @@ def repair(folder: Path, *, dry_run: bool = True) -> list[str]:
             raise Corrupt(
                 f"{path}: SQLite cannot read it ({error}), so it cannot be repaired; restore a backup"
             ) from None
+        except UnicodeDecodeError:
+            raise Corrupt(f"{path}: holds text that is none, so it cannot be repaired; restore a backup") from None
 
 
 def _repaired(place: Folder, db: sqlite3.Connection, dry_run: bool) -> list[str]:
     folder = place.path
     told: list[str] = []
-    records = _records(db, told, folder)
-    head = Head(**{**records["head"], **{k: tuple(records["head"][k]) for k in ("tail", "dead", "records")}})
+    check_format(db, folder / NAME)  # before anything is read: a view or trigger would run as code
+    records, unread = _records(db, told, folder)
+    head = Head.of(records["head"])
     fields = {int(k): Field.of(v["field"]) for k, v in records["fields"].items()}
-    good, bad = [], []
+    good: list[Entry] = []
+    bad: list[Entry] = []
     for item in records["segments"]:
         entry = Entry(**item)
         try:
-            SegmentPart(place, entry, fields).verify()
+            part = SegmentPart(place, entry, fields)
+            if good and good[-1].last >= entry.first:
+                raise Corrupt(f"its rows overlap those of {good[-1].file}")
+            if part.segment.meta["ids"] != head.ids or entry.last >= head.next_row:
+                raise Corrupt("its ids are of another kind than the others, or its rows were never numbered")
+            check_segment(part, fields)
             good.append(entry)
         except NearfieldError as error:
             bad.append(entry)
             told.append(f"{entry.file}: {entry.n} rows (numbers {entry.first} to {entry.last}) are lost: {error}")
-    tail, lost = _sound_tail(db, head)
-    told += [f"tail: row {row} is lost: it does not match its checksum" for row in lost]
+    tail, lost, why = _sound_tail(db, head, fields, max((e.last for e in good), default=-1))
+    told += [f"tail: row {row} is lost: it {fault}" for row, fault in zip(lost, why)]
     dead, lost_dead = _sound_dead(db)
     told += [f"dead: the record of version {v} is lost: rows deleted then come back" for v in lost_dead]
     if head.tail != tail and not lost:
         told.append(f"tail: {head.tail[0]} rows expected, {tail[0]} are there: the others are lost")
+    if head.dead != dead and not lost_dead:
+        told.append(f"dead: {head.dead[0]} records expected, {dead[0]} are there: rows deleted then come back")
+    if head.records != _digest(db) and not unread:
+        told.append(f"{NAME}: the records are of another version than the head: what it left out is lost")
     if not told or dry_run:
         return told
     _keep_catalog(place, db)
     db.execute("BEGIN IMMEDIATE")
     db.executemany("DELETE FROM tail WHERE row = ?", [(row,) for row in lost])
     db.executemany("DELETE FROM dead WHERE version = ?", [(v,) for v in lost_dead])
+    db.executemany("DELETE FROM manifest WHERE key = ?", [(key,) for key in unread])
     _put(db, "segments", [asdict(e) for e in good])
-    crcs = [crc for (crc,) in db.execute("SELECT crc FROM manifest WHERE key != 'head'")]
-    new = {**asdict(head), "tail": tail, "dead": dead, "records": (len(crcs), functools.reduce(operator.xor, crcs, 0))}
+    new = {**asdict(head), "tail": tail, "dead": dead, "records": _digest(db)}
     _put(db, "head", new | {"version": head.version + 1, "generation": head.generation + 1})
     db.execute("COMMIT")
     if bad:
@@ -253,35 +306,57 @@ def _keep_catalog(place: Folder, db: sqlite3.Connection) -> None:
             return
 
 
-def _records(db: sqlite3.Connection, told: list[str], folder: Path) -> dict[str, Any]:
+def _digest(db: sqlite3.Connection) -> tuple[int, int]:
+    crcs = [crc for (crc,) in db.execute("SELECT crc FROM manifest WHERE key != 'head'") if isinstance(crc, int)]
+    return len(crcs), reduce(xor, crcs, 0)
+
+
+def _records(db: sqlite3.Connection, told: list[str], folder: Path) -> tuple[dict[str, Any], list[Any]]:
+    """The records of the manifest that make sense, and the keys of those that do not."""
     out: dict[str, Any] = {}
-    for key, text, crc in db.execute("SELECT key, json, crc FROM manifest"):
-        if checksum(key, text) == crc:
-            out[key] = json.loads(text)
-        else:
-            told.append(f"{NAME}: the record {key!r} does not match its checksum")
-    for key in ("head", "fields", "segments", "settings"):
+    unread: list[Any] = []
+    for key, text, crc in db.execute("SELECT key, json, crc FROM manifest").fetchall():
+        try:
+            if checksum(key, text) != crc:
+                raise Corrupt(f"the record {key!r} does not match its checksum")
+            out[key] = read_record(key, text)
+        except Corrupt as error:
+            unread.append(key)
+            told.append(f"{NAME}: {error}")
+    for key in _NEEDED:
         if key not in out:
             raise Corrupt(f"{folder / NAME}: the record {key!r} is lost, so it cannot be repaired; restore a backup")
-    return out
+    return out, unread
 
 
-def _sound_tail(db: sqlite3.Connection, head: Head) -> tuple[tuple[int, int], list[int]]:
+def _sound_tail(
+    db: sqlite3.Connection, head: Head, fields: Fields, last: int
+) -> tuple[tuple[int, int], list[int], list[str]]:
+    """How many rows of the tail are sound, with the digest of them; the others, and why they are not.
+
+    Rows of the tail come behind those of all segments, of which the last has this number.
+    """
     columns = "".join(f", f{i}" for i in range(head.fields))
-    count, digest, lost = 0, 0, []
+    count, digest, lost, why = 0, 0, [], []
     for r in db.execute(f"SELECT row, id, text, meta, crc{columns} FROM tail").fetchall():
         record = TailRecord(r[0], r[1], r[2], r[3], tuple(r[5:]), r[4])
-        if record.digest() == record.crc:
+        fault = fault_of(record, fields)
+        if fault is None and type(record.id).__name__ != head.ids:
+            fault = "has an id of another type than the others"
+        if fault is None and not last < record.row < head.next_row:
+            fault = "has the number of another row, or one that was never given"
+        if fault is None:
             count, digest = count + 1, digest ^ record.crc
         else:
             lost.append(record.row)
-    return (count, digest), lost
+            why.append(fault)
+    return (count, digest), lost, why
 
 
 def _sound_dead(db: sqlite3.Connection) -> tuple[tuple[int, int], list[int]]:
     count, digest, lost = 0, 0, []
     for version, rows, crc in db.execute("SELECT version, rows, crc FROM dead").fetchall():
-        if isinstance(rows, bytes) and checksum(version, rows) == crc:
+        if isinstance(rows, bytes) and len(rows) % 8 == 0 and checksum(version, rows) == crc:
             count, digest = count + 1, digest ^ crc
         else:
             lost.append(version)

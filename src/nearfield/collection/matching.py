@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,18 +42,24 @@ def text_indexes(part: Part, tokenizer: Tokenizer, *, keep: bool) -> list[TextIn
         return part.tail.indexes(part.n, tokenizer)
     known: dict[Tokenizer, TextIndex] = part.__dict__.setdefault("_texts", {})
     if tokenizer not in known and isinstance(part, SegmentPart):
-        path = part.path.parent / f"{part.path.stem}.{tokenizer.label}.nf"
+        path = lists_file(part, tokenizer)
         found = TextIndex.load(path, tokenizer, part.n)
         if found is None:
-            found = _indexed(part, tokenizer)
+            found = indexed(part, tokenizer)
             if keep:
                 with contextlib.suppress(OSError):  # derived: it is made again where it cannot be kept
                     found.save(path, tokenizer)
         known[tokenizer] = found
-    return [known[tokenizer] if tokenizer in known else _indexed(part, tokenizer)]
+    return [known[tokenizer] if tokenizer in known else indexed(part, tokenizer)]
 
 
-def _indexed(part: Part, tokenizer: Tokenizer) -> TextIndex:
+def lists_file(part: SegmentPart, tokenizer: Tokenizer) -> Path:
+    """Where the inverted lists of a segment are kept."""
+    return part.path.parent / f"{part.path.stem}.{tokenizer.label}.nf"
+
+
+def indexed(part: Part, tokenizer: Tokenizer) -> TextIndex:
+    """The inverted lists of a part, made of its texts."""
     return TextIndex.build([None] * part.n if part.texts is None else part.texts.all(), tokenizer)
 
 

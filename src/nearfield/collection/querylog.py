@@ -57,4 +57,5 @@ class QueryLog:
         """The logged queries of a field, oldest first: float32 ``[m, dim]``."""
         self.flush()
         rows = [q for q in self._state.catalog.logged(name) if len(q) == 4 * dim]
-        return np.frombuffer(b"".join(rows), "<f4").reshape(-1, dim).astype(np.float32)
+        found = np.frombuffer(b"".join(rows), "<f4").reshape(-1, dim).astype(np.float32)
+        return np.asarray(found[np.isfinite(found).all(axis=1)])

@@ -10,10 +10,16 @@ import difflib
 import sys
 import warnings
 from collections.abc import Iterable
+from typing import Any
+
+from nearfield.core.text import safe
 
 
 class NearfieldError(Exception):
-    """The base of every error that nearfield raises on purpose."""
+    """The base of every error that nearfield raises on purpose: one line, whatever a file or a user put into it."""
+
+    def __init__(self, message: object = "", *more: Any) -> None:
+        super().__init__(safe(str(message)), *more)
 
 
 class BadInput(NearfieldError, ValueError):

@@ -130,6 +130,12 @@ class Index(Method):
         """Take up codes and the columns of ``build``."""
         raise TypeError(f"{type(self).__name__} must define attach")
 
+    def check(self, n: int, columns: Columns, gone: NDArray[np.bool_]) -> None:
+        """Raise ``Corrupt`` unless the columns name rows that are there; a check of a whole file asks it.
+
+        Searches need not: they pass over what is no row. ``gone`` bool ``[n]`` marks rows that nothing may lead to.
+        """
+
     def search(
         self, q: Prepared, k: int, *, budget: int = 0, allow: NDArray[np.bool_] | None = None, depth: int = 1
     ) -> Hits:

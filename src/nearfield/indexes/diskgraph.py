@@ -24,9 +24,11 @@ from nearfield.core.indexes import Columns, Index, Shapes, check_search
 from nearfield.core.params import OneOf, Range
 from nearfield.core.protocols import F32, I64, U8, Layout, Prepared, Progress, Rows, Vectors
 from nearfield.numerics import finders, graphs, kernels
+from nearfield.numerics.finding import check_links
 
 BLOCK = 4096  # what a disk reads at once
 WALKED = 2.5  # a row met in a walk costs about so many rows of a scan
+_CHECKED = 1 << 14  # nodes that are checked together
 
 
 @dataclass
@@ -129,6 +131,21 @@ class DiskGraph(Index):
             "entries": ("<u4", (graphs.entry_count(n),)),
             "effort": ("<f4", (2, 4)),
         }
+
+    def check(self, n: int, columns: Columns, gone: NDArray[np.bool_]) -> None:
+        """Links lead to rows, and the values beside them are finite."""
+        check_links(self, columns, gone, "entries")
+        behind = self._bytes_of_values
+        for start in range(0, n, _CHECKED):
+            at = np.arange(start, min(n, start + _CHECKED))
+            blocks = columns["nodes"][at // self._per]
+            nodes = np.take_along_axis(blocks, (at % self._per * self._size)[:, None] + np.arange(self._size), axis=1)
+            values = np.ascontiguousarray(nodes[:, : self._dim * np.dtype(self.values).itemsize]).view(self.values)
+            squares = np.ascontiguousarray(nodes[:, behind : behind + 4]).view("<f4")
+            if not (np.isfinite(values).all() and np.isfinite(squares).all()):
+                raise Corrupt("diskgraph: the column 'nodes' should hold finite values")
+            links = {"nodes": np.ascontiguousarray(nodes[:, behind + 4 :]).view("<u4")}
+            check_links(self, links, gone, "nodes")
 
     def attach(self, rows: Rows, columns: Columns) -> Self:
         """Take up codes and nodes; these are an array, or rows on disk."""

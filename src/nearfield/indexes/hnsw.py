@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nearfield.core.indexes import Columns, Shapes
 from nearfield.core.params import Range
 from nearfield.core.protocols import Layout, Progress, Vectors
 from nearfield.numerics import graphs, layers, orders
-from nearfield.numerics.finding import Walking, check_finite
+from nearfield.numerics.finding import Walking, check_finite, check_links
 
 
 @dataclass
@@ -76,6 +77,11 @@ class HNSW(Walking):
             "upper": ("<u4", (sum(counts), self.degree)),
             "effort": ("<f4", (2, 4)),
         }
+
+    def check(self, n: int, columns: Columns, gone: NDArray[np.bool_]) -> None:
+        """Every link leads to a row, those of the upper layers to one of their members."""
+        check_links(self, columns, gone, "links", "members")
+        check_links(self, columns, np.zeros(len(columns["members"]), np.bool_), "upper")
 
     def take(self, columns: Columns) -> None:
         """Keep links and members; numbers are checked as they are followed."""

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nearfield.core.indexes import Columns, Shapes
 from nearfield.core.params import Range
 from nearfield.core.protocols import Layout, Progress, RowFormat, Vectors
 from nearfield.numerics import finders, graphs, kernels
 from nearfield.numerics import trees as forest
-from nearfield.numerics.finding import Finding, check_finite
+from nearfield.numerics.finding import Finding, check_each_once, check_finite
 
 
 @dataclass
@@ -78,6 +79,10 @@ class KDForest(Finding):
             "thresholds": ("<f4", (self.trees, nodes)),
             "length": ("<f4", (1,)),
         }
+
+    def check(self, n: int, columns: Columns, gone: NDArray[np.bool_]) -> None:
+        """Every tree holds every row once."""
+        check_each_once(self, columns, n, "rows")
 
     def take(self, columns: Columns) -> None:
         """Keep the trees; row numbers are checked as they are met."""

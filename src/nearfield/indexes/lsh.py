@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
+from nearfield.core.errors import Corrupt
 from nearfield.core.indexes import Columns, Shapes
 from nearfield.core.params import Range
 from nearfield.core.protocols import F32, Layout, Progress, RowFormat, Vectors
 from nearfield.numerics import finders, graphs, hashing, kernels
-from nearfield.numerics.finding import Finding, check_finite, unfolded, width_of
+from nearfield.numerics.finding import Finding, check_each_once, check_finite, unfolded, width_of
 
 
 @dataclass
@@ -82,6 +84,13 @@ class LSH(Finding):
         """Keys in order and their rows, what directions are drawn from, and how wide slots are (0: signs)."""
         tables = (self.tables, n)
         return {"keys": ("<u4", tables), "rows": ("<u4", tables), "seed": ("<u8", (1,)), "width": ("<f4", (1,))}
+
+    def check(self, n: int, columns: Columns, gone: NDArray[np.bool_]) -> None:
+        """Every table, by ascending keys, holds every row once."""
+        check_each_once(self, columns, n, "rows")
+        keys = columns["keys"]
+        if (keys[:, 1:] < keys[:, :-1]).any():
+            raise Corrupt("lsh: the column 'keys' should ascend in each table")
 
     def take(self, columns: Columns) -> None:
         """Keep the tables; row numbers are checked as they are met."""

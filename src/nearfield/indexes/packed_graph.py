@@ -30,7 +30,7 @@ from nearfield.core.params import OneOf, Range
 from nearfield.core.protocols import F32, Layout, Metric, Progress, RowFormat, Vectors
 from nearfield.numerics import finders, graphs, kernels
 from nearfield.numerics.finding import Walking, check_finite
-from nearfield.numerics.lines import SAMPLE, Axes, Lined
+from nearfield.numerics.lines import END, SAMPLE, Axes, Lined
 
 
 @dataclass
@@ -132,6 +132,13 @@ class PackedGraph(Walking):
             "effort": ("<f4", (2, 4)),
             "lines": ("|u1", (n, self.line)),
         }
+
+    def check(self, n: int, columns: Columns, gone: NDArray[np.bool_]) -> None:
+        """Links lead to rows, and the scales at the end of each line are finite."""
+        super().check(n, columns, gone)
+        ends = np.ascontiguousarray(columns["lines"][:, -END:]).view("<f2")
+        if not np.isfinite(ends).all():
+            raise Corrupt("packed_graph: the column 'lines' should hold finite scales")
 
     def take(self, columns: Columns) -> None:
         """Keep links and lines; numbers are checked as they are followed."""

@@ -14,7 +14,9 @@ from nearfield.core.indexes import Columns, Index, check_search
 from nearfield.core.protocols import F32, I64, Prepared, RowFormat, Rows
 from nearfield.numerics import finders, kernels
 from nearfield.numerics.graphs import Graph
+from nearfield.numerics.linking import NO_LINK
 
+_LOOKED = 1 << 22  # links that are looked at together
 _EFFORTS = 1000  # answers of ``effort`` that are kept
 
 
@@ -112,6 +114,10 @@ class Walking(Finding):
     plans_filters: ClassVar[bool] = True
     graph: Graph
 
+    def check(self, n: int, columns: Columns, gone: NDArray[np.bool_]) -> None:
+        """Every link, and every row where walks begin, is a row that is there."""
+        check_links(self, columns, gone, "links", "entries")
+
     def make(self, fmt: RowFormat) -> Any:
         """What walks the graph."""
         rows = self.rows
@@ -133,6 +139,27 @@ def check_finite(index: Index, columns: Mapping[str, NDArray[Any]], *names: str)
     for name in names:
         if not np.isfinite(columns[name]).all():
             raise Corrupt(f"{index.name()}: the column {name!r} should hold finite numbers")
+
+
+def check_links(index: Index, columns: Mapping[str, NDArray[Any]], gone: NDArray[np.bool_], *names: str) -> None:
+    """Refuse columns of links that lead to rows that are not there, or that are gone; a blank link is none."""
+    for name in names:
+        links = columns[name].reshape(-1)
+        for start in range(0, links.size, _LOOKED):
+            some = links[start : start + _LOOKED]
+            some = some[some != NO_LINK]
+            if (some >= gone.size).any() or gone[some].any():
+                raise Corrupt(f"{index.name()}: the column {name!r} leads to rows that are not there")
+
+
+def check_each_once(index: Index, columns: Mapping[str, NDArray[Any]], n: int, *names: str) -> None:
+    """Refuse columns whose lines do not hold every row once: a row that is missing is never found."""
+    for name in names:
+        for line in columns[name].reshape(-1, n):
+            met = np.zeros(n, np.bool_)
+            met[line[line < n]] = True
+            if not met.all():
+                raise Corrupt(f"{index.name()}: the column {name!r} should hold every row once")
 
 
 def unfolded(rows: Rows, directions: F32) -> F32 | None:

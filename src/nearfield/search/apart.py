@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core import arrays
-from nearfield.core.errors import BadInput, Corrupt, NearfieldError
+from nearfield.core.errors import BadInput, Corrupt
 from nearfield.core.indexes import Step
 from nearfield.core.protocols import I64, Batch, Metric, Progress
 from nearfield.numerics import kernels
@@ -33,6 +33,7 @@ from nearfield.search.packed import Packed
 from nearfield.search.plan import Plan
 from nearfield.search.queries import as_queries
 from nearfield.search.sound import check_columns, check_zeros, rehearse
+from nearfield.store.blame import blaming
 from nearfield.store.folder import Folder
 from nearfield.store.segments import Segment, SegmentWriter
 
@@ -59,7 +60,7 @@ def save_plan(path: str | os.PathLike[str], fitted: Fitted, folder: Folder | Non
 def load_plan(path: str | os.PathLike[str]) -> Fitted:
     """Read what a Plan learned; ``Corrupt`` where it cannot be used."""
     segment = Segment(path, PLAN, follow=False)
-    with _blaming(segment):
+    with blaming(segment.path):
         fitted = restore_state(segment)
         rehearse(fitted)
         return fitted
@@ -86,7 +87,7 @@ def _finish(out: SegmentWriter, fitted: Fitted) -> None:
 def open_codes(path: str | os.PathLike[str], fitted: Fitted, n: int) -> Packed:
     """Rows that were encoded, ready to be searched."""
     segment = Segment(path, CODES, follow=False)
-    with _blaming(segment):
+    with blaming(segment.path):
         if segment.meta.get("n") != n or segment.meta.get("plan") != str(fitted.plan):
             raise Corrupt(f"expected the codes of {n} rows under {fitted.plan}")
         mine = fitted.of_rows(n)
@@ -159,21 +160,3 @@ def _joined(parts: Iterator[NDArray[np.uint8]], multiple: int) -> Iterator[NDArr
         held = held[whole:]
     if held is not None and len(held):
         yield held
-
-
-@dataclass
-class _blaming:
-    """Whatever goes wrong inside is the file's fault: say which file."""
-
-    segment: Segment
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, tb: Any) -> None:
-        if error is None or not isinstance(error, Exception) or isinstance(error, MemoryError):
-            return
-        if isinstance(error, Corrupt) and str(self.segment.path) in str(error):
-            return
-        what = str(error) if isinstance(error, NearfieldError) else repr(error)
-        raise Corrupt(f"{self.segment.path}: the checksums hold but the contents do not: {what}") from None

@@ -50,7 +50,7 @@ class Held:
         if steps:
             names = ", ".join(steps)
             raise Unsupported(f"{names}: read from disk, and changes are made in memory: load the file without memory=")
-        packed.verify()
+        packed.now.verify()
         self.packed = packed
         f = packed.fitted
         self.blocks = interleaved(f.codec, f.index)

@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.core.errors import BadInput, Corrupt, MissingExtra, NearfieldError
+from nearfield.core.errors import BadInput, Corrupt, NearfieldError
 from nearfield.core.habits import answering
+from nearfield.core.indexes import Index
 from nearfield.core.method import Method
 from nearfield.core.protocols import Batch, Progress
 from nearfield.numerics import kernels
 from nearfield.search.fit import Fitted, encode_columns, interleaved, read_by_rows
 from nearfield.search.packed import Packed
 from nearfield.search.plan import Plan
-from nearfield.search.sound import check_columns, check_meta, check_origin, check_zeros, rehearse
+from nearfield.search.sound import check_columns, check_learned, check_meta, check_origin, check_zeros, rehearse
 from nearfield.search.tiers import DiskColumn, Memory, TooLittle, as_bytes, choose
+from nearfield.store.blame import blaming
 from nearfield.store.io_base import check_path, shown
 from nearfield.store.segments import WITHOUT_SOME, Segment, SegmentWriter
 
@@ -105,18 +107,8 @@ def load(path: str | os.PathLike[str], *, memory: Memory | None = None) -> Packe
     most = None if memory is None else as_bytes(memory)
     segment = Segment(check_path(path), KIND)
     kernels.info()  # refuses settings of the environment that are wrong: below they would look like faults of the file
-    try:
+    with blaming(segment.path, but=(TooLittle,)):
         return _open(segment, most)
-    except (MissingExtra, TooLittle):
-        raise
-    except MemoryError:
-        raise BadInput(f"{path}: opening it needs more memory than there is; free some, or write it again") from None
-    except Exception as error:  # what a file says may make a method fail in any way: the fault is the file's
-        told = isinstance(error, NearfieldError)
-        if isinstance(error, OSError) and (not told or str(segment.path) in str(error)):
-            raise  # Corrupt that names the file, or the machine's own fault: a disk that fails, too many open files
-        what = str(error) if told else f"what the plan learned cannot be used ({error!r})"
-        raise Corrupt(f"{path}: the checksums hold but the contents do not: {what}; write the file again") from None
 
 
 def _open(segment: Segment, memory: int | None) -> Packed:
@@ -174,7 +166,7 @@ def add_state(writer: SegmentWriter, fitted: Fitted) -> dict[str, Any]:
 def restore_state(segment: Segment) -> Fitted:
     """The inverse of ``add_state``."""
     meta = segment.meta
-    check_meta(meta)
+    check_meta(meta, segment.nbytes)
     plan, n, d = Plan(meta["plan"]), meta["n"], meta["d"]
     fitted = Fitted(
         plan, meta["metric"], n, d, plan.maps, plan.codec_for(meta["metric"]), [r.make_codec() for r in plan.rescores],
@@ -199,8 +191,10 @@ def restore_state(segment: Segment) -> Fitted:
     if "gone" in segment:
         check_zeros(segment.column("gone"), n, "gone")
         fitted.gone = segment.column("gone")
-        fitted.mended = meta.get("mended") is True
+        mends = type(plan.index).updater is not Index.updater  # only links that are mended lead to no deleted row
+        fitted.mended = mends and meta.get("mended") is True
     if "state.origin" in segment:
         check_origin(segment.column("state.origin"), d)
         fitted.origin = segment.column("state.origin")
+    check_learned(fitted)
     return fitted

@@ -22,6 +22,7 @@ from nearfield.search.encoding import SAFE, as_encoder, encode_texts
 from nearfield.search.fit import Fitted, mapped_blocks
 from nearfield.search.searching import Searched
 from nearfield.search.tiers import DiskColumn, sizes, told
+from nearfield.store.blame import blaming
 from nearfield.store.locks import on_fork
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Packed:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy in another process is made of; locks, threads and files stay here."""
-        self.verify()
+        self.now.verify()
         with self.changing:
             self._settle()
             return {"fitted": self.fitted, "columns": self.columns, "background": self.background}
@@ -288,7 +289,7 @@ class Packed:
         """Write everything to one ``.nf`` file, whole or not at all."""
         from nearfield.search.file import save
 
-        self.verify()
+        self.now.verify()
         with self.changing:
             self._settle()
             save(self, path)
@@ -392,8 +393,17 @@ class Packed:
         self.now.verify_column(*names)
 
     def verify(self) -> None:
-        """Check every byte of the file behind it; raises ``Corrupt`` naming the place."""
-        self.now.verify()
+        """Check the file behind it: every byte, and that what it holds makes sense; raises ``Corrupt`` naming the place.
+
+        Ids are each there once, texts are UTF-8, codes and terms finite and of one another, links lead to rows.
+        """
+        now = self.now
+        now.verify()
+        if now.segment is not None:
+            from nearfield.search.whole import check_whole
+
+            with blaming(now.segment.path):
+                check_whole(now)
 
 
 def _decode(now: Searched, rows: I64 | None) -> F32:

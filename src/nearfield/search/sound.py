@@ -5,6 +5,7 @@ Checksums tell damage from what was written; they do not tell a file that was wr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from nearfield.search.fit import INDEX, Fitted, coded_columns, column_shapes, si
 from nearfield.search.packed import Packed
 
 _WIDEST = 1 << 24  # far beyond any embedding; a query of it still fits in memory
+_FREE = 1 << 20  # dimensions that a file of any size may claim: a plan may keep a few of them, and learn nothing
+_BITS = 8  # beyond those: a bit a dimension
+_CODE_BYTES, _CONSTANTS = 16, 4096  # the most of a dimension, and of a row beside them
 _KINDS: dict[str, tuple[type, ...]] = {
     "plan": (str,), "metric": (str,), "n": (int,), "d": (int,), "encoder": (str, type(None)),
     "space": (dict, type(None)), "state": (dict,),
@@ -23,8 +27,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
 _OPTIONAL = ("encoder", "space")
 
 
-def check_meta(meta: dict[str, Any]) -> None:
-    """Raise ``Corrupt`` unless every key is there, of its type and within its range."""
+def check_meta(meta: dict[str, Any], nbytes: int) -> None:
+    """Raise ``Corrupt`` unless every key is there, of its type and within its range, in a file of so many bytes."""
     for key, kinds in _KINDS.items():
         if key not in meta and key not in _OPTIONAL:
             raise Corrupt(f"the key {key!r} is missing")
@@ -36,6 +40,8 @@ def check_meta(meta: dict[str, Any]) -> None:
         raise Corrupt(f"metric: expected one of {', '.join(METRICS)}, got {meta['metric'][:40]!r}")
     if meta["n"] < 1 or not 1 <= meta["d"] <= _WIDEST or (meta["metric"] == "hamming" and meta["d"] % 8):
         raise Corrupt("n and d: expected the number of rows and their width (under hamming a multiple of 8)")
+    if meta["d"] > max(_FREE, _BITS * nbytes):
+        raise Corrupt(f"claims {meta['d']} dimensions, which {nbytes} bytes cannot hold")
 
 
 def check_columns(fitted: Fitted, columns: dict[str, NDArray[Any]]) -> None:
@@ -59,6 +65,19 @@ def check_columns(fitted: Fitted, columns: dict[str, NDArray[Any]]) -> None:
             raise Corrupt(f"the column {name!r} should be {dtype} of shape {shape}, got {got.dtype.str} of {got.shape}")
 
 
+def check_widths(fitted: Fitted) -> None:
+    """Raise ``Corrupt`` where codes claim to be wider than rows and what was learned of them; no room is made for it.
+
+    Codes are of the rows or of what Maps make of them, and those have learned at least a byte for each dimension.
+    """
+    most = _CODE_BYTES * max(fitted.d, fitted.shared_bytes) + _CONSTANTS
+    for method in (*fitted.maps, fitted.codec, *fitted.rescore_codecs):
+        for name in ("dim", "dim_", "bytes_per_row"):
+            width = getattr(method, name, 0)
+            if type(width) is int and width > most:
+                raise Corrupt(f"{method.name()}: claims {name} {width}, for rows of {fitted.d} dimensions")
+
+
 def check_zeros(zeros: NDArray[Any], n: int, name: str = "zeros") -> None:
     """Raise ``Corrupt`` unless these are row numbers, ascending and each once."""
     if zeros.dtype.str != "<i8" or zeros.ndim != 1:
@@ -73,8 +92,27 @@ def check_origin(origin: NDArray[Any], d: int) -> None:
         raise Corrupt(f"'state.origin' should be finite <f4 of {d}, got {origin.dtype.str} of {origin.shape}")
 
 
+def check_learned(fitted: Fitted) -> None:
+    """Raise ``Corrupt`` unless everything that the steps of a Plan learned is finite."""
+    methods = [*fitted.maps, fitted.codec, *fitted.rescore_codecs, *([fitted.learned] if fitted.learned else [])]
+    for method in methods:
+        for name, value in vars(method).items():
+            learned = name.endswith("_") and not name.startswith("_")
+            if learned and not all(np.isfinite(v).all() for v in _floats(value)):
+                raise Corrupt(f"{method.name()}: {name} should be finite, got NaN or infinity")
+
+
+def _floats(value: Any) -> Iterator[Any]:
+    if isinstance(value, float) or (isinstance(value, np.ndarray) and value.dtype.kind == "f"):
+        yield value
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _floats(inner)
+
+
 def rehearse(fitted: Fitted) -> None:
     """Search and decode two made-up rows: raises, in whatever way, where the parts of the plan do not fit together."""
+    check_widths(fitted)
     few = fitted.of_rows(2)
     columns = {name: np.zeros(shape, dtype) for name, (dtype, shape) in column_shapes(few).items()}
     columns |= {INDEX + name: column for name, column in sized_index(few).blank(2).items()}

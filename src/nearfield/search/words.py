@@ -19,17 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.arrays import seems_finite
+from nearfield.core.codecs import row_terms
 from nearfield.core.errors import Corrupt
 from nearfield.core.protocols import F32, I64, Folded, Layout, RowFormat
 from nearfield.numerics import kernels
 from nearfield.search import words_unknown
-from nearfield.search.words_index import PairIndex, WordIndex
+from nearfield.search.words_index import PairIndex, WordIndex, index_columns
 from nearfield.search.words_table import WordTable
 from nearfield.store.io_base import MAX_WIDTH, check_path
 from nearfield.store.segments import CHUNK, Segment
 
 KIND = "words"
 _CACHED = 1 << 16  # words whose rows are kept
+_CLOSE = 1e-3  # of a term
+_LOOKED = 1 << 14  # rows that are looked at together
 _DTYPES = {"<f4": "float32", "<f2": "float16"}
 _ONE = ("words.ends", "hash.keys", "hash.rows", "pairs.counts", "terms")  # columns with one value a word
 _COLUMNS = {
@@ -96,9 +99,14 @@ class Words(WordTable):
         return self._row(row) if row >= 0 else super().__getitem__(words)
 
     def verify(self) -> None:
-        """Check every byte of the file; raises ``Corrupt`` naming the place of damage."""
+        """Check every byte of the file, and that words, hashes, pairs, vectors and terms belong together.
+
+        Raises ``Corrupt`` naming the place of damage, or the column that is not of the others.
+        """
         self._segment.verify()
         _ = self._index, self._pairs, self._terms
+        with self._naming():
+            check_words(self)
 
     def _find_one(self, word: str) -> int:
         return self._index.find_one(word)
@@ -177,6 +185,28 @@ class Words(WordTable):
         except Corrupt as error:
             told = str(error)
             raise error if self.path in told else Corrupt(f"{self.path}: {told}; write the file again") from None
+
+
+def check_words(table: Words) -> None:
+    """Raise ``Corrupt`` unless what look-ups rely on is what is made of the words and vectors that are there."""
+    segment, n = table._segment, len(table)
+    columns = table._columns("words.bytes", "words.ends")
+    whole, ends = columns["words.bytes"].tobytes(), columns["words.ends"].tolist()
+    try:
+        words = [whole[a:b].decode() for a, b in zip([0, *ends], ends)]
+    except UnicodeDecodeError:
+        raise Corrupt("the column 'words.bytes' should hold UTF-8") from None
+    if ends[-1] != len(whole) or len(set(words)) < n or not all(words):
+        raise Corrupt("the columns 'words' should hold each word once, and none that is empty")
+    for name, made in index_columns(words).items():
+        if not np.array_equal(segment.column(name), made):
+            raise Corrupt(f"the column {name!r} is not of the words that are there")
+    terms = segment.column("terms")
+    for start in range(0, n, _LOOKED):
+        rows = table._rows(np.arange(start, min(n, start + _LOOKED)))
+        right = row_terms(rows, "cosine")
+        if (np.abs(terms[start : start + len(rows)] - right) > _CLOSE * right).any():
+            raise Corrupt("the column 'terms' should hold one over the length of each row")
 
 
 def _described(segment: Segment) -> tuple[int, int, str]:

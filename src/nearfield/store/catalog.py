@@ -33,18 +33,11 @@ from nearfield.store.atomic import sync_folder
 from nearfield.store.catalog_file import NAME, Look, can_write, connect, connect_reader, refuse_irregular
 from nearfield.store.folder import Folder
 from nearfield.store.locks import calm_at_fork
+from nearfield.store.records import read_record
+from nearfield.store.schema import MAGIC, TABLES, VERSION, check_format
 
-VERSION = 1
-_MAGIC = 0x4E465244  # application_id
 _BUSY_MS = 20_000
 _PATIENCE = 0.5  # seconds
-_SCHEMA = (
-    "CREATE TABLE manifest(key TEXT PRIMARY KEY, json TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE tail(row INTEGER PRIMARY KEY, id NOT NULL, text TEXT, meta TEXT, crc INTEGER NOT NULL)",
-    "CREATE TABLE dead(version INTEGER PRIMARY KEY, rows BLOB NOT NULL, crc INTEGER NOT NULL)",
-    "CREATE TABLE queries(number INTEGER PRIMARY KEY, field TEXT NOT NULL, vector BLOB NOT NULL, crc INTEGER NOT NULL)",
-)
-_TABLES = ("manifest", "tail", "dead", "queries")
 _ABANDONED: list[sqlite3.Connection] = []  # a child must neither use nor close the connections of its parent
 Durability = Literal["full", "relaxed"]
 
@@ -61,6 +54,12 @@ class Head:
     dead: tuple[int, int] = (0, 0)  # records, likewise
     records: tuple[int, int] = (0, 0)  # of the manifest, likewise, but for the head itself
     fields: int = 0  # how many fields there have ever been: the columns f0, f1 ... of the tail
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Head:
+        """A head from its record, once that was checked."""
+        known = {k: record[k] for k in cls.__dataclass_fields__}
+        return cls(**known | {k: tuple(record[k]) for k in ("tail", "dead", "records")})
 
 
 def checksum(*parts: Any) -> int:
@@ -90,6 +89,16 @@ class TailRecord:
 
     def digest(self) -> int:
         return checksum(self.row, self.id, self.text, self.meta, *(v for v in self.vectors if v is not None))
+
+    def fault(self) -> str | None:
+        """Why this cannot be a row, None where it can: SQLite keeps values of any type in any column."""
+        if self.digest() != self.crc:
+            return "does not match its checksum"
+        named = (type(self.id) is str and self.id != "") or type(self.id) is int
+        texts = all(value is None or isinstance(value, str) for value in (self.text, self.meta))
+        if self.row < 0 or not named or not texts or not all(v is None or isinstance(v, bytes) for v in self.vectors):
+            return "holds values of other types than rows have"
+        return None
 
 
 @dataclass
@@ -205,9 +214,9 @@ class Catalog:
         db.execute("BEGIN IMMEDIATE")
         try:
             if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                for statement in _SCHEMA:
+                for statement in TABLES.values():
                     db.execute(statement)
-                db.execute(f"PRAGMA application_id = {_MAGIC}")
+                db.execute(f"PRAGMA application_id = {MAGIC}")
                 db.execute(f"PRAGMA user_version = {VERSION}")
                 self._put("head", asdict(Head()))
             db.execute("COMMIT")
@@ -216,19 +225,7 @@ class Catalog:
             raise
 
     def _check_format(self) -> None:
-        db = self._db
-        magic, version = (db.execute(f"PRAGMA {p}").fetchone()[0] for p in ("application_id", "user_version"))
-        if magic != _MAGIC:
-            raise Corrupt(f"{self.path}: not the catalogue of a nearfield collection, or damaged at offset 68")
-        if version != VERSION:
-            raise Corrupt(
-                f"{self.path}: written in format {version}; this nearfield reads format {VERSION}: "
-                f"{'upgrade nearfield' if version > VERSION else 'the file is damaged at offset 60'}"
-            )
-        for kind, name, sql in db.execute("SELECT type, name, sql FROM sqlite_master"):
-            own = kind == "table" and name in _TABLES and str(sql).startswith(f"CREATE TABLE {name}(")
-            if not own and not str(name).startswith("sqlite_"):
-                raise Corrupt(f"{self.path}: holds the {kind} {str(name)[:40]!r}, which nearfield did not make")
+        check_format(self._db, self.path)
 
     def close(self) -> None:
         """Close the connection; the log is merged into the file by the last one that closes."""
@@ -310,12 +307,7 @@ class Catalog:
 
     def head(self) -> Head:
         """The head."""
-        found = self.get("head")
-        try:
-            pairs = {k: tuple(found[k]) for k in ("tail", "dead", "records")}
-            return Head(**found | pairs)
-        except (TypeError, KeyError) as error:
-            raise Corrupt(f"{self.path}: the head is not one ({error})") from None
+        return Head.of(self.get("head"))
 
     def check_records(self, head: Head) -> None:
         """Raise ``Corrupt`` unless the records of the manifest are those that this head was committed with."""
@@ -337,9 +329,15 @@ class Catalog:
                 if default is None:
                     raise Corrupt(f"{self.path}: the record {key!r} is missing")
                 return default
-            if checksum(key, found[0]) != found[1]:
-                raise Corrupt(f"{self.path}: the record {key!r} does not match its checksum")
-            return json.loads(found[0])
+            return self._parsed(key, *found)
+
+    def _parsed(self, key: str, text: Any, crc: Any) -> Any:
+        if checksum(key, text) != crc:
+            raise Corrupt(f"{self.path}: the record {key!r} does not match its checksum")
+        try:
+            return read_record(key, text)
+        except Corrupt as error:
+            raise Corrupt(f"{self.path}: {error}; see: check, repair, or restore a backup") from None
 
     def tail(self, after: int, fields: int) -> list[TailRecord]:
         """The rows of the tail behind a row number, verified."""
@@ -350,8 +348,9 @@ class Catalog:
             ).fetchall()
         out = [TailRecord(r[0], r[1], r[2], r[3], tuple(r[5:]), r[4]) for r in found]
         for record in out:
-            if record.digest() != record.crc:
-                raise Corrupt(f"{self.path}: row {record.row} of the tail does not match its checksum")
+            fault = record.fault()
+            if fault:
+                raise Corrupt(f"{self.path}: row {record.row} of the tail {fault}; see: check, repair")
         return out
 
     def dead(self, after: int) -> list[tuple[int, I64, int]]:
@@ -375,7 +374,7 @@ class Catalog:
             found = self._db.execute(
                 "SELECT field, vector, crc FROM queries WHERE field = ? ORDER BY number", (field,)
             ).fetchall()
-        return [vector for name, vector, crc in found if checksum(name, vector) == crc]
+        return [v for name, v, crc in found if isinstance(v, bytes) and checksum(name, v) == crc]
 
     def log(self, queries: list[tuple[str, bytes]], most: int) -> None:
         """Note queries, and forget all but the last so many."""
@@ -509,11 +508,17 @@ class Catalog:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def verify(self) -> None:
-        """Have SQLite check its own structure."""
+        """Have SQLite check its own structure, and read every record of the manifest."""
         with self._guard, self.telling():
             found = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            keys = [key for (key,) in self._db.execute("SELECT key FROM manifest")]
+            fields = check_format(self._db, self.path)
         if found != "ok":
             raise Corrupt(f"{self.path}: damaged ({found})")
+        for key in keys:
+            self.get(key)
+        if self.head().fields != fields:
+            raise Corrupt(f"{self.path}: the tail has columns of {fields} fields, {self.head().fields} were made")
 
     def copy(self, target: Path) -> None:
         """Write a consistent copy of the catalogue into a new file."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -13,21 +12,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.core.errors import BadInput, Corrupt, NearfieldError
+from nearfield.core.errors import BadFilter, BadInput, Corrupt
 from nearfield.core.protocols import I64
 from nearfield.numerics.runs import smallest_uint
+from nearfield.store.blame import blaming
 from nearfield.store.fields import Field
 from nearfield.store.filters import Compare, Filter, In, Leaf, mask, text_mask
 from nearfield.store.folder import Folder
 from nearfield.store.ids import Id, IdKind, Ids, IntIds, StrIds, Wanted, build_ids
 from nearfield.store.metadata import Metadata
+from nearfield.store.records import SEGMENT_FILE
 from nearfield.store.segments import Segment, SegmentWriter
 from nearfield.store.strings import Strings
 from nearfield.store.vectors import Vectors, ascending, read_vectors, write_vectors
 
 KIND = "rows"
 FOLDER = "segments"
-_FILE = re.compile(r"[0-9a-f]{16}\.nf")
+FREE_ROWS = 1 << 20  # rows that a file of any size may hold: ids, numbers and metadata may be constants of no bytes
+ROWS_PER_BYTE = 8  # beyond those: a bit a row
 Fields = dict[int, Field]  # by the number that a field keeps for ever
 
 
@@ -140,11 +142,16 @@ class Entry:
     nbytes: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.file, str) or not _FILE.fullmatch(self.file):
+        if not isinstance(self.file, str) or not SEGMENT_FILE.fullmatch(self.file):
             raise Corrupt(f"segments: expected the name of a segment file, got {str(self.file)[:40]!r}")
         numbers = (self.n, self.first, self.last, self.nbytes)
         if not all(type(v) is int and v >= 0 for v in numbers) or self.first + self.n - 1 > self.last or self.n < 1:
             raise Corrupt(f"segments: expected row numbers of {self.file}, got {numbers}")
+
+
+def most_rows(nbytes: int) -> int:
+    """How many rows files of so many bytes may claim: what claims more is refused before room is made for it."""
+    return max(FREE_ROWS, ROWS_PER_BYTE * nbytes)
 
 
 class SegmentPart(Part):
@@ -169,17 +176,16 @@ class SegmentPart(Part):
         wanted = {"n": self.entry.n, "first": self.entry.first, "last": self.entry.last}
         if any(meta.get(k) != v for k, v in wanted.items()) or meta.get("ids") not in ("int", "str"):
             raise Corrupt(f"{self.path}: the catalogue says {wanted}, the file { ({k: meta.get(k) for k in wanted}) }")
+        if self.n > most_rows(self.segment.nbytes):
+            raise Corrupt(f"{self.path}: claims {self.n} rows, which {self.segment.nbytes} bytes cannot hold")
+        coded = meta.get("coded", {})
+        if not isinstance(coded, dict):
+            raise Corrupt(f"{self.path}: expected the fields of which there are codes alone, got {str(coded)[:40]!r}")
 
     def _sound(self, make: Callable[[], Any]) -> Any:
         """Contents that make no sense are the file's fault: say which file."""
-        try:
+        with blaming(self.path, but=(BadFilter,)):
             return make()
-        except Corrupt as error:
-            if str(self.path) in str(error):
-                raise
-            raise Corrupt(f"{self.path}: the checksums hold but the contents do not: {error}") from None
-        except (NearfieldError, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
-            raise Corrupt(f"{self.path}: the checksums hold but the contents do not: {error!r}") from None
 
     @property
     def n(self) -> int:
@@ -231,7 +237,8 @@ class SegmentPart(Part):
         if f"{name}.sizes" not in self.segment:
             return None
         found = Strings(self._column(f"{name}.bytes"), self._column(f"{name}.sizes"))
-        if len(found) != self.n or found.data.dtype != np.uint8 or found.sizes.dtype.kind != "u":
+        flat = found.data.ndim == 1 and found.sizes.shape == (self.n,)
+        if not flat or found.data.dtype != np.uint8 or found.sizes.dtype.kind != "u":
             raise Corrupt(f"expected {self.n} {name}, got {len(found)}")
         return found
 
@@ -244,7 +251,7 @@ class SegmentPart(Part):
     def metadata(self) -> Metadata:  # type: ignore[override]
         """The metadata."""
         described = self.segment.meta.get("metadata")
-        return self._sound(lambda: Metadata.restore(self.n, described, lambda name: self._column(f"meta.{name}")))  # type: ignore[no-any-return]
+        return self._sound(lambda: Metadata.restore(self.n, described, lambda name: self._column(f"meta.{name}"), self._sound))  # type: ignore[no-any-return]
 
     def vectors(self, number: int) -> Vectors | None:
         """The vectors of a field."""
@@ -252,6 +259,11 @@ class SegmentPart(Part):
             field = self._fields[number]
             self._vectors[number] = self._sound(lambda: read_vectors(self.segment, f"f{number}", field, self.n))
         return self._vectors[number]
+
+    def fits(self, number: int, dim: int, metric: str) -> bool:
+        """Whether the vectors of a field are of this width, and near by this metric."""
+        field = self._fields[number]
+        return (field.dim, field.nearness) == (dim, metric)
 
     def having(self, number: int) -> I64:
         """Where the rows that have a vector of a field lie, kept as it is or only as codes."""
@@ -266,6 +278,22 @@ class SegmentPart(Part):
         if not ascending(present, self.n):
             raise Corrupt("the rows that have codes are not ascending, or not among the rows")
         return present
+
+    def meta(self, position: int) -> dict[str, Any]:
+        """The metadata of one row."""
+        return self._sound(lambda: self.metadata.row(position))  # type: ignore[no-any-return]
+
+    def paths(self) -> dict[str, frozenset[str]]:
+        """The keys of the metadata with the types of their values."""
+        return self._sound(self.metadata.paths)  # type: ignore[no-any-return]
+
+    def text(self, position: int) -> str | None:
+        """The text of one row."""
+        return self._sound(lambda: super(SegmentPart, self).text(position))  # type: ignore[no-any-return]
+
+    def id(self, position: int) -> Id:
+        """The id of one row."""
+        return self._sound(lambda: super(SegmentPart, self).id(position))  # type: ignore[no-any-return]
 
     def position(self, row: int) -> int:
         """Where the row of this number lies, -1 where it is not here."""
@@ -294,14 +322,6 @@ class SegmentPart(Part):
             return
         self.segment.touch_rows(name, at, found.values.shape[1] * found.values.dtype.itemsize)
 
-    def verify(self) -> None:
-        """Check every byte, and that the contents make sense."""
-        self.segment.verify()
-        _ = self.rows, self.ids, self.texts
-        for number in self._fields:
-            self.vectors(number)
-        self._sound(lambda: self.metadata.rows(np.arange(min(self.n, 1), dtype=np.int64)))
-
 
 def wanted_ids(leaf: Leaf) -> list[Any] | None:
     """The ids that a condition names, None where it is of another kind."""
@@ -325,7 +345,7 @@ def write_part(
     name = f"{os.urandom(8).hex()}.nf"
     first, last = int(rows[0]), int(rows[-1])
     with SegmentWriter(place / name, KIND, folder) as out:
-        if last - first + 1 != len(rows):
+        if last - first + 1 != len(rows) or len(rows) > FREE_ROWS:  # the size of a file bounds the rows it may claim
             out.add("rows", (rows - first).astype(_wide(last - first)))
         meta: dict[str, Any] = {"n": len(rows), "first": first, "last": last, "ids": kind}
         _write_ids(out, sources, kind, meta)

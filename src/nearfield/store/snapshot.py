@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nearfield.core.errors import BadInput, Corrupt, NearfieldError
 from nearfield.core.protocols import I64
+from nearfield.store.blame import blaming
 from nearfield.store.catalog import Catalog, Durability, Head, TailRecord
 from nearfield.store.fields import Field
 from nearfield.store.folder import Folder
@@ -271,7 +272,7 @@ class Reader:
         self, old: Snapshot, head: Head, records: list[TailRecord], dead: list[tuple[int, I64, int]]
     ) -> Snapshot:
         """The next version over the same segments."""
-        self._tail.extend(records)
+        self._admit(records, head)
         rows = np.concatenate([np.zeros(0, np.int64), *(r for _, r, _ in dead)])
         segments = tuple(view.without(rows) for view in old.segments) if len(rows) else old.segments
         part = self._tail.view()
@@ -299,16 +300,18 @@ class Reader:
     ) -> Snapshot:
         """A version over other segments; parts that stay keep what they have read."""
         numbered = {int(k): v for k, v in manifest["fields"].items()}
+        if any(number >= head.fields for number in numbered):
+            raise Corrupt(f"{self.catalog.path}: names a field of a number that was never given; restore a backup")
         fields = {k: Field.of(v["field"]) for k, v in numbered.items()}
         known = {v.part.entry: v.part for v in (old.segments if old else ()) if isinstance(v.part, SegmentPart)}
         same = old is not None and old.fields == fields
         parts: list[SegmentPart] = []
         for entry in [Entry(**e) for e in entries]:
             parts.append(known[entry] if same and entry in known else SegmentPart(self.folder, entry, fields))
-        _check_order(parts)
+        _check_parts(parts, head)
         rows = np.concatenate([np.zeros(0, np.int64), *(r for _, r, _ in dead)])
-        self._tail = Tail(fields)
-        self._tail.extend(records)
+        self._tail = Tail(fields, str(self.catalog.path))
+        self._admit(records, head)
         digest = 0
         for _, _, crc in dead:
             digest ^= crc
@@ -325,8 +328,23 @@ class Reader:
         self._check(new)
         return new
 
+    def _admit(self, records: list[TailRecord], head: Head) -> None:
+        """Take rows into the tail, once they have ids of the kind that all have."""
+        odd = next((r.row for r in records if type(r.id).__name__ != head.ids), None)
+        if odd is not None:
+            raise Corrupt(f"{self.catalog.path}: row {odd} of the tail has an id of another type than the others")
+        with blaming(self.catalog.path):
+            self._tail.extend(records)
+
     def _check(self, new: Snapshot) -> None:
-        """The rows of the tail are those that were committed: none missing, none that should be gone."""
+        """The rows of the tail are those that were committed: none missing, none that should be gone.
+
+        They come behind all segments: a row with the number of another would be found in its place.
+        """
+        last = max((v.part.entry.last for v in new.segments if isinstance(v.part, SegmentPart)), default=-1)
+        numbers = self._tail.rows[: self._tail.n]
+        if len(numbers) and (numbers[0] <= last or numbers[-1] >= new.head.next_row):
+            raise Corrupt(f"{self.catalog.path}: the tail holds rows of numbers that segments have, or none was given")
         live = new.tail.positions()
         found = (len(live), int(np.bitwise_xor.reduce(self._tail.crcs[live])) if len(live) else 0)
         if found != new.head.tail:
@@ -342,7 +360,11 @@ class Reader:
             )
 
 
-def _check_order(parts: list[SegmentPart]) -> None:
+def _check_parts(parts: list[SegmentPart], head: Head) -> None:
+    """Segments follow one another, hold and hold ids of one kind."""
     for before, after in pairwise(parts):
         if before.entry.last >= after.entry.first:
             raise Corrupt(f"{after.path}: its rows overlap those of {before.path.name}; see: repair --dry-run")
+    odd = next((p for p in parts if p.segment.meta["ids"] != head.ids or p.entry.last >= head.next_row), None)
+    if odd is not None:
+        raise Corrupt(f"{odd.path}: has ids of another kind than the catalogue says, or rows that were never numbered")

@@ -97,7 +97,8 @@ class _Column:
 class Tail:
     """All rows of the tail since it was last sealed; only ever grows, so that views of it stay as they are."""
 
-    def __init__(self, fields: Fields) -> None:
+    def __init__(self, fields: Fields, where: str = "the tail") -> None:
+        self.name = where
         self.rows: NDArray[np.int64] = np.empty(0, np.int64)
         self.n = 0
         self.ids: list[Id] = []
@@ -162,7 +163,8 @@ class Tail:
 
     def dicts(self, start: int, stop: int) -> list[dict[str, Any]]:
         """The metadata of some rows."""
-        return [decode_metadata(text) if text else {} for text in self.metadata[start:stop]]
+        rows = zip(self.rows[start:stop].tolist(), self.metadata[start:stop])
+        return [decode_metadata(text, f"{self.name}: row {row} of the tail") if text else {} for row, text in rows]
 
 
 class TailPart(Part):

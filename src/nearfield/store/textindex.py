@@ -119,7 +119,7 @@ class TextIndex:
                 return None
             found = cls(
                 Strings(segment.column("terms.bytes"), segment.column("terms.sizes")),
-                starts_of(segment.column("frequencies")),
+                _starts_of(segment.column("frequencies")),
                 segment.column("rows"),
                 segment.column("counts"),
                 segment.column("lengths"),
@@ -130,6 +130,9 @@ class TextIndex:
 
     def _sound(self, n: int) -> bool:
         size = len(self.rows)
+        whole = (self.terms.data, self.terms.sizes, self.counts, self.lengths)
+        if self.rows.ndim != 1 or any(a.ndim != 1 or a.dtype.kind != "u" for a in whole):
+            return False
         shapes = len(self.starts) == len(self.terms) + 1 and len(self.counts) == size and len(self.lengths) == n
         return bool(
             shapes and self.terms.starts is not None and self.starts[-1] == size
@@ -158,6 +161,12 @@ class _Piece:
     def counted(self) -> NDArray[np.bool_]:
         """Which instances are part of their row's length."""
         return np.repeat(~self.stops, self.counts)
+
+
+def _starts_of(frequencies: NDArray[Any]) -> I64:
+    if frequencies.ndim != 1 or frequencies.dtype != np.uint32:
+        raise Corrupt("frequencies: expected one for each term")
+    return starts_of(frequencies)
 
 
 @contextlib.contextmanager

@@ -139,14 +139,20 @@ def _check(found: Vectors, field: Field) -> None:
     present, terms = found.present, found.terms
     if not shapes[field.kind]:
         raise Corrupt(f"expected {r} vectors ({field}), got {values.dtype} of shape {values.shape}")
+    if present is not None and present.ndim != 1:
+        raise Corrupt("expected the rows that have a vector, one after another")
     if present is not None and not ascending(present, found.n):
         raise Corrupt("the rows that have a vector are not ascending, or not among the rows")
     if field.kind == "dense" and terms is not None and (terms.shape != (r,) or terms.dtype != np.float32):
         raise Corrupt(f"expected a float32 for each of {r} vectors, got {terms.dtype} of shape {terms.shape}")
-    if field.kind != "dense" and (found.lengths is None or len(found.lengths) != r or found.lengths.dtype.kind != "u"):
+    if field.kind == "dense" and terms is None and field.nearness == "l2" and r:
+        raise Corrupt(f"expected the squared length of each of {r} vectors")
+    if field.kind != "dense" and (found.lengths is None or found.lengths.shape != (r,) or found.lengths.dtype.kind != "u"):
         raise Corrupt(f"expected how many values each of {r} vectors has")
     if field.kind == "sparse" and (found.indices is None or found.indices.shape != values.shape):
         raise Corrupt("expected a term number for each weight")
+    if field.kind != "dense":
+        _ = found.starts
 
 
 def ascending(at: I64, n: int) -> bool:

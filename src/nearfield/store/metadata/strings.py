@@ -95,6 +95,8 @@ class Strings:
         check_lengths(lengths, blob.size, name)
         out = cls(codes, lengths, blob)
         out._check_utf8(name)
+        if codes is not None:
+            _ = out.distinct  # ascending, or look-ups in it fail
         return out
 
     def _check_utf8(self, name: str) -> None:

@@ -17,6 +17,7 @@ from nearfield.store.metadata.columns import Column, restore
 from nearfield.store.metadata.ints import I64, Ints, Mask, starts_of
 from nearfield.store.metadata.schema import CONSTANTS, END, Schema, Signature, leaves_of
 
+Within = Callable[[Callable[[], Column]], Column]
 _FEW = 24
 _PUBLIC = {"date": "time", "zoned": "time", "date[]": "time[]", "zoned[]": "time[]"}
 
@@ -66,10 +67,13 @@ class Metadata:
         return merge(parts)
 
     @classmethod
-    def restore(cls, n: int, description: Any, column: Callable[[str], NDArray[Any]]) -> Self:
+    def restore(
+        cls, n: int, description: Any, column: Callable[[str], NDArray[Any]], within: Within = lambda read: read()
+    ) -> Self:
         """Open what ``description`` and ``columns`` gave; ``column`` reads one array by name.
 
-        All of it may come from anyone: a column is checked when it is first read, and raises ``Corrupt``.
+        All of it may come from anyone: a column is checked when it is first read, and raises ``Corrupt``. ``within``
+        runs each such read, and may name in the error where it was read from.
         """
         if not isinstance(description, dict) or not isinstance(description.get("arrays"), list):
             raise Corrupt("metadata: expected a description")
@@ -88,7 +92,7 @@ class Metadata:
 
         def read(store: int) -> Column:
             kind, size = schema.store_kinds[store], schema.store_sizes[store]
-            return restore(kind, arrays[store], size, column, f"c{store}")
+            return within(lambda: restore(kind, arrays[store], size, column, f"c{store}"))
 
         return cls(n, numbers, schema, {}, read)
 
@@ -103,6 +107,11 @@ class Metadata:
         for s in range(len(self._schema.store_kinds)):
             out |= self._store(s).arrays(f"c{s}")
         return out
+
+    def verify(self) -> None:
+        """Read every column, and raise ``Corrupt`` where one cannot be."""
+        for store in range(len(self._schema.store_kinds)):
+            self._store(store)
 
     def __len__(self) -> int:
         return self.n
