@@ -341,9 +341,11 @@ def export(folder: str, out: str, where: str | None, no_vectors: bool, as_json: 
 def recode(folder: str, plan: str, field: str | None, originals: str, seed: int, as_json: bool) -> None:
     """Encode every row of FOLDER under a plan and search by its codes; goes on where it was stopped."""
     with _open(folder, write=True) as made:
+        before = made.info()["bytes"]
         made.recode(plan, field=field, originals=originals, rng=seed, progress=progress_bar())
-        told = {"folder": folder, "plans": made.plans, "bytes": made.info()["bytes"]}
-    click.echo(dump(told) if as_json else f"{folder}: {told['plans']}, {told['bytes']:,} bytes")
+        told = {"folder": folder, "plans": made.plans, "bytes_before": before, "bytes": made.info()["bytes"]}
+    shown = f"{folder}: {told['plans']}, {before:,} bytes before, {told['bytes']:,} now"
+    click.echo(dump(told) if as_json else shown)
 
 
 @click.command(cls=Verb)

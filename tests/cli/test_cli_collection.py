@@ -80,7 +80,10 @@ def test_keeping_it_sound(notes: Path, tmp_path: Path) -> None:
     assert told("recall", notes)["value"] == 1.0
     assert set(told("watch", notes)) == {"recall"}  # too few rows to compare new ones with old ones
     assert told("backup", notes, tmp_path / "copy")["rows"] == 3
-    told("recode", notes, "--plan", "int8()")
+    before, out = told("info", notes)["bytes"], told("recode", notes, "--plan", "int8()")
+    assert out["bytes_before"] == before
+    assert out["bytes"] == told("info", notes)["bytes"]
+    assert " bytes before, " in run("recode", notes, "--plan", "int8()")[1]
     assert "int8" in run("info", notes)[1]
     assert told("compact", notes)["rows"] == 3
     assert told("info", notes)["rows"] == 3

@@ -222,6 +222,14 @@ def test_keys_that_no_document_has_are_told(store: NearfieldVectorStore) -> None
         assert store.similarity_search("x", filter={"lang": "fr"}) == []
 
 
+def test_deleting_takes_the_same_filters(store: NearfieldVectorStore) -> None:
+    assert store.delete(filter={"metadata.lang": "de"})
+    assert sorted(row.id for row in store.collection) == ["a", "c", "e"]
+    with pytest.warns(DataWarning, match="no row has 'lnag'"):
+        store.delete(filter={"lnag": "en"})
+    assert len(store.collection) == 3
+
+
 def test_metadata_with_a_key_metadata(tmp_path: Path) -> None:
     made = NearfieldVectorStore.from_texts(
         ["a", "b"], Letters(), [{"metadata": {"lang": "de"}}, {"lang": "de"}], ids=["a", "b"], collection=tmp_path / "c"

@@ -50,6 +50,12 @@ def work():
     c.search(x[0], k=10)
     c.search(x[:50], k=10, exact=True)
 """,
+    "recode": """
+c = nf.open(folder, dim=64)
+c.upsert(list(range(len(x))), x)
+def work():
+    c.recode("int8()", background=True).wait()
+""",
     "writes": """
 c = nf.open(folder, dim=64)
 def work():

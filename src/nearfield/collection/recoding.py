@@ -9,9 +9,9 @@ from typing import Any
 
 from nearfield.collection import coded
 from nearfield.collection.fieldrows import FieldRows
-from nearfield.collection.plans import PLANS, Coded, dropped, plan_file
+from nearfield.collection.plans import Coded, dropped, plan_file
 from nearfield.collection.state import State
-from nearfield.collection.upkeep import clear
+from nearfield.collection.upkeep import give_back
 from nearfield.collection.writing import discard, entries, seal
 from nearfield.core.errors import BadInput, Unsupported
 from nearfield.core.protocols import I64, Progress
@@ -50,8 +50,7 @@ def recode(
             if progress:
                 progress("recode", done, total)
         _swap(state, number, str(made), file, originals)
-        clear(state)
-        _forget_plans(state)
+        give_back(state)
 
 
 def _check(snapshot: Snapshot, number: int, originals: str) -> None:
@@ -128,19 +127,6 @@ def _rewritten(state: State, now: Snapshot, number: int, file: str, keep: str | 
             coded.write_codes_of(state.place, number, file, entry, sources)
             made.append(entry)
     return made
-
-
-def _forget_plans(state: State) -> None:
-    """Delete files of Plans that no field uses, and codes under them."""
-    with state.writing() as snapshot:
-        used = {c.file for n in snapshot.fields if (c := Coded.of(snapshot, n)) is not None}
-        for name in state.place.names(PLANS):
-            if name.partition(".")[0] not in used:
-                state.place.delete(PLANS, name)
-        for name in state.place.names(FOLDER):
-            parts = name.split(".")
-            if len(parts) == 4 and parts[2] not in used:
-                state.place.delete(FOLDER, name)
 
 
 class Recoding:

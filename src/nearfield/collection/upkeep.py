@@ -7,10 +7,12 @@ rewritten. A merge holds a block of vectors and the ids, metadata and text sizes
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 
 import numpy as np
 
+from nearfield.collection.plans import PLANS, Coded
 from nearfield.collection.state import State
 from nearfield.collection.writing import discard, entries, seal, write_segment
 from nearfield.core.errors import Locked
@@ -18,7 +20,8 @@ from nearfield.core.indexes import Step
 from nearfield.core.protocols import I64, Progress
 from nearfield.store.catalog import Change
 from nearfield.store.ids import IdKind
-from nearfield.store.parts import Entry, Part
+from nearfield.store.locks import oldest_lease
+from nearfield.store.parts import FOLDER, Entry, Part, SegmentPart
 from nearfield.store.snapshot import Snapshot, View
 
 MOST_ROWS = 1 << 20
@@ -26,6 +29,7 @@ MOST_BYTES = 1 << 30
 DEAD_SHARE = 0.3
 FANOUT = 4  # neighbours of like size that are merged
 MOST_DEAD_RECORDS = 4096
+_COLUMN = re.compile(r"f(\d+)\.")  # of a field's vectors
 
 
 def maintain(state: State, step: Step | None = None) -> None:
@@ -87,9 +91,30 @@ def compact(state: State, *, purge: bool = False, progress: Progress | None = No
             done = first + (1 if rows else 0)
             if progress:
                 progress("compact", sum(v.count for v in state.snapshot().segments[:done]), total)
-        with state.writing():
-            state.sweep()
-            state.catalog.shrink(thorough=purge)
+        give_back(state, thorough=purge)
+
+
+def give_back(state: State, *, thorough: bool = False) -> None:
+    """Delete the files that nobody reads any more, and give the room back that the catalogue no longer needs."""
+    clear(state)
+    with state.writing() as snapshot:
+        _forget_plans(state, snapshot)
+        state.catalog.shrink(thorough=thorough)
+
+
+def _forget_plans(state: State, snapshot: Snapshot) -> None:
+    """Delete files of Plans that no field uses, and codes under them; while somebody reads an older state, none."""
+    generation = state.catalog.head().generation
+    if oldest_lease(state.place, generation) < generation:
+        return
+    used = {c.file for n in snapshot.fields if (c := Coded.of(snapshot, n)) is not None}
+    used.add(str(state.catalog.get("recoding", {}).get("file")))  # a recode that was stopped goes on with it
+    plans = [(PLANS, n) for n in state.place.names(PLANS) if n.endswith(".nf") and n.removesuffix(".nf") not in used]
+    codes = [(FOLDER, n) for n in state.place.names(FOLDER) if len(s := n.split(".")) == 4 and s[2] not in used]
+    if (plans or codes) and state.durability == "relaxed":
+        state.catalog.sync()  # the commit that made them useless must not be lost after they are
+    for part, name in (*plans, *codes):
+        state.place.delete(part, name)
 
 
 def _group(snapshot: Snapshot, start: int) -> tuple[int, int, bool] | None:
@@ -103,7 +128,15 @@ def _group(snapshot: Snapshot, start: int) -> tuple[int, int, bool] | None:
         if stop > start and not _fits(rows + views[stop].count, size + int(share * sizes[stop])):
             break
         rows, size, stop = rows + views[stop].count, size + int(share * sizes[stop]), stop + 1
-    return start, stop, stop - start > 1 or rows < views[start].part.n
+    return start, stop, stop - start > 1 or rows < views[start].part.n or _holds_dropped(snapshot, views[start].part)
+
+
+def _holds_dropped(snapshot: Snapshot, part: Part) -> bool:
+    """Whether a segment has vectors, or codes, of fields that were dropped."""
+    if not isinstance(part, SegmentPart):
+        return False
+    found = {int(match[1]) for name in part.segment.names() if (match := _COLUMN.match(name))}
+    return not found.union(map(int, part.segment.meta.get("coded", {}))) <= set(snapshot.fields)
 
 
 def _rewrite(state: State, first: int, last: int, step: Step | None = None) -> None:

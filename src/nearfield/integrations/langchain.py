@@ -116,7 +116,7 @@ class NearfieldVectorStore(VectorStore):  # type: ignore[misc]
     def delete(self, ids: list[str] | None = None, *, filter: Any = None, **_: Any) -> bool:
         """Delete documents by id or by filter; all of them where neither is given."""
         if ids is None:
-            self.collection.delete(where=EVERYTHING if filter is None else filter)
+            self.collection.delete(where=EVERYTHING if filter is None else where_of(self.collection, filter))
         else:
             self.collection.delete(ids)
         return True

@@ -504,7 +504,7 @@ class Catalog:
             if thorough:
                 self._db.execute("VACUUM")
             else:
-                self._db.execute("PRAGMA incremental_vacuum").fetchall()
+                self._db.executescript("PRAGMA incremental_vacuum")  # a page a step: execute() takes but one step
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def verify(self) -> None:

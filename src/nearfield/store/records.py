@@ -13,6 +13,7 @@ from typing import Any
 
 from nearfield.core.errors import Corrupt, NearfieldError
 from nearfield.core.protocols import METRICS
+from nearfield.store import tokenizers
 from nearfield.store.fields import Field, check_fields
 
 SEGMENT_FILE = re.compile(r"[0-9a-f]{16}\.nf")
@@ -21,7 +22,6 @@ MOST = 1 << 62  # far beyond any count of rows, versions or bytes, and a sum of 
 MOST_FIELDS = 2000 - 5  # columns of a table in SQLite, but for those that are none of vectors
 _NUMBER = re.compile(r"0|[1-9]\d{0,3}")
 _KINDS = ("", "int", "str")
-TOKENIZERS = ("porter", "unicode61", "ascii", "trigram")
 
 
 def read_record(key: str, text: Any) -> Any:
@@ -75,7 +75,7 @@ def _head(value: Any) -> None:
 def _settings(value: Any) -> None:
     _object(value, ("metric", "on_zero", "tokenizer", "keep_queries"), "an object")
     _expect(value["metric"] in METRICS, f"one of {', '.join(METRICS)}", value["metric"])
-    _expect(value["tokenizer"] in TOKENIZERS, f"one of {', '.join(TOKENIZERS)}", value["tokenizer"])
+    _expect(tokenizers.sound(value["tokenizer"]), "a tokenizer", value["tokenizer"])
     _expect(value["on_zero"] in ("raise", "keep"), "raise or keep", value["on_zero"])
     _expect(is_count(value["keep_queries"]), "a number of queries", value["keep_queries"])
 
