@@ -5,7 +5,6 @@ Results go to stdout, talk to stderr; a user's error is one line and exit code 2
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -17,19 +16,21 @@ import nearfield
 from nearfield import cli_collection
 from nearfield.cli_base import (
     AS_JSON,
-    CONTROLS,
     ENCODER,
+    FORCE,
     KEY,
     METRIC,
     ON_ZERO,
     SEED,
     Verb,
+    dump,
     one_line,
     print_lines,
     progress_bar,
     verb,
 )
 from nearfield.core.errors import BadInput, NearfieldError
+from nearfield.store.outputs import check_output
 
 
 class Verbs(click.Group):
@@ -87,6 +88,7 @@ def _read(path: str, key: str | None, encoder: str | None, *, what: str = "vecto
 @ENCODER
 @ON_ZERO
 @SEED
+@FORCE
 @AS_JSON
 def advise(corpus: str, **given: Any) -> None:
     """Measure plans on CORPUS, a file, a folder of Parquet parts or a collection's; pick the smallest that keeps the quality asked for."""
@@ -94,6 +96,7 @@ def advise(corpus: str, **given: Any) -> None:
         from nearfield.adviser.plot import backend_for
 
         backend_for(given["plot"])
+        check_output(given["plot"], overwrite=given["force"])
     if cli_collection.is_collection(corpus):
         x, row_ids, encoder = nearfield.open(corpus, mode="r"), None, None
     else:
@@ -149,7 +152,7 @@ def audit(corpus: str, **given: Any) -> None:
         x, given["plan"], queries, metric=given["metric"], k=given["k"], budget=given["budget"], rng=given["seed"],
         progress=progress_bar(), **({"orders": given["orders"]} if given["orders"] else {}),
     )  # fmt: skip
-    click.echo(json.dumps(found.to_dict()) if given["as_json"] else str(found))
+    click.echo(dump(found.to_dict()) if given["as_json"] else str(found))
 
 
 @cli.command()
@@ -166,7 +169,7 @@ def inspect(corpus: str, **given: Any) -> None:
     x = _read(corpus, given["key"], given["encoder"])[0]
     for name in rooms.catalog("measures"):
         report = rooms.load("measures", name)(x, metric=given["metric"], rng=given["seed"])
-        click.echo(json.dumps(report.to_dict()) if given["as_json"] else str(report))
+        click.echo(dump(report.to_dict()) if given["as_json"] else str(report))
 
 
 def _times(text: str | None) -> float | None:
@@ -188,6 +191,7 @@ def _times(text: str | None) -> float | None:
 @ENCODER
 @ON_ZERO
 @SEED
+@FORCE
 @AS_JSON
 def compress(corpus: str, out: str, **given: Any) -> None:
     """Apply a plan to every row of CORPUS and write one .nf file."""
@@ -195,6 +199,7 @@ def compress(corpus: str, out: str, **given: Any) -> None:
     for name in (corpus, given["queries"]):
         if name and os.path.realpath(name) == os.path.realpath(out):
             raise BadInput(f"compress: {out!r} is read from; write to another file")
+    check_output(out, overwrite=given["force"])
     x, ids, texts, encoder = _read(corpus, given["key"], given["encoder"])
     queries = _read(given["queries"], None, encoder, what="queries")[0] if given["queries"] else None
     packed = plan.fit(
@@ -220,7 +225,7 @@ def compress(corpus: str, out: str, **given: Any) -> None:
         "disk_bytes": packed.disk_bytes,
     }
     if given["as_json"]:
-        click.echo(json.dumps(told))
+        click.echo(dump(told))
     else:
         click.echo(
             f"{out}: {len(packed)} rows x {packed.dim}, {packed.bytes_per_row:g} bytes a row, "
@@ -265,7 +270,7 @@ def search(file: str, text: str | None, **given: Any) -> None:
     )
     if given["as_json"]:
         found = hits.to_dicts()
-        click.echo(json.dumps(found if text is None else found[0], ensure_ascii=False))
+        click.echo(dump(found if text is None else found[0]))
         return
     print_lines(_hit_lines(hits))
 
@@ -274,7 +279,7 @@ def _hit_lines(hits: Any) -> Iterator[str]:
     for number, found in enumerate(hits):
         lead = f"{number}\t" if len(hits) > 1 else ""
         for hit in found:
-            told = f"{lead}{str(hit.id).translate(CONTROLS)}\t{hit.score:.4f}"
+            told = f"{lead}{one_line(hit.id)}\t{hit.score:.4f}"
             yield told + (f"\t{one_line(hit.text)}" if hit.text else "")
 
 
@@ -292,19 +297,21 @@ def _query_source(given: dict[str, Any]) -> Any:
 @click.argument("texts")
 @click.argument("out", type=click.Path(dir_okay=False))
 @ENCODER
+@FORCE
 @AS_JSON
-def encode(texts: str, out: str, encoder: str | None, as_json: bool) -> None:
+def encode(texts: str, out: str, encoder: str | None, force: bool, as_json: bool) -> None:
     """Encode TEXTS (JSON lines, or a text a line) into OUT, a .npy file of float32."""
     from nearfield.search.encoding import as_encoder, encode_texts
     from nearfield.store import io
 
     if not out.endswith(".npy"):
         raise BadInput(f"encode: expected an output that ends in .npy, got {out!r}")
+    check_output(out, overwrite=force)
     made = as_encoder(encoder or "static")
     vectors = encode_texts(made, io.read_texts(texts).texts, progress=progress_bar())
     io.write_npy(out, vectors)
     told = {"file": out, "rows": len(vectors), "dim": int(vectors.shape[1]), "space": made.space}
-    click.echo(json.dumps(told) if as_json else f"{out}: {len(vectors)} rows x {vectors.shape[1]}")
+    click.echo(dump(told) if as_json else f"{out}: {len(vectors)} rows x {vectors.shape[1]}")
 
 
 @cli.command()
@@ -336,10 +343,10 @@ def info(file: str | None, as_json: bool) -> None:
             "texts": packed.texts is not None,
         }
     if as_json:
-        click.echo(json.dumps(told))
+        click.echo(dump(told))
         return
     for key, value in told.items():
-        click.echo(f"{key}: {one_line(json.dumps(value) if isinstance(value, dict) else value)}")
+        click.echo(f"{key}: {one_line(dump(value) if isinstance(value, dict) else value)}")
 
 
 @cli.command()
@@ -350,7 +357,7 @@ def methods(room: str | None, as_json: bool) -> None:
     found = nearfield.methods(room)
     if as_json:
         keys = ("name", "room", "summary", "paper", "papers", "needs", "status", "slow")
-        click.echo(json.dumps([{k: getattr(m, k) for k in keys} for m in found]))
+        click.echo(dump([{k: getattr(m, k) for k in keys} for m in found]))
         return
     for m in found:
         click.echo(f"{m.room:9} {m.name:22} {m.status:12} {m.summary}")
@@ -369,7 +376,7 @@ def papers(served: bool, as_json: bool) -> None:
     """List all papers, how much of each is here, the methods that serve it, and what their claims tests measured."""
     found = [p for p in nearfield.papers() if p["methods"] or p["claims"] or not served]
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        click.echo(dump(found))
         return
     for paper in found:
         names = ", ".join(paper["methods"]) or "no method yet"
@@ -408,7 +415,7 @@ def demo(out: str, limit: int | None, as_json: bool) -> None:
 
     told = run(out, lambda line: click.echo(line, err=as_json), limit=limit)
     if as_json:
-        click.echo(json.dumps(told, ensure_ascii=False))
+        click.echo(dump(told))
 
 
 for _made in cli_collection.VERBS:

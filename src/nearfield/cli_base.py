@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 import warnings
 from collections.abc import Iterable
+from datetime import date
 from itertools import islice
 from typing import Any, TextIO
 
@@ -15,9 +17,8 @@ import click
 from nearfield.cli_pipes import DASH, piped
 from nearfield.core.errors import DataWarning, NearfieldError, UnknownKey
 from nearfield.core.protocols import METRICS, Progress
+from nearfield.core.text import safe, safe_json
 
-# They would break a line of results, or tell a terminal to do something: text out of a file may hold any of them.
-CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029], " ")
 METRIC = click.option("--metric", type=click.Choice(METRICS), default="cosine", show_default=True, help="What is near.")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 SEED = click.option(
@@ -26,6 +27,7 @@ SEED = click.option(
 ON_ZERO = click.option("--on-zero", type=click.Choice(["raise", "keep"]), default="raise", show_default=True,
                      help="Zero vectors under cosine: refuse, or keep with score 0.")  # fmt: skip
 ENCODER = click.option("--encoder", default=None, help="Encoder for texts (default: the one built in).")
+FORCE = click.option("--force", is_flag=True, help="Replace a file that is there.")
 KEY = click.option("--key", default=None, help="Name of the array, data set, column or key inside the file.")
 
 
@@ -36,7 +38,10 @@ _OPTION = (
     r"""|(?<![^\s(])([a-z]\w*)=("[^"]*"|'[^']*'|\.\.\.|-?\w+(?:\.\d+)?)?(?=[\s,;)]|\.?(?:\s|$))"""
     r"""|\A([a-z]\w*)(?=: )"""
 )
-_NAMES = {"rng": "seed", "column": "key", "latency_us": "latency", "bytes": "bytes_", "all": "all_", "verify": "no_verify"}
+_NAMES = {
+    "rng": "seed", "column": "key", "overwrite": "force", "latency_us": "latency", "bytes": "bytes_", "all": "all_",
+    "verify": "no_verify",
+}  # fmt: skip
 
 
 class Verb(click.Command):
@@ -107,7 +112,21 @@ def _typed() -> list[str]:
 
 def one_line(what: object) -> str:
     """Text out of a file or a message on one line that does nothing else to a terminal."""
-    return " ".join(str(what).split()).translate(CONTROLS)
+    return safe(" ".join(str(what).split()))
+
+
+def plain(value: Any) -> Any:
+    """What JSON cannot say: times as ISO text, arrays as lists."""
+    if isinstance(value, date):
+        return value.isoformat()
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)
+
+
+def dump(value: Any) -> str:
+    """One line of JSON that does nothing else to a terminal."""
+    return safe_json(json.dumps(value, ensure_ascii=False, default=plain))
 
 
 def print_lines(lines: Iterable[str]) -> None:

@@ -15,9 +15,22 @@ import click
 import numpy as np
 
 import nearfield
-from nearfield.cli_base import AS_JSON, ENCODER, METRIC, ON_ZERO, SEED, Verb, one_line, print_lines, progress_bar, verb
-from nearfield.core.arrays import refuse_empty
+from nearfield.cli_base import (
+    AS_JSON,
+    ENCODER,
+    FORCE,
+    METRIC,
+    ON_ZERO,
+    SEED,
+    Verb,
+    dump,
+    one_line,
+    print_lines,
+    progress_bar,
+    verb,
+)
 from nearfield.core.errors import BadInput, Corrupt
+from nearfield.core.text import safe
 
 
 if TYPE_CHECKING:
@@ -41,22 +54,6 @@ def is_collection(path: str) -> bool:
 def _open(folder: str, *, write: bool = False, encoder: str | None = None) -> closing[Collection]:
     """A Collection that is there."""
     return closing(nearfield.open(folder, mode="a" if write else "r", encoder=encoder))
-
-
-def plain(value: Any) -> Any:
-    """What JSON cannot say: times as ISO text, arrays as lists."""
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, np.generic):
-        return value.item()
-    return str(value)
-
-
-def dump(value: Any) -> str:
-    """One line of JSON."""
-    return json.dumps(value, ensure_ascii=False, default=plain)
 
 
 def _note_unknown(made: Collection, where: str | None) -> None:
@@ -319,12 +316,15 @@ def backup(folder: str, target: str, as_json: bool) -> None:
 @click.argument("out")
 @_WHERE
 @click.option("--no-vectors", is_flag=True, help="Leave the vectors out.")
+@click.option("--no-guard", is_flag=True, help="CSV: write text as it is, also what a spreadsheet runs as a formula.")
+@FORCE
 @AS_JSON
-def export(folder: str, out: str, where: str | None, no_vectors: bool, as_json: bool) -> None:
+def export(folder: str, out: str, where: str | None, as_json: bool, **given: Any) -> None:
     """Write the rows of FOLDER into OUT: .jsonl, .csv, .parquet or .arrow; ``-`` prints them as JSON lines."""
     with _open(folder) as made:
         _note_unknown(made, where)
-        count = made.export(Path(out), where=where, vectors=not no_vectors, progress=progress_bar())
+        how = {"vectors": not given["no_vectors"], "guard": not given["no_guard"], "overwrite": given["force"]}
+        count = made.export(Path(out), where=where, progress=progress_bar(), **how)
     piping = verb().piping
     told = {"folder": folder, "file": "-" if piping else out, "rows": count}
     click.echo(dump(told) if as_json else f"{told['file']}: {count} rows", err=piping)
@@ -359,7 +359,7 @@ def recall(folder: str, k: int, budget: int | None, field: str | None, seed: int
     """Measure live recall of FOLDER against exact search, with an interval."""
     with _open(folder) as made:
         report = made.recall(k, field=field, budget=budget, rng=seed)
-    click.echo(dump(report.to_dict()) if as_json else str(report))
+    click.echo(dump(report.to_dict()) if as_json else safe(str(report), keep="\n"))
 
 
 @click.command(cls=Verb)
@@ -381,7 +381,7 @@ def watch(folder: str, field: str | None, alarm: float, set_canaries: int | None
         click.echo(dump({name: report.to_dict() for name, report in found.items()}))
         return
     for report in found.values():
-        click.echo(str(report))
+        click.echo(safe(str(report), keep="\n"))
 
 
 def describe(folder: str, json_: bool) -> None:
@@ -395,12 +395,13 @@ def describe(folder: str, json_: bool) -> None:
         if key == "fields":
             for name, field in value.items():
                 shown = ", ".join(f"{k} {v}" for k, v in field.items() if v not in (None, {}))
-                click.echo(f"field {name}: {one_line(shown)}")
+                click.echo(f"field {one_line(name)}: {one_line(shown)}")
         elif key == "keys":
             for name, types in value.items():
                 click.echo(f"key {one_line(name)}: {', '.join(types)}")
         else:
-            click.echo(f"{key}: {f'{value:,}' if isinstance(value, int) and not isinstance(value, bool) else value}")
+            shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else one_line(value)
+            click.echo(f"{key}: {shown}")
 
 
 VERBS = [add, get, rm, update, compact, check, repair, backup, export, recode, recall, watch]

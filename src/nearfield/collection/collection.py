@@ -312,16 +312,26 @@ class Collection(Twins):
         return reading.scroll(self._state.snapshot(), self._filter(where), batch, after)
 
     def export(
-        self, target: Any = "arrow", *, where: Any = None, vectors: bool = True, progress: Progress | None = None
+        self,
+        target: Any = "arrow",
+        *,
+        where: Any = None,
+        vectors: bool = True,
+        overwrite: bool = False,
+        guard: bool = True,
+        progress: Progress | None = None,
     ) -> Any:
         """Give rows as ``"arrow"``, ``"pandas"``, ``"polars"`` or ``"dataset"`` (Hugging Face), or write a file.
 
         A file is named by its path (.jsonl, .csv, .parquet, .arrow); then the number of rows comes back. What is
-        exported is one state of the rows, and ``load`` takes it back as it was.
+        exported is one state of the rows, and ``load`` takes it back as it was. A file that is there is replaced only
+        with ``overwrite=True``; a link, or a place in a collection's folder, is refused. In CSV, text that a
+        spreadsheet would run as a formula gets an apostrophe before it, unless ``guard=False``.
         """
         from nearfield.collection import exchange
 
-        return exchange.export(self, target, self._filter(where), vectors=vectors, progress=progress)
+        how = {"vectors": vectors, "overwrite": overwrite, "guard": guard}
+        return exchange.export(self, target, self._filter(where), progress=progress, **how)
 
     def facets(self, key: str, *, where: Any = None, k: int | None = None) -> list[tuple[Any, int]]:
         """Each value of a metadata key with the number of rows that have it, most first."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from nearfield.core.errors import BadInput, NearfieldError, did_you_mean
 from nearfield.core.protocols import Progress
+from nearfield.store.outputs import check_output
 from nearfield.store.rows import RowBatch
 
 if TYPE_CHECKING:
@@ -132,7 +133,9 @@ def _without(x: dict[str, Any], n: int) -> int:
     return int(n - has.sum())
 
 
-def export(made: Collection, target: Any, where: Any, *, vectors: bool, progress: Progress | None) -> Any:
+def export(
+    made: Collection, target: Any, where: Any, *, vectors: bool, overwrite: bool, guard: bool, progress: Progress | None
+) -> Any:
     """Write rows into a file, and return how many; or give them as a table, a frame or a data set."""
     rows = _rows(made, where, vectors=vectors, progress=progress)
     if isinstance(target, os.PathLike) or "." in str(target) or os.path.isdir(target):
@@ -140,7 +143,11 @@ def export(made: Collection, target: Any, where: Any, *, vectors: bool, progress
 
         if vectors and not os.path.splitext(os.fspath(target))[1]:
             raise BadInput(f"export: {os.fspath(target)!r} names a BEIR folder, which holds no vectors: leave them out")
-        return write_rows(target, rows)
+        folder = not os.path.splitext(os.fspath(target))[1]
+        check_output(target, overwrite=overwrite)
+        if folder or os.path.isdir(target):
+            check_output(os.path.join(target, "corpus.jsonl"), overwrite=overwrite)
+        return write_rows(target, rows, guard=guard)
     from nearfield.store import frames
 
     if target not in _KINDS:

@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import IO, Any
 
 import numpy as np
@@ -220,12 +221,15 @@ def _beside(path: str) -> str | None:
     return next((stem + s for s in (".jsonl", ".jsonl.gz", ".ndjson") if os.path.isfile(stem + s)), None)
 
 
-def write_rows(path: PathLike, batches: Iterable[RowBatch], *, leave_out: Collection[str] = ()) -> int:
+def write_rows(
+    path: PathLike, batches: Iterable[RowBatch], *, leave_out: Collection[str] = (), guard: bool = True
+) -> int:
     """Write batches of rows to ``.jsonl``, ``.csv``, ``.parquet`` or ``.arrow``, or, without a suffix, a BEIR folder.
 
     Use it to export a Collection, or to convert what ``read_rows`` reads; the file is there whole or not at all, memory
     stays at one batch. ``leave_out`` names parts not to write: ``ids``, ``texts``, ``meta``, ``vectors``, or one field
-    of vectors. Returns the number of rows.
+    of vectors. Returns the number of rows. In CSV, text that a spreadsheet would run as a formula gets an apostrophe
+    before it, which ``read_rows`` takes off again; ``guard=False`` writes it as it is.
 
     JSON lines keep all but the number types of vectors; Parquet and Arrow (extra ``arrow``) keep those too, but not the
     order of a row's keys; what CSV loses its module says. A BEIR folder holds texts and metadata alone (``write_beir``
@@ -247,7 +251,8 @@ def write_rows(path: PathLike, batches: Iterable[RowBatch], *, leave_out: Collec
         raise BadInput(f"{shown}: expected {' '.join(WRITERS)} or the name of a folder, got {suffix!r}; rename it")
     with AtomicFile(path) as made:
         with made.writing():
-            count = WRITERS[suffix](made.file, wanted, str(path))
+            write = WRITERS[suffix] if guard or suffix != ".csv" else partial(exchange_csv.write_csv, guard=False)
+            count = write(made.file, wanted, str(path))
         if not count:
             raise BadInput(f"{base.named(path)}: expected at least one row to write, got none")
         made.publish()

@@ -5,12 +5,18 @@ whole numbers with leading zeros or of more than 64 bits stay text. A first colu
 pandas frame: the ids where there are no others, nothing where it only counts the rows. Lost on the way: None and missing values and empty
 texts are all blank cells, lists and dicts come back as JSON text, times as ISO text, and text as a number where a whole
 column of it looks so.
+
+A spreadsheet takes a cell of text that begins with ``= + - @``, a tab or a carriage return for a formula, and runs it.
+Such cells are written with an apostrophe before them, unless ``guard=False``; then the first name of the header begins
+with one too, which tells ``read_csv`` to take them off again. Numbers are left as they are.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import itertools
+import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +33,8 @@ from nearfield.store.rows import BATCH_BYTES, RowBatch, Spool, as_json, unpacked
 
 _INT = re.compile(r"-?(0|[1-9]\d{0,18})")
 _FLOAT = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_MARK = "'"
 _BOOL = {"true": True, "false": False}
 MAX_COLUMNS = 10_000
 INDEX = "index"  # what the column of an index is called, where it has no name
@@ -40,6 +48,7 @@ def read_csv(path: str, names: Names, rows: int, limit: int | None, max_ratio: f
     """
     table = io_text.table(path, max_ratio)
     header, index = _header(path, next(table, None))
+    header, guarded = _unguarded_header(header)
     where = base.named(path)
     vectors = names.vectors_in(header, where)
     kinds, counts = _kinds(path, header, table, set(vectors))
@@ -51,6 +60,7 @@ def read_csv(path: str, names: Names, rows: int, limit: int | None, max_ratio: f
     held: list[Record] = []
     done = size = 0
     for number, cells in _data(path, header, max_ratio):
+        cells = [_unguarded(cell) for cell in cells] if guarded else cells
         held.append(plan.record(f"{where}: line {number}", cells))
         size += sum(map(len, cells))
         if len(held) >= rows or size >= BATCH_BYTES or done + len(held) == limit:
@@ -74,6 +84,17 @@ def _header(path: str, first: tuple[int, list[str]] | None) -> tuple[list[str], 
             path, f"expected a header of up to {MAX_COLUMNS} names, each once, got {base.shown(header, 120)}; repair it"
         )
     return header, index
+
+
+def _unguarded_header(header: list[str]) -> tuple[list[str], bool]:
+    """The names as they were before they were guarded, and whether cells were."""
+    if not header[0].startswith(_MARK) or len(header[0]) == 1:
+        return header, False
+    return [_unguarded(name) for name in (header[0][1:], *header[1:])], True
+
+
+def _unguarded(cell: str) -> str:
+    return cell[1:] if cell.startswith(_MARK) and _FORMULA.match(cell) else cell
 
 
 def _data(path: str, header: list[str], max_ratio: float) -> Iterator[tuple[int, list[str]]]:
@@ -149,13 +170,19 @@ class _Plan:
 
 
 # ---- writing --------------------------------------------------------------------------------------
-def write_csv(file: IO[bytes], batches: Iterable[RowBatch], path: str) -> int:
-    """Write a header and a line a row: id, text, a column a vector field, a column a key of metadata."""
+def write_csv(file: IO[bytes], batches: Iterable[RowBatch], path: str, *, guard: bool = True) -> int:
+    """Write a header and a line a row: id, text, a column a vector field, a column a key of metadata.
+
+    With ``guard``, text that a spreadsheet would run as a formula is written so that it is shown.
+    """
     keys: dict[str, None] = {}
+    formulas = False
     with Spool() as spool:
         for batch in spool.fill(batches):
+            formulas = formulas or (guard and _holds_formulas(batch))
             for meta in batch.meta or []:
                 keys |= dict.fromkeys(meta)
+        formulas = formulas or (guard and any(map(_FORMULA.match, keys)))
         head = ["id"] * (spool.id_kind is not None) + ["text"] * spool.has_texts + list(spool.fields)
         clash = next((k for k in keys if k in head or not k), None)
         if clash is not None or len(keys) > MAX_COLUMNS:
@@ -163,16 +190,21 @@ def write_csv(file: IO[bytes], batches: Iterable[RowBatch], path: str) -> int:
             raise base.bad(path, f"expected names of columns that {what}; write .jsonl or .parquet")
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([*head, *keys])
+        names = [*head, *keys]
+        if formulas:
+            names = list(map(_guarded, names))
+            names[0] = _MARK + names[0]
+        writer.writerow(names)
+        told: Callable[[Any], str] = _guarded_cell if formulas else _cell
         for n, batch, vectors in spool:
             fields = {name: unpacked(found) for name, found in vectors.items()}
             for i in range(n):
-                cells = [] if batch.ids is None else [str(batch.ids[i])]
+                cells = [] if batch.ids is None else [told(batch.ids[i])]
                 if spool.has_texts:
-                    cells.append((batch.texts[i] if batch.texts is not None else None) or "")
+                    cells.append(told(batch.texts[i] if batch.texts is not None else None))
                 cells += [_vector(fields.get(name), i, name) for name in spool.fields]
                 meta = batch.meta[i] if batch.meta is not None else {}
-                cells += [_cell(meta.get(key)) for key in keys]
+                cells += [told(meta.get(key)) for key in keys]
                 _check(path, cells)
                 writer.writerow(cells)
             file.write(out.getvalue().encode())
@@ -183,6 +215,19 @@ def write_csv(file: IO[bytes], batches: Iterable[RowBatch], path: str) -> int:
 
 def _vector(field: Any, i: int, name: str) -> str:
     return "" if field is None or field[i] is None else as_json(field[i], name, i)
+
+
+def _holds_formulas(batch: RowBatch) -> bool:
+    values = itertools.chain(batch.ids or (), batch.texts or (), *(meta.values() for meta in batch.meta or ()))
+    return any(isinstance(value, str) and _FORMULA.match(value) for value in values)
+
+
+def _guarded(text: str) -> str:
+    return _MARK + text if _FORMULA.match(text) else text
+
+
+def _guarded_cell(value: Any) -> str:
+    return _guarded(value) if isinstance(value, str) else _cell(value)
 
 
 def _cell(value: Any) -> str:
