@@ -19,7 +19,6 @@ from nearfield.cli_base import AS_JSON, ENCODER, METRIC, ON_ZERO, SEED, Verb, on
 from nearfield.core.arrays import refuse_empty
 from nearfield.core.errors import BadInput, Corrupt
 
-
 if TYPE_CHECKING:
     from nearfield.collection.collection import Collection
     from nearfield.store.rows import RowBatch
