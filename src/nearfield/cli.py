@@ -39,10 +39,18 @@ class Verbs(click.Group):
     command_class = Verb
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Verbs,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(nearfield.__version__, prog_name="nearfield")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """nearfield: measure the trade-off on your own vectors, pick the smallest plan, search with it."""
+    if context.invoked_subcommand is None:  # versions of click differ in what they do then
+        click.echo(context.get_help(), err=True)
+        raise click.exceptions.Exit(2)
 
 
 def _read(path: str, key: str | None, encoder: str | None, *, what: str = "vectors") -> tuple[Any, Any, Any, Any]:
@@ -435,9 +443,6 @@ def guarded(run: Callable[[], Any]) -> int:
         return result if isinstance(result, int) else 0
     except NearfieldError as error:
         click.echo(f"nearfield: {one_line(error)}", err=True)
-        return 2
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
         return 2
     except click.ClickException as error:
         hint = " (see --help)" if isinstance(error, click.UsageError) else ""

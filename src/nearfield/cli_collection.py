@@ -32,7 +32,6 @@ from nearfield.cli_base import (
 from nearfield.core.errors import BadInput, Corrupt
 from nearfield.core.text import safe
 
-
 if TYPE_CHECKING:
     from nearfield.collection.collection import Collection
     from nearfield.store.rows import RowBatch

@@ -1,4 +1,4 @@
-"""``-`` on the command line: standard input in the place of a file to read, standard output in that of rows to write."""
+"""``-`` on the command line: standard input in the place of a file to read, standard output for rows to write."""
 
 from __future__ import annotations
 

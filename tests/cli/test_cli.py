@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import nearfield
+from cli.kit import run
 from nearfield import cli
 from nearfield.core.errors import NotWritten
 from nearfield.store.segments import SegmentWriter
@@ -30,14 +30,6 @@ def corpus(tmp_path: Path) -> Path:
     np.save(tmp_path / "corpus.npy", x)
     np.save(tmp_path / "q.npy", x[:5] + 0.01)
     return tmp_path / "corpus.npy"
-
-
-def run(*arguments: Any) -> tuple[int, str, str]:
-    """Run in this process; returns (exit code, stdout, stderr)."""
-    runner = CliRunner()
-    with runner.isolation() as streams:
-        code = cli.guarded(lambda: cli.cli.main([str(a) for a in arguments], "nearfield", standalone_mode=False))
-        return code, streams[0].getvalue().decode(), streams[1].getvalue().decode()
 
 
 def run_process(*arguments: Any, **given: Any) -> subprocess.CompletedProcess[str]:

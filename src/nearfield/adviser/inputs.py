@@ -17,7 +17,6 @@ from nearfield.core.checks import plain, shown
 from nearfield.core.errors import BadInput, DataWarning
 from nearfield.search.encoding import as_encoder, encode_texts
 from nearfield.store import io
-from nearfield.store import io_base as base
 
 _HIGHEST = 100  # a document of grade g gains 2 ** g - 1
 _DIGITS = 18  # of the longest row number: int() refuses thousands of digits, and no row has such a number

@@ -146,7 +146,9 @@ class Encoding:
         if self._made is None:
             recorded = dict(field.space).get("encoder")
             if self.given is None and recorded not in SAFE:
-                raise BadInput(f"{name}: was encoded by {recorded!r}, which is not loaded by name: open with encoder=, or pass vectors")
+                raise BadInput(
+                    f"{name}: was encoded by {recorded!r}, which no name loads: open with encoder=, or pass vectors"
+                )
             self._made = encoder_of(self.given if self.given is not None else recorded, field.dim)
             self.check(name, field, self._made)
         return self._made

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from nearfield.collection.intake import Intake, take_rows
+from nearfield.collection.intake import Intake
 from nearfield.collection.plans import dropped
 from nearfield.collection.reading import found_ids, matching
-from nearfield.collection.results import Row
 from nearfield.collection.state import State, remove
 from nearfield.core.errors import BadInput, Exists, NearfieldError
 from nearfield.core.indexes import Step
 from nearfield.core.protocols import I64
 from nearfield.store.catalog import Change, TailRecord
-from nearfield.store.fields import Field
 from nearfield.store.filters import Filter
-from nearfield.store.ids import Id, IdKind, check_ids, refuse_repeats
+from nearfield.store.ids import Id, IdKind
 from nearfield.store.metadata import encode_metadata
 from nearfield.store.parts import FOLDER, Entry, Part, SegmentPart, batch_part, write_part
 from nearfield.store.snapshot import Snapshot

@@ -179,7 +179,9 @@ def _odd(rows: Any) -> tuple[int, Any]:
 
 
 def _listed(x: Any) -> list[Any]:
-    return [np.asarray(v, dtype=object) if isinstance(v, (list, tuple)) else v for v in x] if hasattr(x, "__len__") else []
+    return (
+        [np.asarray(v, dtype=object) if isinstance(v, (list, tuple)) else v for v in x] if hasattr(x, "__len__") else []
+    )
 
 
 def _check_form(shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None:

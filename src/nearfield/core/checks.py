@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from nearfield.core.errors import BadInput, NearfieldError
 
 _SHOWN = 60

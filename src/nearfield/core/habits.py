@@ -14,7 +14,7 @@ from nearfield.core.errors import BadCall, did_you_mean
 
 T = TypeVar("T")
 
-# Our name -> what others call it, in lower case without underscores. A name counts where a function has ours; the first.
+# Our name -> what others call it, in lower case without underscores. The first counts that a function has.
 _OURS = {
     "q": "query queries queryembedding queryembeddings queryvector queryvectors xq x embedding embeddings vectors",
     "queries": "q query queryembedding queryembeddings queryvector queryvectors xq x vector vectors embeddings",

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from nearfield.core.arrays import ArraySource, as_batch, check_on_zero
 from nearfield.core.bitmaps import Bitmap
 from nearfield.core.checks import plain, whole
-from nearfield.core.errors import BadInput
 from nearfield.core.hits import Hits
 from nearfield.core.indexes import check_search
 from nearfield.core.protocols import F32, I64
