@@ -259,7 +259,7 @@ def test_what_is_no_file_is_refused(fresh: Make, tmp_path: Path, make: Callable[
     lease, plan = c._state.snapshot().head.generation, next((c.path / "plans").iterdir()).name
     c.close()
     codes = next(p.name for p in (c.path / "segments").iterdir() if p.name.count(".") == 3)
-    words = next(p.name for p in (c.path / "segments").iterdir() if ".porter" in p.name)
+    words = next(p.name for p in (c.path / "segments").iterdir() if p.name.count(".") == 2)
     copies, outside = [], {}
     for i, name in enumerate(FILES):
         copies.append(shutil.copytree(c.path, tmp_path / f"copy{i}"))

@@ -156,6 +156,7 @@ def _one_vector(given: Any) -> bool:
 
 
 def sound_texts(texts: Any, n: int) -> list[str | None] | None:
+    """A text or None for each of ``n`` rows, None where there are none at all; ``BadInput`` for anything else."""
     if texts is None:
         return None
     if isinstance(texts, str) and n == 1:
