@@ -126,8 +126,10 @@ def add(folder: str, files: tuple[str, ...], as_json: bool, **given: Any) -> Non
         for source in sources:
             done = exchange.load(made, source, new_only=given["new_only"], encoder=None, progress=progress_bar())
             added, without = added + done.rows, without + done.without
-        told = {"folder": folder, "added": added, "rows": len(made), "without_vector": without}
-    more = f"; {without} rows without a vector" if without else ""
+        told = {"folder": folder, "added": added, "rows": len(made)}
+    if without:
+        told["without_vector"] = without
+    more = f"; {without:,} rows without a vector" if without else ""
     click.echo(dump(told) if as_json else f"{folder}: {added} rows written, {told['rows']} there{more}")
 
 
