@@ -283,6 +283,16 @@ def test_the_same_model_is_welcome_over_codes(tmp_path: Path) -> None:
         NearfieldVectorStore(Letters(1), tmp_path / "c").similarity_search("apple")
 
 
+def test_a_model_is_known_with_and_without_its_owner(tmp_path: Path) -> None:
+    short, long = Letters(0, "MiniLM-L6"), Letters(0, "sentence-transformers/minilm-l6")
+    NearfieldVectorStore.from_texts(TEXTS, short, collection=tmp_path / "c").collection.close()
+    again = NearfieldVectorStore(long, tmp_path / "c")
+    assert again.similarity_search("apple pie", k=1)[0].page_content == "apple pie"
+    again.add_texts(["new"], ids=["new"])
+    assert dict(again.collection.fields["vector"].space)["model"] == "MiniLM-L6"
+    again.collection.close()
+
+
 @pytest.mark.allow_global_rng
 def test_models_by_chance_are_left_alone(tmp_path: Path) -> None:
     made = NearfieldVectorStore.from_texts(TEXTS, FakeEmbeddings(size=64), collection=tmp_path / "c")

@@ -15,7 +15,7 @@ from nearfield.collection.collection import Collection
 from nearfield.core.errors import BadInput
 from nearfield.core.optional import require
 from nearfield.integrations.common import check_options, varied
-from nearfield.integrations.langchain_checks import check_model, model_name, where_of
+from nearfield.integrations.langchain_checks import check_model, recorded_name, where_of
 from nearfield.opening import open
 from nearfield.store.filters import EVERYTHING, key
 
@@ -101,9 +101,10 @@ class NearfieldVectorStore(VectorStore):  # type: ignore[misc]
         names = [name or str(uuid.uuid4()) for name in ids or [None] * len(texts)]
         step = batch_size or len(texts)
         vectors = [v for i in range(0, len(texts), step) for v in self._embedding.embed_documents(texts[i : i + step])]
+        encoder = recorded_name(self.collection, options.get("field"), self._embedding)
         self.collection.upsert(
             names, np.asarray(vectors, dtype=np.float32), texts=texts, meta=metadatas,
-            encoder=model_name(self._embedding), repeats="last", **options,
+            encoder=encoder, repeats="last", **options,
         )  # fmt: skip
         return names
 

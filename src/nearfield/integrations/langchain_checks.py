@@ -32,6 +32,23 @@ def model_name(embedding: Any) -> str | None:
     return next((name for name in named if isinstance(name, str) and name), None)
 
 
+def recorded_name(collection: Any, field: str | None, embedding: Any) -> str | None:
+    """The name of a model as the field's record has it, where only the owner before a ``/`` or the case differs."""
+    own, known = model_name(embedding), _known(collection.fields, field)
+    same = own is not None and known is not None and _bare(own) == _bare(known)
+    return known if same else own
+
+
+def _known(fields: Any, field: str | None) -> str | None:
+    """The model that the record of a field names."""
+    found = fields.get(next(iter(fields), None) if field is None else field)
+    return None if found is None else dict(found.space).get("model")
+
+
+def _bare(name: str) -> str:
+    return name.rpartition("/")[2].lower()
+
+
 def check_model(collection: Any, field: str | None, embedding: Any) -> None:
     """Refuse a model that did not make the vectors of a field.
 
@@ -42,7 +59,7 @@ def check_model(collection: Any, field: str | None, embedding: Any) -> None:
     name = field if field is not None else next(iter(fields), None)
     if name is None or name not in fields or fields[name].kind != "dense":
         return
-    known, own = dict(fields[name].space).get("model"), model_name(embedding)
+    known, own = _known(fields, name), recorded_name(collection, name, embedding)
     if known is not None and own is not None:
         collection.check_encoder(name, fields[name], own, note=False)
         return
