@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= .venv-demo
 BARE ?= .venv-bare
+LOWEST ?= .venv-lowest
 INTEGRATIONS ?= .venv-integrations
 SANITIZE ?= .venv-sanitize
 CLANG ?= .venv-clang
@@ -13,7 +14,7 @@ PIP = -m pip --disable-pip-version-check install --quiet
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 SOURCES = pyproject.toml CMakeLists.txt $(wildcard native/*)
 
-.PHONY: help demo test lint types tests slow crash fuzz sanitize integrations wheel wheel-test clang claims bench docs format clean
+.PHONY: help demo test lint types tests slow crash fuzz sanitize integrations wheel wheel-test lowest clang claims bench docs format clean
 
 help:
 	@echo "make demo    the main job on real text, in its own environment"
@@ -43,7 +44,7 @@ $(VENV)/.done: $(SOURCES) constraints.txt requirements-test.txt
 	$(BIN)/python $(PIP) --no-build-isolation -c constraints.txt -e ".[all]"
 	@touch $@
 
-test: lint types tests integrations wheel-test clang
+test: lint types tests integrations wheel-test lowest clang
 
 lint: $(VENV)/.done
 	$(BIN)/ruff check
@@ -128,6 +129,14 @@ wheel-test: wheel
 	$(ONE_THREAD) $(BARE)/bin/python -m pytest -q -n 2 -p no:cacheprovider tests/conformance tests/search tests/core \
 		tests/meta/test_house.py tests/meta/test_import.py -m "not slow"
 
+# The same wheel with the oldest dependencies that it allows: the command line, Collections, and what all rests on.
+lowest: wheel
+	rm -rf $(LOWEST)
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python $(PIP) -r requirements-lowest.txt dist/wheel/*.whl
+	$(ONE_THREAD) $(LOWEST)/bin/python -m pytest -q -n 2 -p no:cacheprovider tests/cli tests/core tests/fusers \
+		tests/collection/test_inputs.py tests/collection/test_surface.py tests/store/test_filters.py -m "not slow"
+
 # The compiler of macOS: warnings are errors, and what it builds passes the tests of the native code.
 clang: $(VENV)/.done
 	command -v clang++ > /dev/null || { apt-get update --quiet=2 && apt-get install --quiet=2 --yes clang > /dev/null; }
@@ -159,4 +168,4 @@ format: $(VENV)/.done
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(BARE) $(INTEGRATIONS) $(SANITIZE) $(CLANG) build dist site
+	rm -rf $(VENV) $(DEMO) $(BARE) $(LOWEST) $(INTEGRATIONS) $(SANITIZE) $(CLANG) build dist site

@@ -143,7 +143,7 @@ def test_case_18_odd_ids(fresh: Make, direct: bool, monkeypatch: pytest.MonkeyPa
     c = fresh(dim=4)
     before = {p.relative_to(c.path).as_posix() for p in c.path.rglob("*")}
     c.upsert(ODD, X[: len(ODD)], texts=ODD)
-    c.upsert(["other"], X[:1])
+    c.upsert(["other"], X[:1], texts=["other"])
     for _ in range(2):
         assert c.ids()[:-1] == ODD
         for i, name in enumerate(ODD):

@@ -26,7 +26,7 @@ from nearfield.collection.state import Frozen, Settings, State
 from nearfield.collection.tending import Tending
 from nearfield.collection.twins import Twins
 from nearfield.core.checks import whole
-from nearfield.core.errors import BadInput
+from nearfield.core.errors import BadInput, Unsupported
 from nearfield.core.habits import answering
 from nearfield.core.hits import HitList, HitLists
 from nearfield.core.protocols import F32, Metric, Progress
@@ -118,6 +118,12 @@ class Collection(Twins):
             self._log.flush()
         self._state.close()
         self._tending.tell()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise Unsupported(
+            f"{self.path}: an open collection holds files and locks, and is neither copied nor pickled; pass its path, "
+            "and open it again there"
+        )
 
     def __enter__(self) -> Self:
         return self

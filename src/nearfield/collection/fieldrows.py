@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.arrays import block_rows
+from nearfield.core.errors import Unsupported
 from nearfield.core.protocols import I64
 from nearfield.store.parts import Part, SegmentPart
 from nearfield.store.snapshot import Snapshot
@@ -28,6 +29,10 @@ class FieldRows:
         self._number = number
         self._field = snapshot.fields[number]
         self._ends = np.cumsum([len(at) for _, at in self._parts], dtype=np.int64)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise Unsupported("the vectors of a collection are read from its files and are neither copied nor pickled; "
+                          "pass the collection's path, or an array of them: vectors.take(numpy.arange(n))")  # fmt: skip
 
     @property
     def shape(self) -> tuple[int, ...]:

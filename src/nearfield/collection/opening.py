@@ -124,8 +124,8 @@ def check_folder(path: Any) -> Path:
 
 def _resolved(name: str) -> Path:
     try:
-        return Path(os.path.realpath(name))
-    except (OSError, ValueError) as error:
+        return Path(name).resolve(strict=True)
+    except (OSError, ValueError, RuntimeError) as error:
         raise BadInput(f"{name[:80]!r}: cannot be used as a folder ({getattr(error, 'strerror', error)})") from None
 
 

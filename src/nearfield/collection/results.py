@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from nearfield.collection.plans import Coded
+from nearfield.core.errors import Unsupported
 from nearfield.core.hits import HitList, distances
 from nearfield.core.protocols import I64, Metric
 from nearfield.store.ids import Id
@@ -72,6 +73,15 @@ class Row:
         """A plain dictionary."""
         out: dict[str, Any] = {"id": self.id, "text": self.text, "meta": self.meta}
         return out | {"vectors": self.vectors} if vectors else out
+
+    def __copy__(self) -> Self:
+        return self  # nothing changes it
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise Unsupported("a row reads its parts from its collection and is not pickled; pass on row.to_dict()")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Row) and (self.id, self.text, self.meta) == (other.id, other.text, other.meta)

@@ -176,6 +176,9 @@ class _Cache:
         self._guard = threading.Lock()
         self._path = None if path is None else os.fspath(path)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _Cache, (self._path,)  # a copy remembers anew, and shares the file
+
     def get(self, key: str) -> list[str] | None:
         with self._guard:
             if key in self._held:
