@@ -24,6 +24,7 @@ from nearfield.search.whole import check_whole
 from nearfield.store.blame import blaming
 from nearfield.store.catalog import NAME, Catalog, Head, TailRecord, checksum
 from nearfield.store.fields import Field
+from nearfield.store.journals import check_beside
 from nearfield.store.parts import FOLDER, Entry, Fields, SegmentPart
 from nearfield.store.records import read_record
 from nearfield.store.schema import VERSION, check_format
@@ -215,6 +216,7 @@ def repair(folder: Path, *, dry_run: bool = True) -> list[str]:
     path = folder / NAME
     if not path.exists():
         raise BadInput(f"{folder}: no collection there: {NAME} is missing; restore a backup")
+    check_beside(path)
     try:
         uri = path.resolve().as_uri() + ("?mode=ro" if dry_run else "?mode=rw")
         db = sqlite3.connect(uri, uri=True, isolation_level=None)

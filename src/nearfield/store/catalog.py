@@ -28,6 +28,7 @@ import numpy as np
 
 from nearfield.core.errors import BadInput, Corrupt, NearfieldError, NotWritten, ReadOnly, StorageFull
 from nearfield.core.protocols import I64
+from nearfield.store.journals import check_beside
 from nearfield.store.locks import calm_at_fork
 from nearfield.store.records import read_record
 from nearfield.store.schema import MAGIC, TABLES, VERSION, check_format
@@ -124,6 +125,7 @@ class Catalog:
         self.immutable = False
         if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
             raise BadInput(f"{self.path}: expected a regular file, got a link, folder or device; refusing to follow it")
+        check_beside(self.path)
         with self.telling():
             self._db = self._connect(create)
             try:
