@@ -444,8 +444,8 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
     nearfield.Plan("float16()").fit(texts=odd, ids=["a\x1b[2J", "b\x90"]).save(tmp_path / "t.nf")
     code, out, _ = run("search", tmp_path / "t.nf", "socks")
     assert code == 0
-    assert [line.split("\t")[0] for line in out.splitlines()] == ["a [2J", "b "]
-    assert [line.split("\t")[2] for line in out.splitlines()] == ["warm [2J socks ", "tax 2J  law"]
+    assert [line.split("\t")[0] for line in out.splitlines()] == [r"a\x1b[2J", r"b\x90"]
+    assert [line.split("\t")[2] for line in out.splitlines()] == [r"warm\x1b[2J socks\x07", r"tax\x9b2J \x7flaw"]
     found = json.loads(run("search", tmp_path / "t.nf", "socks", "--json")[1])
     assert [hit["text"] for hit in found] == odd
     (tmp_path / "q.jsonl").write_text(json.dumps({"\x1b[2J": 1}) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import struct
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,40 @@ def test_another_schema_is_refused_everywhere(folder: Path, tmp_path: Path, case
     for look in (lambda: nf.open(here), lambda: nf.open(here, mode="r"), lambda: repair(here), lambda: _repair(here)):
         with pytest.raises(Corrupt, match=r"catalog\.db: .*(did not make|missing|malformed|cannot read)"):
             look()
+
+
+def _journal(here: Path, name: bytes) -> None:
+    """A journal to be rolled back that gives back the first page, and names another file behind it."""
+    page = (here / "catalog.db").read_bytes()[:4096]
+    magic, word = bytes.fromhex("d9d505f920a163d7"), struct.Struct(">I")
+    pages = (here / "catalog.db").stat().st_size // 4096
+    head = magic + b"".join(map(word.pack, (1, 7, pages, 512, 4096)))
+    record = word.pack(1) + page + word.pack(7 + sum(page[i] for i in range(4096 - 200, 0, -200)))
+    end = word.pack((1 << 30) // 4096 + 1) + name + word.pack(len(name)) + word.pack(sum(name)) + magic
+    (here / "catalog.db-journal").write_bytes(head.ljust(512, b"\0") + record + end)
+
+
+def test_a_journal_cannot_have_another_file_deleted(folder: Path, tmp_path: Path) -> None:
+    here, outside = tmp_path / "notes", tmp_path / "outside.txt"
+    outside.write_text("precious")
+    shutil.copytree(folder, here)
+    _journal(here, str(outside).encode())
+    for look in (lambda: nf.open(here), lambda: nf.open(here, mode="r"), lambda: repair(here), lambda: _repair(here)):
+        with pytest.raises(Corrupt, match=r"catalog\.db-journal: names another file"):
+            look()
+    assert outside.read_text() == "precious"
+
+
+@pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm"])
+def test_links_beside_a_catalogue_are_refused(folder: Path, tmp_path: Path, suffix: str) -> None:
+    here, outside = tmp_path / "notes", tmp_path / "outside.txt"
+    outside.write_text("precious")
+    shutil.copytree(folder, here)
+    (here / f"catalog.db{suffix}").symlink_to(outside)
+    for look in (lambda: nf.open(here), lambda: repair(here)):
+        with pytest.raises(Corrupt, match="got a link"):
+            look()
+    assert outside.read_text() == "precious"
 
 
 def _repair(here: Path) -> list[str]:

@@ -84,12 +84,20 @@ def quantise(weights: F32, limit: int) -> tuple[NDArray[np.int64], F32]:
     step = most / np.float32(limit)
     whole = np.zeros(weights.shape, np.int64)
     live = step >= _TINY
-    whole[live] = np.rint(weights[live] / step[live, None]).astype(np.int64)
+    whole[live] = _within(np.rint(weights[live] / step[live, None]), -32768, 32767)
     return whole, step
 
 
 def quantise_tables(tables: Sequence[F32]) -> tuple[list[NDArray[np.int64]], np.float32, np.float32]:
-    """Turn one query's nibble and byte tables into 15-bit entries; return entries, step and bias."""
+    """Turn one query's nibble and byte tables into 15-bit entries; return entries, step and bias.
+
+    Values that lie farther apart than float32 can tell leave no entries: all are 0, and the step is infinite.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _quantise_tables(tables)
+
+
+def _quantise_tables(tables: Sequence[F32]) -> tuple[list[NDArray[np.int64]], np.float32, np.float32]:
     lows = [t.min(axis=1) for t in tables if t.size]
     widest = max((float((t.max(axis=1) - lo).max()) for t, lo in zip((t for t in tables if t.size), lows)), default=0.0)
     bias = np.float32(0.0)
@@ -106,7 +114,13 @@ def quantise_tables(tables: Sequence[F32]) -> tuple[list[NDArray[np.int64]], np.
 def _entries(tables: Sequence[F32], step: np.float32) -> list[NDArray[np.int64]]:
     if step < _TINY:
         return [np.zeros(t.shape, np.int64) for t in tables]
-    return [np.rint((t - t.min(axis=1, initial=np.inf)[:, None]) / step).astype(np.int64) for t in tables]
+    return [_within(np.rint((t - t.min(axis=1, initial=np.inf)[:, None]) / step), 0, _ENTRY) for t in tables]
+
+
+def _within(x: F32, low: float, high: float) -> NDArray[np.int64]:
+    """Whole numbers within bounds, the lower one for what is none: what lies as far apart as no float32 tells."""
+    above = np.where(x > low, x, np.float32(low))
+    return np.where(above < high, above, np.float32(high)).astype(np.int64)
 
 
 def constant(c: Constant | None, codes: U8) -> F32 | None:

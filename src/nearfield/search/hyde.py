@@ -10,6 +10,7 @@ paper: Gao, Ma, Lin, Callan, 2023, doi:10.18653/v1/2023.acl-long.99 (S128);
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -41,6 +42,9 @@ PROMPTS = {
     "news": "Write a passage of a news article{language} about this topic.\n\nTopic: {query}\n\nPassage:",
     "argument": "Write an argument{language} against this one.\n\nArgument: {query}\n\nCounter-argument:",
 }
+_TABLE = "CREATE TABLE hyde2 (key TEXT PRIMARY KEY, documents TEXT NOT NULL, digest TEXT NOT NULL) WITHOUT ROWID"
+_BEFORE = "CREATE TABLE hyde (prompt TEXT PRIMARY KEY, documents TEXT) WITHOUT ROWID"  # of earlier versions, left as it is
+_SCHEMA = {("table", "hyde2", "hyde2", _TABLE), ("table", "hyde", "hyde", _BEFORE)}
 _REMEMBERED = 10_000  # prompts whose documents stay in memory
 
 
@@ -59,8 +63,9 @@ class HyDE:
     include_query: whether the query's own vector is part of the mean.
     prompt: one of ``PROMPTS``, or a text with ``{query}`` (and ``{language}``) in it.
     language: in which language documents are to be written, such as ``"Korean"``.
-    cache: a file that keeps documents from run to run, one for a generator; those of the last 10,000 prompts
-        are remembered in memory without it.
+    cache: a file that keeps documents from run to run; those of the last 10,000 prompts are remembered in memory
+        without it. Documents are kept for a prompt, a number of them and a generator, by the generator's ``model``
+        or name; what is not as it was kept is told, or made again.
 
     Raises ``BadInput`` for a generator that gives anything but texts.
 
@@ -110,8 +115,8 @@ class HyDE:
         if self.generator is None:
             return []
         prompt = self.prompt(text)
-        key = f"{self.n} {prompt}"
-        found = self._cache.get(key)
+        key = json.dumps([self.n, _name_of(self.generator), prompt])
+        found = self._cache.get(key, self.n)
         if found is None:
             found = _generated(self.generator, prompt, self.n)
             if found:
@@ -134,6 +139,8 @@ class HyDE:
             others = nearest(own[0], self.feedback)
         else:
             raise BadInput("HyDE: expected a generator that gives texts, or rows to take the nearest of, got neither")
+        if np.ndim(others) != 2 or others.shape[1] != own.shape[1] or not np.isfinite(others).all():
+            raise BadInput(f"HyDE: expected finite vectors of {own.shape[1]} dimensions, as the query's, got others")
         every = np.concatenate([own, others]) if self.include_query or not len(others) else others
         return np.asarray(every.mean(axis=0, dtype=np.float64), dtype=np.float32)
 
@@ -168,6 +175,18 @@ def _generated(generator: Writer, prompt: str, n: int) -> list[str]:
     return [text for text in texts[:n] if text.strip()]
 
 
+def _name_of(generator: Writer) -> str:
+    """What tells generators apart from run to run: the model that one names, or its own name."""
+    model = getattr(generator, "model", None)
+    kind = type(generator)
+    name = getattr(generator, "__qualname__", kind.__qualname__)
+    return model if isinstance(model, str) else f"{getattr(generator, '__module__', kind.__module__)}.{name}"
+
+
+def _digest(key: str, documents: str) -> str:
+    return hashlib.sha256(json.dumps([key, documents]).encode(errors="surrogatepass")).hexdigest()
+
+
 class _Cache:
     """Documents by prompt: the last ones in memory, all of them in a file where one is named."""
 
@@ -179,21 +198,34 @@ class _Cache:
     def __reduce_ex__(self, protocol: Any) -> Any:
         return _Cache, (self._path,)  # a copy remembers anew, and shares the file
 
-    def get(self, key: str) -> list[str] | None:
+    def get(self, key: str, most: int) -> list[str] | None:
         with self._guard:
             if key in self._held:
                 self._held.move_to_end(key)
                 return self._held[key]
-        rows = self._run("SELECT documents FROM hyde WHERE prompt = ?", key)
+        rows = self._run("SELECT documents, digest FROM hyde2 WHERE key = ?", key)
         if not rows:
             return None
-        found: list[str] = json.loads(rows[0][0])
+        text, digest = rows[0]
+        found = self._checked(key, text, digest, most)
         self._hold(key, found)
         return found
 
+    def _checked(self, key: str, text: Any, digest: Any, most: int) -> list[str]:
+        """The documents, as long as they are those that were kept for this key."""
+        try:
+            found = json.loads(text) if isinstance(text, str) and _digest(key, text) == digest else None
+        except (ValueError, RecursionError):
+            found = None
+        texts = isinstance(found, list) and all(isinstance(t, str) and t.strip() for t in found)
+        if not found or not texts or len(found) > most:
+            raise Corrupt(f"{self._path}: documents that are not those that were kept; delete it: they are made again")
+        return list(found)
+
     def put(self, key: str, documents: list[str]) -> None:
         self._hold(key, documents)
-        self._run("INSERT OR REPLACE INTO hyde VALUES (?, ?)", key, json.dumps(documents, ensure_ascii=False))
+        text = json.dumps(documents, ensure_ascii=False)
+        self._run("INSERT OR REPLACE INTO hyde2 VALUES (?, ?, ?)", key, text, _digest(key, text))
 
     def _hold(self, key: str, documents: list[str]) -> None:
         with self._guard:
@@ -209,7 +241,11 @@ class _Cache:
 
         try:
             with closing(sqlite3.connect(self._path, timeout=30)) as file, file:
-                file.execute("CREATE TABLE IF NOT EXISTS hyde (prompt TEXT PRIMARY KEY, documents TEXT) WITHOUT ROWID")
+                file.execute("PRAGMA trusted_schema = OFF")
+                there = file.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+                if any(entry not in _SCHEMA for entry in there):
+                    raise Corrupt(f"{self._path}: holds what HyDE did not make; name another file")
+                file.execute(_TABLE.replace("TABLE", "TABLE IF NOT EXISTS", 1))
                 return file.execute(sql, values).fetchall()
         except sqlite3.OperationalError as error:  # no such folder, no space, somebody else writes
             raise BadInput(f"{self._path}: {error}; expected a file that HyDE can keep documents in") from None

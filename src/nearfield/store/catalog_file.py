@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import stat
 import time
 from dataclasses import dataclass
 
 from nearfield.core.errors import BadInput, ReadOnly
 from nearfield.store.folder import Folder
+from nearfield.store.journals import check_beside
 
 NAME = "catalog.db"
-_BESIDE = ("", "-wal", "-shm", "-journal")
 _TICK = 100_000_000  # ns: two changes nearer than this may have one time of change
 
 
 def refuse_irregular(folder: Folder) -> None:
-    """Raise ``BadInput`` where a link, pipe, device or folder has the name of a file that SQLite would open."""
-    for end in _BESIDE:
-        path = folder.path / (NAME + end)
-        try:
-            mode = path.lstat().st_mode
-        except FileNotFoundError:
-            continue
-        if not stat.S_ISREG(mode):
-            what = "a link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
-            raise BadInput(f"{path}: expected a regular file, got {what}; refusing to follow or read it")
+    """Raise ``BadInput`` or ``Corrupt`` where what SQLite would open, or act upon by itself, is nothing of ours."""
+    path = folder.path / NAME
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise BadInput(f"{path}: expected a regular file, got a link, folder or device; refusing to follow it")
+    check_beside(path)
 
 
 def connect(folder: Folder, *, write: bool, create: bool = False, name: str = NAME) -> sqlite3.Connection:
@@ -84,7 +78,7 @@ class Look:
     def at(cls, folder: Folder) -> Look:
         """Look at the files."""
         found: list[tuple[int, int, int, int] | None] = []
-        for end in _BESIDE[:2]:
+        for end in ("", "-wal"):
             try:
                 told = os.stat(folder.path / (NAME + end), follow_symlinks=False)
                 found.append((told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns))
