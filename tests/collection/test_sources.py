@@ -203,3 +203,10 @@ def test_vectors_in_json_lines_go_before_texts(tmp_path):
         failed, said = run("compress", lines(tmp_path / "x.jsonl", bad), tmp_path / "y.nf", "--plan", "float16()")
         assert failed
         assert re.search(match, said), said
+
+
+def test_a_key_of_null_alone_is_no_field(tmp_path):
+    rows = [{"id": "a", "embedding": None, "vector": V[0]}, {"id": "b", "vector": V[1], "embedding": None}]
+    assert run("add", tmp_path / "c", lines(tmp_path / "x.jsonl", rows))[0] is False
+    with nf.open(tmp_path / "c", mode="r") as c:
+        assert there(c) == [("a", V[0]), ("b", V[1])]
