@@ -64,7 +64,7 @@ def load(
 
     Where some rows of the source have vectors, those that have none stay without one; else the texts are encoded.
     """
-    write = made.add if new_only else made.upsert
+    write = made.writer(new_only=new_only)
     done = Loaded()
     seen: dict[str, None] = {}  # the fields that the source has vectors of
     named: bool | None = None
@@ -75,7 +75,7 @@ def load(
             named = batch.ids is not None
             seen |= dict.fromkeys(batch.vectors)
             x = _vectors(made, batch, list(seen))
-            write(batch.ids, x, texts=batch.texts, meta=batch.meta, encoder=encoder if seen else None)
+            write(batch.ids, x, batch.texts, batch.meta, encoder if seen else None)
             done.rows += len(batch)
             done.without += _without(x, len(batch))
             if progress:
