@@ -152,10 +152,14 @@ def _for_rows(folder: str, first: RowBatch, again: Iterable[RowBatch], given: di
 
 def _width(batch: RowBatch) -> int | None:
     """The width of the vectors of some rows, None where none of them has any."""
-    value: Any = next(iter(batch.vectors.values()), [])
-    if hasattr(value, "shape"):
-        return int(value.shape[1])
-    return next((len(v) for v in value if v is not None and len(v)), None)
+    value: Any
+    for value in batch.vectors.values():
+        if hasattr(value, "shape"):
+            return int(value.shape[1])
+        found = next((len(v) for v in value if v is not None and len(v)), None)
+        if found is not None:
+            return found
+    return None
 
 
 def search_rows(folder: str, text: str | None, queries: Any, given: dict[str, Any]) -> None:

@@ -203,3 +203,22 @@ def test_vectors_in_json_lines_go_before_texts(tmp_path):
         failed, said = run("compress", lines(tmp_path / "x.jsonl", bad), tmp_path / "y.nf", "--plan", "float16()")
         assert failed
         assert re.search(match, said), said
+
+
+def test_a_key_of_null_alone_is_no_field(tmp_path):
+    rows = [{"id": "a", "embedding": None, "vector": V[0]}, {"id": "b", "vector": V[1], "embedding": None}]
+    assert run("add", tmp_path / "c", lines(tmp_path / "x.jsonl", rows))[0] is False
+    with nf.open(tmp_path / "c", mode="r") as c:
+        assert there(c) == [("a", V[0]), ("b", V[1])]
+
+
+def test_an_id_that_comes_twice_does_not_hang_on_batches(tmp_path):
+    path = lines(tmp_path / "x.jsonl", [{"id": name, "vector": [1, 2, 3], "text": str(i)} for i, name in enumerate("abcbd")])
+    for rows, why in ((2, "got 'b' again, written since this load began"), (10, "got it again in row 3")):
+        with nf.open(tmp_path / f"c{rows}", dim=3) as c:
+            c.upsert(["b", "z"], [V[0], V[1]], texts=["before", "z"])
+            with pytest.raises(BadInput, match=f"ids: expected each id once, {why}"):
+                c.load(path, rows=rows)
+            assert c.get(["b"])[0].text == {2: "1", 10: "before"}[rows]
+            assert c.load(lines(tmp_path / "y.jsonl", [{"id": "b", "vector": V[1]}])) == 1  # another source replaces
+            assert c.get(["b"])[0].text is None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -182,7 +182,7 @@ class Collection(Twins):
 
     def _write(
         self, ids: Any, x: Any, texts: Any, meta: Any, field: str | None, encoder: Any, repeats: str,
-        progress: Progress | None, *, new_only: bool,
+        progress: Progress | None, *, new_only: bool, since: int | None = None,
     ) -> list[Any]:  # fmt: skip
         if repeats not in ("raise", "last"):
             raise BadInput(f"repeats: expected 'raise' or 'last', got {repeats!r}")
@@ -195,7 +195,7 @@ class Collection(Twins):
                 self._encoding.check(name, fields[name], encoder)
         given = take_rows(ids, vectors, texts, meta, fields, on_zero=self._settings.on_zero, repeats=repeats)
         self._encoding.watch(given, fields)
-        writing.write_rows(self._state, given, new_only=new_only)
+        writing.write_rows(self._state, given, new_only=new_only, since=since)
         self._tending.after_write()
         return given.ids
 
@@ -214,6 +214,15 @@ class Collection(Twins):
             field = next(iter(fields))
         known_field(field, fields)
         return {field: x}
+
+    def writer(self, *, new_only: bool) -> Callable[..., list[Any]]:
+        """``upsert`` or ``add`` for the batches of one source, of which none replaces rows of another."""
+        since = self._state.snapshot().head.next_row
+
+        def write(ids: Any, x: Any, texts: Any, meta: Any, encoder: Any) -> list[Any]:
+            return self._write(ids, x, texts, meta, None, encoder, "raise", None, new_only=new_only, since=since)
+
+        return write
 
     def vectors_of_texts(self, texts: Sequence[str | None] | None) -> dict[str, Any]:
         """What ``upsert`` makes of texts that come without vectors, by field; None for those that are blank."""
@@ -242,7 +251,7 @@ class Collection(Twins):
         frame, an Arrow table, or a ``datasets.Dataset``. Columns are found by name and type, or named by ``id``,
         ``text``, ``vector`` and ``meta``; what is none of these is metadata.
 
-        Rows without ids are numbered behind those that are there (a second load of them appends); the ids of a pandas
+        An id that comes twice is refused. Rows without ids are numbered behind those that are there (a second load of them appends); the ids of a pandas
         frame may be its index. Where no row has a vector, titles and texts are encoded; where some have, a row without
         one stays without.
         """

@@ -65,7 +65,7 @@ def load(
 
     Where some rows of the source have vectors, those that have none stay without one; else the texts are encoded.
     """
-    write = made.add if new_only else made.upsert
+    write = made.writer(new_only=new_only)
     done = Loaded()
     seen: dict[str, None] = {}  # the fields that the source has vectors of
     named: bool | None = None
@@ -76,7 +76,7 @@ def load(
             named = batch.ids is not None
             seen |= dict.fromkeys(batch.vectors)
             x = _vectors(made, batch, list(seen))
-            write(batch.ids, x, texts=batch.texts, meta=batch.meta, encoder=encoder if seen else None)
+            write(batch.ids, x, batch.texts, batch.meta, encoder if seen else None)
             done.rows += len(batch)
             done.without += _without(x, len(batch))
             if progress:
@@ -97,6 +97,8 @@ def _vectors(made: Collection, batch: RowBatch, seen: list[str]) -> dict[str, An
             raise BadInput("rows: expected vectors or texts, found neither; name them by vector= or text=")
         return made.vectors_of_texts(texts)
     found = dict(batch.vectors) or {seen[0]: [None] * len(batch)}
+    if not set(found) <= set(fields):  # a key of null alone is no field that would be missed
+        found = {k: v for k, v in found.items() if not _empty(v)} or {seen[0]: [None] * len(batch)}
     if len(found) == 1 and len(fields) == 1 and not set(found) <= set(fields):
         found = {next(iter(fields)): next(iter(found.values()))}
     if not set(found) <= set(fields):
@@ -123,6 +125,10 @@ def titled(title: Any, text: str | None) -> str | None:
     if not isinstance(title, str) or not title.strip() or f"{text or ''} ".startswith(f"{title} "):
         return text
     return f"{title} {text or ''}".strip()
+
+
+def _empty(given: Any) -> bool:
+    return isinstance(given, list) and all(v is None for v in given)
 
 
 def _without(x: dict[str, Any], n: int) -> int:

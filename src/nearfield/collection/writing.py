@@ -35,8 +35,9 @@ def entries(snapshot: Snapshot) -> list[Entry]:
     return [v.part.entry for v in snapshot.segments if isinstance(v.part, SegmentPart)]
 
 
-def write_rows(state: State, given: Intake, *, new_only: bool = False) -> None:
-    """Insert rows, in place of those of the same ids; with ``new_only`` these are refused."""
+def write_rows(state: State, given: Intake, *, new_only: bool = False, since: int | None = None) -> None:
+    """Insert rows, in place of those of the same ids; with ``new_only`` these are refused, with ``since`` those of them
+    that were written from that row number on: the other batches of one source."""
     if not len(given):
         return
     with state.writing() as snapshot:
@@ -48,6 +49,12 @@ def write_rows(state: State, given: Intake, *, new_only: bool = False) -> None:
             names = [given.ids[i] for i in np.flatnonzero(where >= 0)[:5].tolist()]
             raise Exists(f"ids: expected new ones, got {', '.join(map(repr, names))}, which are there; use upsert")
         old = snapshot.rows_of(where[where >= 0], at[where >= 0])
+        if since is not None and (old >= since).any():
+            names = [given.ids[i] for i in np.flatnonzero(where >= 0)[np.flatnonzero(old >= since)[:5]].tolist()]
+            raise BadInput(
+                f"ids: expected each id once, got {', '.join(map(repr, names))} again, written since this load began; "
+                "remove the repeats"
+            )
         if len(given) >= DIRECT_ROWS or len(given) * given.row_bytes() >= DIRECT_BYTES:
             _write_direct(state, snapshot, given, old)
         else:

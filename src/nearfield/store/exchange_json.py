@@ -227,7 +227,7 @@ def write_beir(
         with made.writing():
             for batch in batches:
                 good = checked(batch, done)
-                if good.vectors:
+                if any(v is not None for given in good.vectors.values() for v in given):
                     raise base.bad(name, "a BEIR folder holds no vectors; leave them out: leave_out=['vectors']")
                 made.file.write("".join(_document(good, i, done) for i in range(len(good))).encode())
                 done += len(good)
