@@ -1,9 +1,9 @@
 """TLDR: learns the reduction from nearest neighbours, by the redundancy-reduction loss of Barlow Twins.
 
 For strong compression where whether rows are neighbours matters more than how large their variance is.
-Measured on 5,183 text embeddings of 384 dimensions it ties with centred PCA at 16 dimensions and loses at
-64; the authors' gains come from training on millions, so measure it on your own rows. It changes the
-geometry on purpose: follow it with ``normalize()``, as dot products of what it gives rank badly.
+Measured on 5,183 text embeddings of 384 dimensions it is ahead of PCA at 8 dimensions, its equal at 16, and
+loses at 64; it gains by more epochs, and the authors train on millions of rows, so measure it on your own. It
+changes the geometry on purpose: follow it with ``normalize()``, as dot products of what it gives rank badly.
 
 paper: S035 (Kalantidis, Lassance, Almazan, Larlus 2021, arXiv:2110.09455)
 needs: torch, in fit only

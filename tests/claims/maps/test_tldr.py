@@ -10,30 +10,38 @@ import pytest
 from nearfield.maps.pca import PCA
 from nearfield.maps.random_projection import RandomProjection
 from nearfield.maps.tldr import TLDR
+from nearfield.maps.whiten import Whiten
 
 
 def test_strong_compression(retrieval: Any, judge: Any, record_claim: Any) -> None:
-    """S035: TLDR > PCA at strong compression. Here it ties with centred PCA at 16 of 384, and loses at 64.
+    """S035: TLDR > PCA, whitened or not, at strong compression; the lead is gone at 64 of 384 dimensions.
 
-    Both by cosine in the reduced space, trained on the 5,183 rows that are searched (the authors: millions).
+    All by cosine in the reduced space, trained on the 5,183 rows that are searched (the authors: up to millions). Longer
+    training matters more than a wider projector or the authors' optimizer. Seeds differ by several hundredths.
     """
     pytest.importorskip("torch")
     scifact = retrieval("scifact")
-    made = [judge.fitted(TLDR(dim=16, epochs=20), scifact.docs, seed=seed) for seed in range(3)]
-    got = [judge.cosine(m, scifact) for m in made]
-    mean, dots = float(np.mean(got)), float(np.mean([judge.retrieval(m, scifact) for m in made]))
-    pca = judge.fitted(PCA(dim=16), scifact.docs)
-    centred, uncentred = judge.cosine(pca, scifact), judge.retrieval(pca, scifact)
-    random = judge.cosine(judge.fitted(RandomProjection(dim=16), scifact.docs), scifact)
-    wide = judge.cosine(judge.fitted(TLDR(dim=64, epochs=20), scifact.docs), scifact)
-    wide_pca = judge.cosine(judge.fitted(PCA(dim=64), scifact.docs), scifact)
-    seeds = ", ".join(f"{v:.3f}" for v in got)
-    figure = (
-        f"nDCG@10 at 16 dims by cosine: tldr {mean:.3f} ({seeds}), pca {centred:.3f}, random {random:.3f}; "
-        f"by dot: tldr {dots:.3f}, pca {uncentred:.3f}; at 64 by cosine: tldr {wide:.3f}, pca {wide_pca:.3f}"
-    )
-    assert dots < uncentred
-    assert mean > random + 0.05
-    assert centred - 0.06 <= mean <= centred + 0.02
-    assert wide_pca - 0.12 <= wide < wide_pca
-    record_claim("S035", "TLDR > PCA at strong compression, converging at large dims", False, figure)
+
+    def ours(dim: int, seeds: int, epochs: int) -> list[Any]:
+        return [judge.fitted(TLDR(dim=dim, epochs=epochs), scifact.docs, seed=seed) for seed in range(seeds)]
+
+    def theirs(dim: int) -> dict[str, float]:
+        maps = {"pca": PCA(dim=dim), "whitened pca": Whiten(dim=dim), "random": RandomProjection(dim=dim)}
+        return {name: judge.cosine(judge.fitted(map_, scifact.docs), scifact) for name, map_ in maps.items()}
+
+    for dim, seeds, epochs in ((8, 3, 40), (16, 3, 40), (64, 1, 20)):
+        made = ours(dim, seeds, epochs)
+        got = [judge.cosine(m, scifact) for m in made]
+        mean, known = float(np.mean(got)), theirs(dim)
+        best = max(known["pca"], known["whitened pca"])
+        told = ", ".join(f"{name} {value:.3f}" for name, value in known.items())
+        figure = f"nDCG@10 by cosine: tldr {mean:.3f} ({', '.join(f'{v:.3f}' for v in got)}), {told}"
+        left = "the authors' rows: these are 5,183"
+        record_claim("S035", f"TLDR > PCA, whitened or not, at {dim} of 384 dimensions", mean > best, figure, without=left)
+        assert best - 0.12 <= mean <= best + 0.06
+        if dim == 16:  # dot products of what it gives rank badly: normalise it
+            assert judge.retrieval(made[0], scifact) < judge.retrieval(judge.fitted(PCA(dim=16), scifact.docs), scifact)
+        if dim == 64:
+            assert mean < best
+        else:
+            assert mean > known["random"] + 0.02
