@@ -77,7 +77,7 @@ def test_an_empty_vector_is_named_by_its_row(here: Path) -> None:
     for given, row in ((LINES + empty, 2), (empty + LINES, 0), (empty, 0)):
         code, _, err = run("add", "new", "-", given=given)
         assert (code, err.count("\n")) == (2, 1)
-        assert f"expected a vector, got an empty one in row {row}" in err
+        assert f"got [] in row {row}" in err
         assert not os.path.exists("new")
 
 
