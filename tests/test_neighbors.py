@@ -129,3 +129,22 @@ def test_says_what_is_wrong(rng: np.random.Generator) -> None:
             neighbors(**given).fit(x)
     with pytest.raises(BadInput, match="at most the 5 fitted rows, needed 6"):
         neighbors(5).fit_transform(x)
+
+
+@pytest.mark.slow  # numba compiles for a minute
+@pytest.mark.allow_global_rng
+def test_umap_takes_neighbours_and_no_graph(rng: np.random.Generator) -> None:
+    """As the docstring says: the graph is not symmetrical, which UMAP refuses; the neighbours give its own graph."""
+    umap = pytest.importorskip("umap", reason="umap-learn is not installed")
+    x = rng.normal(size=(120, 6)).astype(np.float32)
+    made = neighbors(10).fit(x)
+    distances, rows = made.kneighbors(x)
+    assert (rows[:, 0] == np.arange(120)).all()  # each row itself comes first, as UMAP expects
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        given = umap.UMAP(10, precomputed_knn=(rows, distances), random_state=0, n_epochs=5).fit(x)
+        own = umap.UMAP(10, random_state=0, n_epochs=5).fit(x)
+        with pytest.raises(ValueError, match="symmetrical"):
+            umap.UMAP(10, metric="precomputed", random_state=0).fit(made.transform(x))
+    assert given.embedding_.shape == (120, 2)
+    assert abs(given.graph_ - own.graph_).max() < 1e-4

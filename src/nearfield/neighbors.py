@@ -28,10 +28,12 @@ def neighbors(
 ) -> Any:
     """Wrap a Plan as a scikit-learn estimator in the place of ``KNeighborsTransformer``.
 
-    Use it before DBSCAN, TSNE, UMAP or a neighbours classifier with ``metric="precomputed"``. ``transform`` gives a
-    sparse graph (CSR) ``[m, n]`` of each row's neighbours among the ``n`` fitted rows, nearest first; ``kneighbors``
-    gives distances and row numbers ``[m, k]``. The Plan decides which rows are found, the exact ones by default; their
-    distances are always those of the rows themselves.
+    Use it before DBSCAN, TSNE or a neighbours classifier with ``metric="precomputed"``. ``transform`` gives a sparse
+    graph (CSR) ``[m, n]`` of each row's neighbours among the ``n`` fitted rows, nearest first; ``kneighbors`` gives
+    distances and row numbers ``[m, k]``. UMAP refuses such a graph, as it is not symmetrical, and takes the neighbours
+    themselves: ``distances, rows = made.kneighbors(x)``, then ``UMAP(k, precomputed_knn=(rows, distances)).fit(x)``
+    with the same ``k``. The Plan decides which rows are found, the exact ones by default; their distances are always
+    those of the rows themselves.
 
     Parameters
     ----------
