@@ -66,7 +66,7 @@ crash: $(VENV)/.done
 	$(BIN)/python scripts/make_results.py
 
 fuzz: $(VENV)/.done
-	$(ONE_THREAD) NEARFIELD_FUZZ=10 $(BIN)/pytest -q -n 2 -s tests/collection/test_corrupt.py tests/search/test_damaged_indexes.py tests/hostile
+	$(ONE_THREAD) NEARFIELD_FUZZ=10 $(BIN)/pytest -q -n 2 -rP tests/collection/test_corrupt.py tests/search/test_damaged_indexes.py tests/hostile
 
 # The native code under GCC's sanitizers: in programs of its own, and by the tests that reach most of it. Tests of kernels
 # take every instruction set in turn, the others the best one, and some of them each of the rest. What Python and others
