@@ -322,7 +322,7 @@ def _notes(task: Task, bench: Bench, *, default: bool, everything: bool) -> list
             f"{task.recall_name} is predicted for all {task.n:,} rows from the sample; times of a query are for one "
             "thread and one query at a time, measured on the sample and scaled to all rows; encode s is scaled likewise"
         )
-    left = sweep.left_out()
+    left = sweep.left_out(task.d)
     if default and not everything and left:
         out.append(f"left out because they are slow to fit: {', '.join(left)}; all=True adds them")
     if bench.failed:
