@@ -1,4 +1,5 @@
-"""The adviser: its time and memory, and how far its predictions lie from what its plans do on every row."""
+"""The adviser: its time and memory, how far its predictions lie from what its plans do on every row, whether its
+intervals hold on other queries, and whether it chooses the smallest plan."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import nearfield as nf
-from bench import data, results
+from bench import coverage, data, results, smallest
 from bench.data import F32, I64
 from bench.results import Keeper, Row
 
@@ -34,6 +35,9 @@ def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> 
             _set(settings, suite, shared, keeper, quick=quick)
         except (OSError, subprocess.SubprocessError, ValueError) as error:
             results.skipped(settings["name"], error)
+    for name, part in (("intervals", coverage.run), ("smallest", smallest.run)):
+        if name in suite:
+            part(suite[name], shared, keeper, quick=quick)
 
 
 def _set(settings: dict[str, Any], suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> None:

@@ -42,8 +42,10 @@ def test_the_curve_is_recall_in_thinned_samples(two_orders, depth):
         wanted += [(k, len(x) / f, r) for k, r in zip(lists.GRID, np.mean(per_mask, axis=0))]
     table = {(k, round(n)): r for k, n, r in wanted}
     assert len(curve.k) > 12
-    for k, n, r in zip(curve.k, curve.rows, curve.recall):
-        assert r == pytest.approx(table[k, round(n)], abs=1e-9)
+    for k, rank, r in zip(curve.k, curve.rank, curve.recall):
+        f = round(rank / k)  # each row stands for itself, and for f - 1 that were dropped
+        assert rank == pytest.approx(f * k)
+        assert r == pytest.approx(table[k, round(len(x) / f)], abs=1e-9)
 
 
 def test_nothing_is_thinned_where_nothing_is_predicted(two_orders):

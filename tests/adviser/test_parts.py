@@ -9,7 +9,7 @@ import nearfield as nf
 from nearfield.adviser.frontier import Wish, knee, mark_frontier
 from nearfield.adviser.inputs import judgements, label_rows, pair_rows
 from nearfield.adviser.lists import FAR, Curve, places, reorder
-from nearfield.adviser.predict import predict
+from nearfield.adviser.predict import Grown, predict
 from nearfield.adviser.quality import Estimate, mean_interval, ndcg_values, spearman, vote_values
 from nearfield.adviser.rows import Row
 from nearfield.core.errors import BadInput, DataWarning, NearfieldError
@@ -53,7 +53,8 @@ def test_the_surface_is_read_where_it_was_made():
 
     measured = Estimate(law(10, 1000), law(10, 1000) - 0.01, law(10, 1000) + 0.01)
     for full in (1000, 4000, 9000, 90_000):
-        made = predict(Curve(k, rows, law(k, rows)), measured, 10, 1000, full, 10_000)
+        curve = Curve(k, k * full / rows, law(k, rows))
+        made = predict(curve, measured, 10, Grown(10 * full / 1000, full / 1000), 10_000)
         assert made.value == pytest.approx(law(10, full), abs=0.003)
         assert made.low < made.value < made.high
 

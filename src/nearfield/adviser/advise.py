@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ from nearfield.adviser import sweep
 from nearfield.adviser.advice import Advice
 from nearfield.adviser.bench import Bench
 from nearfield.adviser.cautions import cautions, shift
-from nearfield.adviser.frontier import Wish, fastest, mark_frontier, ordered, too_slow, value
+from nearfield.adviser.frontier import Wish, allowed, fastest, mark_frontier, ordered, too_slow, value
 from nearfield.adviser.indexed import Indexes, Sweep
 from nearfield.adviser.inputs import sound_judgements, sound_pairs
 from nearfield.adviser.quality import Estimate
 from nearfield.adviser.rows import Row
+from nearfield.adviser.smallest import Search, sized
 from nearfield.adviser.suggested import Suggestions
 from nearfield.adviser.survey import survey
 from nearfield.adviser.task import Task, make_task
@@ -28,7 +30,6 @@ from nearfield.numerics.blas import one_thread
 from nearfield.search.plan import Plan
 
 _LOGGED = 100  # queries of a log that are enough to measure with
-TRIES = 5  # plans verified at most, where the first misses what was asked
 
 
 @answering
@@ -82,8 +83,8 @@ def advise(
         codes is quick enough.
     sample: the most rows that the sweep looks at.
     rng: a seed or Generator. on_zero: ``"keep"`` admits zero rows under cosine.
-    verify: fit the chosen plan on all rows and measure it there; where it misses ``keep``, the next larger
-        plan is tried.
+    verify: fit the chosen plan on all rows and measure it there; where ``keep`` is asked, larger and smaller plans
+        are, until the smallest that keeps it is found.
     progress: called with (what, done, in all).
 
     Raises ``BadInput`` for data and ``BadParameter`` for wishes that make no sense. A wish that no plan meets
@@ -148,8 +149,11 @@ def _advise(
     verified: dict[str, Estimate] | None = None
     row = tries[0]
     if check and truth is not None:
-        row, verified, told = _verified(task, tries, wish, truth, progress)
+        pool = [r for r in rows if allowed(r, wish, task.full_bytes)]
+        size = _sizes(task, bench, rows, wish) if plans is None else None
+        row, verified, told = _verified(task, tries, pool, size, wish, truth, progress)
         words += told
+        mark_frontier(rows, task.primary)
     best = Plan(row.plan)
     return Advice(
         plans=rows,
@@ -219,7 +223,7 @@ def _swept(progress: Progress | None, total: int) -> Any:
 def _between(task: Task, bench: Bench, rows: list[Row], target: float) -> list[Row]:
     """Budgets between the largest that misses the target and the smallest plan that reaches it: two more tries."""
     good = [r.bytes_per_row for r in rows if r.proven and value(r, task.primary) >= target]
-    by_size = {r.bytes_per_row: r for r in rows if r.plan == sweep.budget_plan(int(r.bytes_per_row))}
+    by_size = {r.bytes_per_row: r for r in rows if sized(r) is not None}
     missed = [size for size, r in by_size.items() if value(r, task.primary) < target]
     out: list[Row] = []
     low, high = max(missed, default=0.0), min(good, default=0.0)
@@ -248,55 +252,59 @@ def _float32(task: Task, bench: Bench, rows: list[Row]) -> float:
 
 
 def _verified(
-    task: Task, tries: list[Row], wish: Wish, truth: I64, progress: Progress | None
-) -> tuple[Row, dict[str, Estimate], list[str]]:
-    """Verify plans in order until one keeps what was asked; the best of those tried where none does."""
+    task: Task, tries: list[Row], pool: list[Row], size: Callable[[int], Row | None] | None, wish: Wish, truth: I64,
+    progress: Progress | None,
+) -> tuple[Row, dict[str, Estimate], list[str]]:  # fmt: skip
+    """Verify plans until the smallest that keeps what was asked is found; the best of those tried where none does."""
     full = figures(task, truth, truth, slice(0, task.m))
+    goal = (wish.keep or 0.0) * (full[task.primary].value if task.primary in full else 1.0)
+    search = Search(task.primary, goal, pool, size)
+    found: dict[str, dict[str, Estimate]] = {}
     words: list[str] = []
-    best: tuple[float, Row, dict[str, Estimate]] | None = None
-    queue = list(tries)
-    for tried in range(1, TRIES + 1):
-        row = queue.pop(0)
-        measured = row.build_s is not None  # an index is built of all rows and measured on them
-        found = dict(row.quality) if measured else verify(task, Plan(row.plan), truth, _said(progress, "verify"))
-        if "Spearman" in row.quality:
-            found["Spearman"] = row.quality["Spearman"]  # of the pairs alone: more rows change nothing
-        got = found[task.primary].value if task.primary in found else 0.0
-        if best is None or got > best[0]:
-            best = (got, row, found)
-        goal = (wish.keep or 0.0) * (full[task.primary].value if task.primary in full else 1.0)
-        if wish.keep is None or task.primary == "Spearman" or got >= goal:
-            return row, found, words
-        queue = _larger(queue, row, task.primary, got, goal, last=tried == TRIES - 1)
-        tail = "a larger plan was tried" if queue else "no larger plan within the limits promises more"
-        words.append(
-            f"{row.plan} was predicted to reach {task.primary} {value(row, task.primary):.4f} and reaches {got:.4f} on "
-            f"all rows, below the {goal:.4f} asked for: {tail}"
-        )
-        if not queue:
+    queue, row = tries, tries[0]
+    while True:
+        found[row.plan] = _measured(task, row, truth, progress)
+        got = found[row.plan][task.primary].value if task.primary in found[row.plan] else 0.0
+        search.add(row, got)
+        if wish.keep is None or task.primary == "Spearman":
             break
-    if best is None:
-        raise RuntimeError("no plan was verified")
-    return best[1], best[2], words
+        rising = search.hit is None
+        queue = search.left(queue) if rising else queue
+        next_ = search.next(queue)
+        if rising:
+            tail = "a larger plan was tried" if next_ else "no larger plan within the limits promises more"
+            words.append(
+                f"{row.plan} was predicted to reach {task.primary} {value(row, task.primary):.4f} and reaches "
+                f"{got:.4f} on all rows, below the {goal:.4f} asked for: {tail}"
+            )
+        if next_ is None:
+            break
+        row = next_
+    best = search.hit or max(search.tried, key=lambda r: search.got[r.plan])
+    return best, found[best.plan], words
 
 
-def _larger(queue: list[Row], row: Row, measure: str, got: float, goal: float, *, last: bool) -> list[Row]:
-    """The plans still worth a try after ``row`` fell short: what it lost against its prediction, others lose too.
-
-    Where the sample cannot tell plans apart, as with few queries, the next one is twice as large; the largest is last.
-    """
-    told = value(row, measure)
-    larger = [r for r in queue if value(r, measure) >= told and r.bytes_per_row > row.bytes_per_row]
-    lost = _odds(told) - _odds(got)
-    able = [r for r in larger if value(r, measure) > told and _odds(value(r, measure)) - lost >= _odds(goal)]
-    twice = [r for r in larger if r.bytes_per_row >= 2 * row.bytes_per_row]
-    return larger[-1:] if last else able or twice or larger[-1:]
+def _measured(task: Task, row: Row, truth: I64, progress: Progress | None) -> dict[str, Estimate]:
+    """The figures of a plan on all rows; an index was built of them and measured on them already."""
+    indexed = row.build_s is not None
+    found = dict(row.quality) if indexed else verify(task, Plan(row.plan), truth, _said(progress, "verify"))
+    if "Spearman" in row.quality:
+        found["Spearman"] = row.quality["Spearman"]  # of the pairs alone: more rows change nothing
+    return found
 
 
-def _odds(share: float) -> float:
-    """The log odds of a share, within what can be told from some thousand trials."""
-    clipped = min(max(share, 1e-4), 1 - 1e-4)
-    return float(np.log(clipped / (1 - clipped)))
+def _sizes(task: Task, bench: Bench, rows: list[Row], wish: Wish) -> Callable[[int], Row | None]:
+    """Makes the plan of any number of bytes, measures it in the sample and lists it, where the wish admits it."""
+    most = min(sweep.MOST_BYTES * task.d, wish.most_bytes(task.full_bytes))
+
+    def size(count: int) -> Row | None:
+        if count > most:
+            return None
+        found = bench.run([Plan(sweep.budget_plan(count))])
+        rows.extend(found)
+        return next((r for r in found if allowed(r, wish, task.full_bytes)), None)
+
+    return size
 
 
 def _asked(wish: Wish, task: Task) -> str:
@@ -324,7 +332,7 @@ def _notes(task: Task, bench: Bench, *, default: bool, everything: bool) -> list
             f"{task.recall_name} is predicted for all {task.n:,} rows from the sample; times of a query are for one "
             "thread and one query at a time, measured on the sample and scaled to all rows; encode s is scaled likewise"
         )
-    left = sweep.left_out()
+    left = sweep.left_out(task.d)
     if default and not everything and left:
         out.append(f"left out because they are slow to fit: {', '.join(left)}; all=True adds them")
     if bench.failed:

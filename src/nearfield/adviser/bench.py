@@ -11,12 +11,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nearfield.adviser import lists, timing
+from nearfield.adviser import lists, strata, timing
 from nearfield.adviser.lists import FRACTIONS, Lists, Masked, Thinning
 from nearfield.adviser.memory import give_back
-from nearfield.adviser.predict import predict
-from nearfield.adviser.quality import Estimate, mean_interval, ndcg_values, recall_values, spearman, vote_values
+from nearfield.adviser.predict import Grown, predict
+from nearfield.adviser.quality import Estimate, mean_interval, ndcg_values, others, recall_values, spearman, vote_values
 from nearfield.adviser.rows import Row, joined
 from nearfield.adviser.sweep import learns_from_queries, proven
 from nearfield.adviser.task import Fold, Task
@@ -25,11 +26,13 @@ from nearfield.core.codecs import Codec, score_floats
 from nearfield.core.errors import NearfieldError
 from nearfield.core.maps import Map
 from nearfield.core.protocols import F32, U8, Metric
+from nearfield.numerics.stepped import Stepped
 from nearfield.search.fit import Fitted
 from nearfield.search.plan import Plan
 
 WORKERS = 1  # BLAS and the kernels have threads of their own; another plan beside would double the memory
 BLOCK_BYTES = 4 << 20
+FEWEST = 25  # rows of which a grid's steps tell anything
 
 
 @dataclass
@@ -60,6 +63,7 @@ class Coded:
     scan_s: float
     prepare_s: float
     has_terms: bool
+    steps: float  # by how much the logarithm of its steps grows with fourfold rows
     codes: U8 | None = None
     terms: F32 | None = None
 
@@ -72,14 +76,18 @@ class Bench:
         self.inner: Metric = "l2" if task.metric in ("l2", "hamming") else "dot"
         self.exact = lists.top_lists(task.q, task.x, self.inner, lists.SHORT)
         fractions = FRACTIONS if task.searched > len(task.x) else ()  # nothing to predict
-        self.thinning = Thinning(self.exact, len(task.x), np.random.default_rng([task.seed, 2]), fractions=fractions)
+        self.thinning = Thinning(
+            self.exact, len(task.x), np.random.default_rng([task.seed, 2]), fractions=fractions, weights=_weights(task)
+        )
         # Directions and codebooks suit the rows they were fitted on better than rows to come, to first order by as
         # much as they suit rows to come worse than the limit. So that the error over the whole sample is that of a
         # fit on all rows, they are fitted on this share of it: 1 where the sample is everything, towards a half
         # where it is little.
         share = 1 / (2 - len(task.x) / max(task.n, len(task.x)))
-        order = np.random.default_rng([task.seed, 5]).permutation(len(task.x))
-        self.fit_rows = np.sort(order[: max(1, round(share * len(task.x)))])
+        # Where all of the longest rows are in the sample, fits see as few of them as a fit on all rows does.
+        self.alike = strata.representative(task.rows, task.head, task.n) if task.head.size else None
+        order = np.random.default_rng([task.seed, 5]).permutation(len(task.x) if self.alike is None else self.alike)
+        self.fit_rows = np.sort(order[: max(1, round(share * len(order)))])
         self.label_rows = task.labels.rows[task.rows] if task.labels else None
         self._fine: dict[str, Coded] = {}
         self._lock = threading.Lock()
@@ -140,9 +148,8 @@ class Bench:
         return out
 
     def forget(self) -> None:
-        """Free what only the sweep needed."""
+        """Free what only the sweep needed; single plans can still be run."""
         self._fine.clear()
-        self.thinning.first.clear()
         give_back()
 
     # -- fitting -----------------------------------------------------------------------------------
@@ -182,10 +189,11 @@ class Bench:
         as_given = not plan.maps and task.given is not None and codec.takes(task.batch.dtype)
         rows = task.given if as_given and task.given is not None else prefix.z
         fit_s = self._fit(codec, rows, prefix, prefix.fit_queries, self._streams(plan)[1])
+        steps = step_growth(codec, rows, self._streams(plan)[1])
         fitted = Fitted(plan, task.metric, len(rows), task.d, prefix.maps, codec, [])
         if not fitted.as_given:
             rows = prefix.z
-        return self._lists(codec, rows, prefix, fitted.scoring(codec, first=True), fit_s, length)
+        return self._lists(codec, rows, prefix, fitted.scoring(codec, first=True), fit_s, steps, length)
 
     def _fit(self, codec: Codec, rows: Any, prefix: Prefix, queries: F32 | None, rng: np.random.Generator) -> float:
         with self._fitting:
@@ -201,14 +209,14 @@ class Bench:
         """The sample; for a codec that learns much a share of it, and further rows as far as those help."""
         wanted = codec.rows_wanted()
         if not wanted or 32 * len(self.fit_rows) < wanted:  # so few would be known by heart, whichever they are
-            return rows
+            return rows if self.alike is None else rows[self.alike]
         own = rows[self.fit_rows]
         further = self.task.further(max(0, wanted - len(own)))
         for map_ in prefix.maps:
             further = map_.transform(further)
         return np.concatenate([own, further]) if len(further) else own
 
-    def _lists(self, codec: Codec, rows: Any, prefix: Prefix, metric: Metric, fit_s: float, length: int) -> Coded:
+    def _lists(self, codec: Codec, rows: Any, prefix: Prefix, metric: Metric, fit_s: float, steps: float, length: int) -> Coded:
         task = self.task
         scorer = codec.scorer(metric)
         start = time.perf_counter()
@@ -222,7 +230,7 @@ class Bench:
         return Coded(
             codec, metric, found, self.thinning.masked(found), self._pair_scores(codec, prefix, metric), fit_s,
             encode_s, timing.scan_seconds(codec, codes, prefix.q, metric, terms, task.k),
-            timing.prepare_seconds(prefix.maps, codec, task.q, metric), terms is not None, codes, terms,
+            timing.prepare_seconds(prefix.maps, codec, task.q, metric), terms is not None, steps, codes, terms,
         )  # fmt: skip
 
     def _pair_scores(self, codec: Codec, prefix: Prefix, metric: Metric) -> F32 | None:
@@ -256,7 +264,7 @@ class Bench:
         codec = plan.rescores[at].make_codec()
         fit_s = self._fit(codec, prefix.z, prefix, None, self._streams(plan)[3 + len(plan.maps) + at])
         metric: Metric = "l2" if self.task.metric == "hamming" else self.inner
-        return self._lists(codec, prefix.z, prefix, metric, fit_s, lists.LONG)
+        return self._lists(codec, prefix.z, prefix, metric, fit_s, 0.0, lists.LONG)
 
     # -- measuring ---------------------------------------------------------------------------------
 
@@ -296,16 +304,16 @@ class Bench:
 
     def _quality(self, plan: Plan, found: Lists, coded: Coded, finer: list[Coded], at: slice) -> dict[str, Estimate]:
         task = self.task
-        recall = mean_interval(recall_values(found[at], self.exact[at, : task.k]))
+        recall = others(mean_interval(recall_values(found[at], self.exact[at, : task.k])))
         out: dict[str, Estimate] = {}
         if task.judged is not None:
             where, grades = task.judged.within(at)
             numbers = np.where(found >= 0, task.rows[np.maximum(found, 0)], -1)[where]
             if grades:
-                out["nDCG@10"] = mean_interval(ndcg_values(numbers, grades))
+                out["nDCG@10"] = others(mean_interval(ndcg_values(numbers, grades)))
         if task.labels is not None and self.label_rows is not None:
             near = found[task.labels.start :, : task.k]
-            out["kNN accuracy"] = mean_interval(vote_values(near, self.label_rows, task.labels.wanted))
+            out["kNN accuracy"] = others(mean_interval(vote_values(near, self.label_rows, task.labels.wanted)))
         last = finer[-1] if finer else coded
         if task.pairs is not None and last.pair_scores is not None:
             out["Spearman"] = spearman(last.pair_scores, task.pairs.scores)
@@ -321,8 +329,29 @@ class Bench:
         depth = max([1, *(step.depth for step in plan.rescores)])
         fine = finer[-1].masked if finer else None
         curve = self.thinning.curve(coded.masked, coded.found.shape[1], at, depth, fine)
-        count = (at.stop - at.start) * task.k
-        return predict(curve, recall, task.k, len(task.x), task.searched, count)
+        grown = Grown(
+            self.thinning.rank(task.k), task.searched / len(task.x), bool(task.head.size),
+            max(c.steps for c in (coded, *finer)),
+        )  # fmt: skip
+        return predict(curve, recall, task.k, grown, (at.stop - at.start) * task.k)
+
+
+def step_growth(codec: Codec, rows: Any, rng: np.random.Generator) -> float:
+    """By how much the logarithm of a grid's steps grows with fourfold rows: extremes that rows to come widen it by."""
+    if not isinstance(codec, Stepped) or codec.scale not in ("dimension", "global") or len(rows) < 8 * FEWEST:
+        return 0.0
+    few = codec.fresh()
+    few.fit(np.ascontiguousarray(rows[np.sort(rng.permutation(len(rows))[: len(rows) // 4])]), None, rng=rng)
+    both = [np.asarray(c.state()["step_"], dtype=np.float64) for c in (codec, few)]
+    wide = (both[0] > 0) & (both[1] > 0)
+    return float(np.log(both[0][wide] / both[1][wide]).mean()) if wide.any() else 0.0
+
+
+def _weights(task: Task) -> NDArray[np.float64]:
+    """How many rows of all each sampled row stands for."""
+    if task.head.size:
+        return strata.weights(task.rows, task.head, task.searched)
+    return np.full(len(task.x), task.searched / len(task.x))
 
 
 def _once(z: F32) -> Iterator[F32]:

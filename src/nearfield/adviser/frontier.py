@@ -82,6 +82,12 @@ def knee(rows: Sequence[Row], measure: str) -> Row:
     return best if above(best) > 0 else last
 
 
+def allowed(row: Row, wish: Wish, full: int) -> bool:
+    """Whether a plan may be advised: all of it proven, within the bytes and the time."""
+    quick = wish.latency_us is None or row.us_per_query <= wish.latency_us
+    return row.proven and quick and row.bytes_per_row <= wish.most_bytes(full)
+
+
 def too_slow(rows: Sequence[Row], wish: Wish, measure: str, full: int, target: float) -> bool:
     """Whether a latency is asked for, and no plan that keeps enough within the bytes answers as quickly."""
     if wish.latency_us is None:

@@ -21,7 +21,7 @@ from nearfield.adviser.rows import Row
 from nearfield.adviser.suggested import Suggestions, scanned, with_parameter
 from nearfield.adviser.sweep import proven
 from nearfield.adviser.task import Task
-from nearfield.adviser.verify import Part, figures, fold_of, without_own
+from nearfield.adviser.verify import Part, figures, fold_of, for_others, without_own
 from nearfield.core.errors import NearfieldError
 from nearfield.core.protocols import F32, I64, Batch
 from nearfield.search.packed import Packed
@@ -230,7 +230,7 @@ class Indexes:
             bytes_per_row=packed.bytes_per_row,
             shared_bytes=packed.shared_bytes,
             smaller=task.full_bytes / packed.bytes_per_row,
-            quality=found.quality,
+            quality=for_others(found.quality),
             us_per_query=found.us,
             fit_s=found.fit_s,
             encode_s=found.encode_s,

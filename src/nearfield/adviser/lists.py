@@ -73,7 +73,7 @@ class Curve:
     """Recall at each ``k`` of the grid, in the sample and in thinned samples: one row a point."""
 
     k: NDArray[np.float64]
-    rows: NDArray[np.float64]  # how many rows the thinned sample has
+    rank: NDArray[np.float64]  # about which rank the k-th row has among all rows
     recall: NDArray[np.float64]
 
 
@@ -81,13 +81,34 @@ class Thinning:
     """Nested random thinnings of the sample: all of it, halves, quarters and eighths; or none."""
 
     def __init__(
-        self, exact: Lists, n: int, rng: np.random.Generator, *, fractions: tuple[int, ...] = FRACTIONS
-    ) -> None:
+        self, exact: Lists, n: int, rng: np.random.Generator, *, fractions: tuple[int, ...] = FRACTIONS,
+        weights: NDArray[np.float64] | None = None,
+    ) -> None:  # fmt: skip
         self.exact = exact
         self.n = n
         self.part = rng.permutation(np.arange(n) % PARTS).astype(np.int8)
+        self._known: dict[int, NDArray[np.float64]] = {}
         self.fractions = [f for f in fractions if n // f >= 4 * GRID[-1]]
+        self.weights = np.ones(n) if weights is None else weights  # how many rows each stands for
         self.first = {(f, i): _first_kept(self.part % f == i, exact) for f in self.fractions for i in range(f)}
+
+    def rank(self, k: int) -> float:
+        """About which rank the k-th row of the sample has among all rows: the geometric mean over queries."""
+        return float(np.exp(np.log(self.weights[self.exact[:, :k]].sum(axis=1)).mean()))
+
+    def _ranks(self, f: int) -> NDArray[np.float64]:
+        """The same for each ``k`` of the grid, over the thinnings to one row in ``f``."""
+        if f not in self._known:
+            total, count = np.zeros(GRID[-1]), np.zeros(GRID[-1])
+            for i in range(f):
+                first = self.first[f, i]
+                there = first >= 0  # a list may end before so many are kept
+                rows = np.take_along_axis(self.exact, np.maximum(first, 0), axis=1)
+                nearer = np.cumsum(self.weights[rows], axis=1)
+                total += np.log(f * nearer, where=there, out=np.zeros(rows.shape)).sum(axis=0)
+                count += there.sum(axis=0)
+            self._known[f] = np.exp(total / np.maximum(count, 1))[np.array(GRID) - 1]
+        return self._known[f]
 
     def masked(self, lists: Lists) -> Masked:
         """For each thinning, the places of the nearest rows that it keeps in other lists, thinned alike."""
@@ -127,8 +148,9 @@ class Thinning:
                 total += _hits(need)
             recall = total / (f * len(self.exact[at]))
             # lists must reach far enough that thinning does not run off their end
-            enough = [(k, r) for k, r in zip(GRID, recall) if depth * k * f <= 0.8 * length and 2 * k * f <= self.n]
-            points += [(k, self.n / f, float(r)) for k, r in enough]
+            for k, rank, r in zip(GRID, self._ranks(f), recall):
+                if depth * k * f <= 0.8 * length and 2 * k * f <= self.n:
+                    points.append((k, rank, float(r)))
         table = np.array(points, dtype=np.float64).reshape(-1, 3)
         return Curve(table[:, 0], table[:, 1], table[:, 2])
 

@@ -19,6 +19,8 @@ The idea of learning the fall inside the sample is that of Elasticsearch's calib
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,35 +28,71 @@ from nearfield.adviser.lists import Curve
 from nearfield.adviser.quality import Z95, Estimate
 
 FALL_ERROR = 0.05  # standard error, on the logit scale, of predicting a fourfold larger collection
+FIT_ERROR = 0.13  # the same of fits on a sample that holds the longest rows, in which the others are repeated
+STEP_SHIFT, STEP_ERROR = 0.7, 0.5  # what growing steps of a grid cost, for each unit of their logarithm
+APART = 1.75  # times the distance of the two surfaces that the interval reaches at least
+NEAR = 1.0  # how fast points count less, in units of u, for the surface near the end that is read
 
 
-def predict(curve: Curve, measured: Estimate, k: int, sample: int, full: int, trials: int) -> Estimate:
-    """Recall@k among ``full`` rows, from the curve and the measured recall among ``sample`` rows."""
-    if full <= sample or measured.value >= 1.0 - 1e-9:
+@dataclass(frozen=True)
+class Grown:
+    """How the full collection differs from the sample.
+
+    ``rank`` is about the one that the k-th row of the sample has among all rows, ``rows`` how many times as many there
+    are, ``longest`` whether the sample holds the longest of all, and ``steps`` by how much the logarithm of the codec's
+    steps grows with fourfold rows.
+    """
+
+    rank: float
+    rows: float
+    longest: bool = False
+    steps: float = 0.0
+
+
+def predict(curve: Curve, measured: Estimate, k: int, grown: Grown, trials: int) -> Estimate:
+    """Recall@k among all rows, from the curve and the measured recall in the sample."""
+    if grown.rows <= 1 or measured.value >= 1.0 - 1e-9:
         return measured
     edge = 0.25 / max(trials, 1)
     level = _level(measured.value, edge)
-    fitted = _surface(curve, k, sample, edge)
-    if fitted is None:
-        change, gap = 0.0, 0.0
-    else:
-        here, there = _read(fitted, 0.0, k), _read(fitted, -float(np.log(full / sample)), k)
-        change, gap = there - here, level - here
-    centre = level + change - 0.5 * gap
-    sampling = [abs(_level(v, edge) - level) for v in (measured.low, measured.high)]
-    fall = Z95 * FALL_ERROR * float(np.log(full / sample) / np.log(4))
-    low, high = (float(np.hypot(s, fall)) for s in sampling)
+    far = max(0.0, float(np.log(grown.rank / k)))
+    whole, near = _carried(curve, k, far, level, edge), _near(curve, k, far, level, edge)
+    fourfold = float(np.log(grown.rows) / np.log(4))
+    steps = 0.0 if grown.longest else max(0.0, grown.steps) * fourfold
+    centre = (whole + near) / 2 - STEP_SHIFT * steps
+    errors = [FALL_ERROR * far / np.log(4), FIT_ERROR * fourfold * grown.longest, STEP_ERROR * steps]
+    beside = [Z95 * float(e) for e in errors] + [APART * abs(whole - near)]
+    low, high = (
+        float(np.sqrt(np.square([_level(v, edge) - level, *beside]).sum())) for v in (measured.low, measured.high)
+    )
     return Estimate(*(_expit(v) for v in (centre, centre - low, centre + high)))
 
 
-def _surface(curve: Curve, k: int, sample: int, edge: float) -> NDArray[np.float64] | None:
-    """Coefficients (a, b, c, e), with u counted from this ``k`` and sample; None where there is too little."""
+def _carried(curve: Curve, k: int, far: float, level: float, edge: float) -> float:
+    """By the surface through all points; half of the gap between it and the sample's own figure is carried over."""
+    fitted = _surface(curve, k, edge)
+    if fitted is None:
+        return level
+    here, there = _read(fitted, far, k), _read(fitted, 0.0, k)
+    return level + there - here - 0.5 * (level - here)
+
+
+def _near(curve: Curve, k: int, far: float, level: float, edge: float) -> float:
+    """By a surface that is held to the points nearest to where it is read: it may bend otherwise there."""
+    fitted = _surface(curve, k, edge, near=True)
+    return level if fitted is None else _read(fitted, 0.0, k)
+
+
+def _surface(curve: Curve, k: int, edge: float, *, near: bool = False) -> NDArray[np.float64] | None:
+    """Coefficients (a, b, c, e), with u counted from rank ``k`` among all rows; None where there is too little."""
     if curve.k.size < 6:
         return None
     r = np.clip(curve.recall, edge, 1 - edge)
-    u = np.log(curve.k / curve.rows) - np.log(k / sample)
+    u = np.log(curve.rank / k)
     design = np.stack([np.ones_like(u), u, u * u, 1 / curve.k], axis=1)
-    weights = np.sqrt(np.clip(r * (1 - r), 5e-4, None) * np.sqrt(curve.k * curve.rows / sample))
+    weights = np.sqrt(np.clip(r * (1 - r), 5e-4, None) * curve.k / np.sqrt(np.maximum(curve.rank, 1.0)))
+    if near:
+        weights = weights * np.exp(-np.abs(u) / NEAR)
     solved = np.linalg.lstsq(design * weights[:, None], _logit(r, edge) * weights, rcond=1e-8)[0]
     return np.append(solved, u.min())
 

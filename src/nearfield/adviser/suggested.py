@@ -9,7 +9,7 @@ from typing import Any
 
 from nearfield.adviser.frontier import value
 from nearfield.adviser.rows import Row
-from nearfield.adviser.sweep import learns_from_queries, proven
+from nearfield.adviser.sweep import fitting, learns_from_queries, proven
 from nearfield.adviser.task import Task
 from nearfield.core import rooms
 from nearfield.core.indexes import Index
@@ -43,7 +43,7 @@ class Suggestions:
         asked = []
         for name in _indexes():
             index: Any = rooms.load("indexes", name)
-            plans = [Plan(text) for text in index.sweep(self.task.n, self.task.d)]
+            plans = [fitting(text) for text in index.sweep(self.task.n, self.task.d)]
             asked.append(plans or list(self.coded(name, self.most_bytes, 1)))
         # the first of every index before the second of any: time may be short
         turns = [plans[i] for i in range(max(map(len, asked), default=0)) for plans in asked if i < len(plans)]

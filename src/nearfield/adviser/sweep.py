@@ -7,12 +7,17 @@ from typing import Any
 
 from nearfield.core import rooms
 from nearfield.core.errors import BadInput, BadPlan
+from nearfield.core.method import Method
+from nearfield.core.params import clipped
+from nearfield.core.plan import Step, read
 from nearfield.core.protocols import Metric
 from nearfield.search.plan import Plan
+from nearfield.search.rescore import Rescore
 
 RESCORE = "rescore(codec='float16', depth=10)"
 ROWS_OF_BYTES = 8192  # to fit on: with fewer, codebooks of 256 promise more in a sample than they keep
 MOST_BYTES = 1.5  # a dimension, in plans that fill a number of bytes
+WIDE = 1536  # dimensions up to which fits of many steps of cubic cost are tried unasked: beyond, each takes minutes
 _ROOMS = ("maps", "codecs", "indexes")
 
 
@@ -31,6 +36,8 @@ def default_plans(
     ``everything`` adds the methods that are slow to fit, ``most_bytes`` a plan that fills exactly so many bytes.
     """
     texts = [*_plain(metric), *_product_codes(d, rows), *_chains(d), *_reducers(d, queries), *_rescored(d)]
+    if d > WIDE and not everything:
+        texts = [text for text in texts if not _cubic(text)]
     if 1 <= most_bytes < MOST_BYTES * d:
         texts.append(budget_plan(int(most_bytes)))
     if everything:
@@ -39,8 +46,8 @@ def default_plans(
 
 
 def budget_plan(size: int) -> str:
-    """The plan that makes the most of any number of bytes a row."""
-    return f"transform(bytes={size})"
+    """The plan that makes the most of any number of bytes a row, as far as its codec goes."""
+    return str(fitting(f"transform(bytes={size})"))
 
 
 def _plain(metric: Metric) -> list[str]:
@@ -123,10 +130,31 @@ def _slow(d: int) -> list[str]:
     return [*out, "recurrent_binary(bits=2)"]
 
 
-def left_out() -> list[str]:
-    """Methods that the default sweep leaves out because they are slow to fit."""
+def _cubic(text: str) -> bool:
+    """Whether a plan's fit decomposes a matrix of the rows' width in each of many steps."""
+    return text.startswith("itq(") or "kind='ood'" in text
+
+
+def left_out(d: int) -> list[str]:
+    """Methods that the default sweep leaves out, at this width, because they are slow to fit."""
     slow = {name for room in _ROOMS for name, info in rooms.catalog(room).items() if info.slow}
-    return sorted(slow | ({"recurrent_binary"} & set(rooms.catalog("codecs"))))
+    slow |= {"recurrent_binary"} & set(rooms.catalog("codecs"))
+    return sorted(slow | ({"itq", "leanvec(kind='ood')"} if d > WIDE else set()))
+
+
+def fitting(text: str) -> Plan:
+    """The plan with sizes that were derived from the width of rows moved into the ranges that its methods allow.
+
+    >>> print(fitting("rvq(stages=86, code_bits=4)"))
+    rvq(stages=64, code_bits=4)
+    """
+    steps: list[Step | Method] = []
+    for step in read(text):
+        cls: Any = Rescore
+        if step.name != "rescore":
+            cls = rooms.load(rooms.find(step.name).room, step.name)
+        steps.append(Step(step.name, tuple(clipped(cls, dict(step.params)).items())))
+    return Plan(steps)
 
 
 def _known(texts: list[str]) -> list[Plan]:
@@ -135,14 +163,12 @@ def _known(texts: list[str]) -> list[Plan]:
     out: dict[str, Plan] = {}
     for text in texts:
         if _names(text) <= names:
-            plan = Plan(text)
+            plan = fitting(text)
             out.setdefault(str(plan), plan)
     return list(out.values())
 
 
 def _names(text: str) -> set[str]:
-    from nearfield.core.plan import read
-
     found = set()
     for step in read(text):
         found.add(step.name)

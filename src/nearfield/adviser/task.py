@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfield.adviser import strata
 from nearfield.adviser.quality import Judgements
 from nearfield.core import arrays
 from nearfield.core.checks import whole
@@ -80,6 +81,7 @@ class Task:
     user_queries: bool = False
     folds: list[Fold] = field(default_factory=list)  # for Maps that learn from queries; none where there are too few
     spare: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  # further rows, in random order, to fit on
+    head: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  # the longest of all, where they are all sampled
     judged: Judged | None = None
     labels: Labels | None = None
     pairs: Pairs | None = None
@@ -168,6 +170,9 @@ def make_task(
     picked = np.sort(seen[order[:size]])
     held = _held_out(picked, judged, max(1, min(QUERIES, size // 10)), draw) if hold else np.zeros(0, np.int64)
     wanted_rows = np.union1d(np.setdiff1d(picked, held), judged).astype(np.int64)
+    head = np.setdiff1d(strata.longest(batch, metric, size), held, assume_unique=True)
+    if head.size:
+        wanted_rows = strata.joined(wanted_rows, head, judged, draw)
     given, ready, rows = _take(batch, wanted_rows, metric, on_zero)
     if len(rows) <= k:
         raise BadInput(f"advise: expected more than k={k} rows that are not zero, got {len(rows)}")
@@ -177,7 +182,8 @@ def make_task(
     task = Task(
         batch, metric, k, on_zero, seed, rows, ready,
         given if batch.dtype.name in KEPT else None,
-        held_x, held, len(held), user_queries=asked is not None, spare=seen[order[size:]],
+        held_x, held, len(held), user_queries=asked is not None, head=head,
+        spare=np.setdiff1d(seen[order[size:]], head, assume_unique=True) if head.size else seen[order[size:]],
     )  # fmt: skip
     if asked is not None:
         _use_queries(task, asked, qrels, draw)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.adviser.memory import give_back
-from nearfield.adviser.quality import Estimate, mean_interval, ndcg_values, recall_values, vote_values
+from nearfield.adviser.quality import Estimate, mean_interval, ndcg_values, others, recall_values, vote_values
 from nearfield.adviser.sweep import learns_from_queries
 from nearfield.adviser.task import Fold, Task
 from nearfield.adviser.timing import FLAT
@@ -240,7 +240,12 @@ def _second(codec: Codec, q: Prepared, codes: U8, rows: I64) -> F32:
 def verify(task: Task, plan: Plan, truth: I64, said: Said | None = None) -> dict[str, Estimate]:
     """Every measure of the plan on all rows but Spearman's, which needs none of them."""
     found = answers(task, plan, truth.shape[1], said)
-    return figures(task, found, truth, fold_of(task, plan).at)
+    return for_others(figures(task, found, truth, fold_of(task, plan).at))
+
+
+def for_others(found: dict[str, Estimate]) -> dict[str, Estimate]:
+    """The figures with the intervals of as many other queries; Spearman's is of the pairs."""
+    return {name: e if name == "Spearman" else others(e) for name, e in found.items()}
 
 
 def fold_of(task: Task, plan: Plan) -> Fold:

@@ -61,11 +61,31 @@ def check(cls: type, values: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: _one(hints[key], value, f"{name}({key}=)") for key, value in values.items()}
 
 
+def clipped(cls: type, values: dict[str, Any]) -> dict[str, Any]:
+    """``values`` with each whole number moved into the range that its parameter allows; others as they are.
+
+    For sizes that are derived from the width of rows, which knows no bounds.
+    """
+    return {key: _moved(value, _rules(_hints(cls).get(key))) for key, value in values.items()}
+
+
+def _moved(value: Any, rules: tuple[Any, ...]) -> Any:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    for rule in rules:
+        if isinstance(rule, Range):
+            value = value if rule.low is None else max(value, int(rule.low))
+            value = value if rule.high is None else min(value, int(rule.high))
+    return value
+
+
+def _rules(hint: Any) -> tuple[Any, ...]:
+    return tuple(typing.get_args(hint)[1:]) if typing.get_origin(hint) is typing.Annotated else ()
+
+
 def _one(hint: Any, value: Any, where: str) -> Any:
-    rules: tuple[Any, ...] = ()
-    if typing.get_origin(hint) is typing.Annotated:
-        hint, *extra = typing.get_args(hint)
-        rules = tuple(extra)
+    rules = _rules(hint)
+    hint = typing.get_args(hint)[0] if rules else hint
     value = _typed(hint, value, where, rules)
     if value is not None:
         for rule in rules:
