@@ -24,6 +24,7 @@ from nearfield.core.indexes import Columns, Index, Shapes, check_search
 from nearfield.core.params import OneOf, Range
 from nearfield.core.protocols import F32, I64, U8, Layout, Prepared, Progress, Rows, Vectors
 from nearfield.numerics import finders, graphs, kernels
+from nearfield.numerics.byterows import ByteRows
 
 BLOCK = 4096  # what a disk reads at once
 WALKED = 2.5  # a row met in a walk costs about so many rows of a scan
@@ -87,7 +88,7 @@ class DiskGraph(Index):
 
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
         """Link rows as ``vamana`` does, and lay each beside its links."""
-        rows = graphs.ByteRows.of(x.blocks(), x.n, x.metric)
+        rows = ByteRows.to_link(x.blocks(), x.n, x.metric)
         tell = None if progress is None else lambda done, total: progress("link", done, total)
         graph = graphs.build(
             rows, degree=self.degree, width=self.width, alpha=self.alpha, rng=rng, progress=tell, aside=x.aside

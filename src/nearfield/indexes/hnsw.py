@@ -19,6 +19,7 @@ from nearfield.core.indexes import Columns, Shapes
 from nearfield.core.params import Range
 from nearfield.core.protocols import Layout, Progress, Vectors
 from nearfield.numerics import graphs, layers, orders
+from nearfield.numerics.byterows import ByteRows
 from nearfield.numerics.finding import Walking, check_finite
 
 
@@ -58,7 +59,7 @@ class HNSW(Walking):
 
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
         """Link rows layer by layer, from distances of their bytes; any number of threads makes the same graph."""
-        rows = graphs.ByteRows.of(x.blocks(), x.n, x.metric)
+        rows = ByteRows.to_link(x.blocks(), x.n, x.metric)
         tell = None if progress is None else lambda done, total: progress("link", done, total)
         order = orders.insertion(rows, self.order, rng)
         drawn = self.order == "shuffled"

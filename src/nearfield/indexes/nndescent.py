@@ -19,6 +19,7 @@ from nearfield.core.indexes import Columns, Shapes
 from nearfield.core.params import Range
 from nearfield.core.protocols import Layout, Progress, Vectors
 from nearfield.numerics import graphs, neighbours
+from nearfield.numerics.byterows import ByteRows
 from nearfield.numerics.finding import Walking, check_finite
 
 
@@ -55,7 +56,7 @@ class NNDescent(Walking):
 
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
         """Find near rows, from distances of bytes, and link them; any number of threads makes the same graph."""
-        rows = graphs.ByteRows.of(x.blocks(), x.n, x.metric)
+        rows = ByteRows.to_link(x.blocks(), x.n, x.metric)
         tell = None if progress is None else lambda done, total: progress("compare", done, total)
         k = min(self.near, max(1, x.n - 1))
         near = neighbours.near_rows(

@@ -29,6 +29,7 @@ from nearfield.core.indexes import Columns, Shapes
 from nearfield.core.params import OneOf, Range
 from nearfield.core.protocols import F32, Layout, Metric, Progress, RowFormat, Vectors
 from nearfield.numerics import finders, graphs, kernels
+from nearfield.numerics.byterows import ByteRows
 from nearfield.numerics.finding import Walking, check_finite
 from nearfield.numerics.lines import SAMPLE, Axes, Lined
 
@@ -88,7 +89,7 @@ class PackedGraph(Walking):
         Walks to a row see lines, as searches do; links are chosen of what they come near to by distances of bytes.
         """
         lines = roomy((x.n, self.line), np.uint8)
-        rows = graphs.ByteRows.of(self._lined(x, lines), x.n, x.metric)
+        rows = ByteRows.to_link(self._lined(x, lines), x.n, x.metric)
         tell = None if progress is None else lambda done, total: progress("link", done, total)
         graph = graphs.build(
             rows,
@@ -98,7 +99,7 @@ class PackedGraph(Walking):
             rng=rng,
             progress=tell,
             aside=x.aside,
-            lined=Lined(lines, self._axes, x.metric),
+            lined=None if rows.inverted else Lined(lines, self._axes, x.metric),
         )
         graph.effort = self._measure(graph, rows, lines, x.metric, rng)
         return {"links": graph.links, "entries": graph.entries, "effort": graph.effort, "lines": lines}
@@ -114,13 +115,13 @@ class PackedGraph(Walking):
     def _measure(
         self,
         graph: graphs.Graph,
-        rows: graphs.ByteRows,
+        rows: ByteRows,
         lines: NDArray[np.uint8],
         metric: Metric,
         rng: np.random.Generator,
     ) -> F32:
         """What walks of some widths cost, from walks to some of the rows."""
-        held = finders.native_rows(rows.format, rows.values.view(np.uint8), "cosine", np.ascontiguousarray(rows.scale))
+        held = finders.native_rows(rows.format, rows.values.view(np.uint8), "cosine", np.ascontiguousarray(rows.own_scale))
         finder = _finder(held, graph, lines, self._axes, metric)
         return graphs.effort_of(graph, rows, None, rng, finder=finder)
 

@@ -19,6 +19,7 @@ from nearfield.core.indexes import Columns, Shapes, Updater
 from nearfield.core.params import Range
 from nearfield.core.protocols import Layout, Progress, Vectors
 from nearfield.numerics import graphs, kernels, orders
+from nearfield.numerics.byterows import ByteRows
 from nearfield.numerics.finding import Walking, check_finite
 from nearfield.numerics.graph_updates import GraphUpdater, Linking
 
@@ -60,7 +61,7 @@ class Vamana(Walking):
 
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
         """Link rows in a drawn order, from distances of their bytes; any number of threads makes the same graph."""
-        rows = graphs.ByteRows.of(x.blocks(), x.n, x.metric)
+        rows = ByteRows.to_link(x.blocks(), x.n, x.metric)
         tell = None if progress is None else lambda done, total: progress("link", done, total)
         order = None if self.order == "shuffled" else orders.insertion(rows, self.order, rng)
         graph = graphs.build(
