@@ -169,7 +169,7 @@ class DiskGraph(Index):
         if budget >= n or kernels.native() is None:
             found, scores = self._scan(q, k, allow)
             return Hits(found, scores, np.full(q.m, matches, np.int64))
-        width = max(k, self.graph.width(budget))
+        width = self.graph.width(budget)
         if matches < n and matches * matches <= WALKED * budget * n:
             found, scores = self._chosen(q, k, width, allow)
             return Hits(found, scores, np.full(q.m, matches, np.int64))

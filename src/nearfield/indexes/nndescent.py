@@ -15,12 +15,13 @@ from typing import Annotated, ClassVar, Self
 
 import numpy as np
 
-from nearfield.core.indexes import Columns, Shapes
+from nearfield.core.indexes import Columns, Shapes, Updater
 from nearfield.core.params import Range
 from nearfield.core.protocols import Layout, Progress, Vectors
-from nearfield.numerics import graphs, neighbours
+from nearfield.numerics import graphs, kernels, neighbours
 from nearfield.numerics.byterows import ByteRows
 from nearfield.numerics.finding import Walking, check_finite
+from nearfield.numerics.graph_updates import GraphUpdater, Linking
 
 
 @dataclass
@@ -77,6 +78,12 @@ class NNDescent(Walking):
         """Keep the links; numbers are checked as they are followed."""
         check_finite(self, columns, "effort")
         self.graph = graphs.Graph(columns["links"], columns["entries"], columns["effort"])
+
+    def updater(self, columns: Columns, x: Vectors) -> Updater | None:
+        """Links rows in as ``vamana`` does, by walks as wide as two lists, and mends dead ones away."""
+        if kernels.native() is None:
+            return None
+        return GraphUpdater(columns, x, Linking(self.degree, 2 * self.near, self.alpha))
 
     @property
     def bytes_per_row(self) -> float:

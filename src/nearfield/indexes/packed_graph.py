@@ -25,12 +25,14 @@ from numpy.typing import NDArray
 
 from nearfield.core.arrays import roomy
 from nearfield.core.errors import Corrupt, Unsupported
-from nearfield.core.indexes import Columns, Shapes
+from nearfield.core.indexes import Columns, Shapes, Updater
 from nearfield.core.params import OneOf, Range
 from nearfield.core.protocols import F32, Layout, Metric, Progress, RowFormat, Vectors
 from nearfield.numerics import finders, graphs, kernels
 from nearfield.numerics.byterows import ByteRows
 from nearfield.numerics.finding import Walking, check_finite
+from nearfield.numerics.graph_updates import GraphUpdater, Linking
+from nearfield.numerics.lined_updates import LinedUpdater
 from nearfield.numerics.lines import SAMPLE, Axes, Lined
 
 
@@ -87,6 +89,7 @@ class PackedGraph(Walking):
         """Link rows in a drawn order; any number of threads makes the same graph.
 
         Walks to a row see lines, as searches do; links are chosen of what they come near to by distances of bytes.
+        Inverted rows (lengths that differ, under dot) are walked to by bytes: lines are of the rows themselves.
         """
         lines = roomy((x.n, self.line), np.uint8)
         rows = ByteRows.to_link(self._lined(x, lines), x.n, x.metric)
@@ -142,6 +145,18 @@ class PackedGraph(Walking):
         self._axes.check(len(self.centre_), self.line)
         self.graph = graphs.Graph(columns["links"], columns["entries"], columns["effort"])
         self._lines = columns["lines"]
+
+    def updater(self, columns: Columns, x: Vectors) -> Updater | None:
+        """Links rows in and mends dead ones away, by bytes of the rows; each brings its line."""
+        if kernels.native() is None:
+            return None
+        axes, metric = self._axes, x.metric
+        return LinedUpdater(
+            GraphUpdater(columns, x, Linking(self.degree, self.width, self.alpha)),
+            columns["lines"],
+            lambda block: axes.lines(block, self.line, metric),
+            lambda graph, rows, lines, rng: self._measure(graph, rows, lines, metric, rng),
+        )
 
     @property
     def bytes_per_row(self) -> float:

@@ -51,7 +51,7 @@ class GraphUpdater:
         links, entries = columns["links"], np.array(columns["entries"], np.uint32)
         n = len(links)
         if ((links >= n) & (links != NO_LINK)).any() or not len(entries) or entries.max() >= n:
-            raise Corrupt("vamana: the columns 'links' and 'entries' should hold row numbers")
+            raise Corrupt("graph: the columns 'links' and 'entries' should hold row numbers")
         # Behind the last link of a row there is no other.
         counts = np.where(links == NO_LINK, np.arange(links.shape[1], dtype=np.int32), links.shape[1]).min(axis=1)
         wide = np.full((n, room_for(how.degree)), NO_LINK, np.uint32)
