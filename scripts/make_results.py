@@ -336,7 +336,8 @@ def _scored(rows: list[Row], which: str = "", sources: str = _CLUSTERED) -> str:
     said = (
         f"## Recall at equal rows scored{which}\n\nRecall@{settings[0]['k']} where so many rows are scored a query, for "
         f"{settings[0]['queries']:,} queries over {settings[0]['rows']:,} rows; {sources}. "
-        f"A plan's count is of its first stage and of rows scored again, faiss's of distances; hnswlib does not count, and what faiss computes at the same ef stands for it. Empty where no effort scores "
+        f"A plan's count is of its first stage and of rows scored again, faiss's of distances; "
+        f"hnswlib does not count, and what faiss computes at the same ef stands for it. Empty where no effort scores "
         f"so few. {_where(rows[0])}"
     )
     cells = [

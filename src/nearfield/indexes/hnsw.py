@@ -31,7 +31,11 @@ class HNSW(Walking):
     efConstruction: how many candidates a walk holds while the graph is built. A row is in layer ``l`` with probability
     ``degree ** -l``. ``order`` is that of insertion: ``shuffled``, as ``given``, by local intrinsic dimension with the
     greatest first (``lid``) or last (``lid-ascending``). ``budget`` is the effort of a search that names none: about
-    how many rows it scores.
+    how many rows it scores. It cannot be fewer than a descent and a walk that meets ``k`` rows take, some 50 to 150.
+    Rows added later are scored as well, every one, until the index is built anew beside what goes on: once there are
+    more than 512 of them and more than an eighth of all.
+
+    Under dot with unequal lengths the longest rows are in the upper layers, and links are chosen as in ``vamana``.
 
     >>> import numpy as np, nearfield as nf
     >>> x = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)

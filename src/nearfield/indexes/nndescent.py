@@ -31,7 +31,8 @@ class NNDescent(Walking):
     ``near`` is how many near rows of each row are found, in at most ``rounds``, begun from so many ``trees``: with one
     alone nothing would lead from one of its leaves to another. ``degree`` is the number of links that a row keeps of
     them and of those back. A link is dropped where another one leads ``alpha`` times nearer to its end. ``budget`` is
-    the effort of a search that names none: about how many rows it scores.
+    the effort of a search that names none: about how many rows it scores, 40 to 130 at the least. Rows added later are
+    linked in as in ``vamana``.
 
     >>> import numpy as np, nearfield as nf
     >>> x = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)
