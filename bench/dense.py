@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import builds, curves, data, generator, results
+from bench import builds, curves, data, generator, norms, results
 from bench.curves import Point, Times
 from bench.data import F32, I64
 from bench.engines import PEERS, Engine, Nearfield
@@ -71,12 +71,18 @@ def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> 
 
 
 def space_of(sizes: dict[str, Any], shared: Path, targets: list[float], kept: Path | None) -> Space:
-    """Real rows, or rows drawn from a generator fitted to them (``drawn``), or its stress set (``clustered``)."""
+    """Real rows, or rows drawn from a generator fitted to them (``drawn``), its stress set (``clustered``), or those
+    of ``bench.norms``.
+    """
     n, m, k = sizes["rows"], sizes["queries"], sizes["k"]
     source = sizes.get("source", "real")
     if source == "real":
         found = data.neighbours(shared, rows=n, queries=m, k=k)
         rows, queries, truth = found.rows, found.queries["held-out"], found.truth["held-out"]
+    elif source in norms.SOURCES:
+        rows, queries = norms.rows_and_queries(source, n, m, shared)
+        name = f"{source}, rows of unequal lengths, {len(rows)} x {rows.shape[1]}"
+        return Space(name, rows, queries, data.exact(rows, queries, k), k, sizes["rounds"], sorted(targets))
     else:
         fitted = generator.fitted_to(shared, sizes.get("fit", 60_000), kept)
         if source == "drawn":
@@ -92,7 +98,7 @@ def wanted(suite: dict[str, Any]) -> list[tuple[Engine, list[Any]]]:
     """The engines of a suite with their efforts, those alone whose label matches ``only`` where it is given."""
     found: list[tuple[Engine, list[Any]]] = []
     for group in suite.get("nearfield", []):
-        found += [(Nearfield(plan), group["efforts"]) for plan in group["plans"]]
+        found += [(Nearfield(plan, suite.get("metric", "cosine")), group["efforts"]) for plan in group["plans"]]
     for group in suite.get("peer", []):
         given = dict(group)
         engine, efforts = PEERS[given.pop("engine")], given.pop("efforts")

@@ -1,6 +1,6 @@
 """Engines of dense search, each built, saved and asked in the way that its own documentation recommends.
 
-All are given rows and queries of unit length and rank by inner product, which is cosine there. Everything runs on one
+All rank by inner product; rows and queries are of unit length, where it is cosine, but for those of ``bench.norms``. Everything runs on one
 thread. ``save`` and ``load`` give the size of the file and let a build be kept between runs.
 """
 
@@ -84,6 +84,7 @@ class Nearfield(Engine):
 
     engine: ClassVar[str] = "nearfield"
     plan: str
+    metric: str = "cosine"
     admit: Any = field(default=None, init=False, repr=False)
 
     @property
@@ -95,7 +96,7 @@ class Nearfield(Engine):
         """Fit the plan."""
         import nearfield as nf
 
-        self.index = nf.Plan(self.plan).fit(x, metric="cosine", rng=0)
+        self.index = nf.Plan(self.plan).fit(x, metric=self.metric, rng=0)
 
     def save(self, at: Path) -> None:
         """One file."""

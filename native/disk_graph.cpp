@@ -28,19 +28,24 @@ struct DiskGraph::Walker {
     w.folded = one, w.allow = allow;
     const DenseQueries q = dense_queries(w, 0, 1, true);
     begin(x);
-    near.reset(width), best.reset(k, nullptr), seen.reset(width * kSeenShare);
+    near.reset(std::max(width, k)), best.reset(k, nullptr), seen.reset(std::max(width, k) * kSeenShare);
     count = 0;
+    int64_t found = 0;
     meet(q, graph.entries_, graph.n_entries_);
     for (;;) {
       steps.clear();
-      for (int64_t row; int64_t(steps.size()) < graph.beam_ && (row = near.visit()) >= 0;) steps.push_back(row);
-      if (steps.empty()) break;
+      for (int64_t row; int64_t(steps.size()) < graph.beam_ && (row = near.visit(width)) >= 0;) steps.push_back(row);
+      if (steps.empty()) {
+        if (found >= k || width >= near.size()) break;
+        width++;  // a narrow walk has found too few
+        continue;
+      }
       if (reading) ask_ahead();
       read(steps.data(), int64_t(steps.size()));
       const float* got = exact();
       for (size_t s = 0; s < steps.size(); s++) {
         const int64_t row = steps[s];
-        if (!allow || (allow[row >> 6] >> (row & 63) & 1)) best.push(got[s], row);
+        if (!allow || (allow[row >> 6] >> (row & 63) & 1)) best.push(got[s], row), found++;
         links.resize(size_t(graph.nodes_.degree));
         std::memcpy(links.data(), at[s] + graph.nodes_.values + 4, links.size() * 4);
         meet(q, links.data(), graph.nodes_.degree);

@@ -41,10 +41,10 @@ class Frontier {
     next_ = std::min(next_, at);
   }
 
-  // The best row where the walk has not been, marked as visited; -1 where there is none.
-  int64_t visit() {
+  // The best row where the walk has not been, marked as visited; -1 where there is none among the best `most`.
+  int64_t visit(int64_t most) {
     while (next_ < size_ && (keys_[next_] & 1)) next_++;
-    if (next_ == size_) return -1;
+    if (next_ >= std::min(size_, size_t(most))) return -1;
     keys_[next_] |= 1;
     return row_of(keys_[next_++]);
   }

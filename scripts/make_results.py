@@ -54,6 +54,7 @@ def _files(folder: Path, root: Path) -> dict[Path, str]:
         _scan(scan),
         *map(_dense, dense),
         _scored(results.read(folder, "scored")),
+        _scored(results.read(folder, "norms"), ", by products of unequal lengths", _LENGTHS),
         _growth(results.read(folder, "dense_growth")),
         _filtered(results.read(folder, "filtered")),
         _tiers(results.read(folder, "tiers")),
@@ -344,15 +345,19 @@ def _tail(r: Row) -> str:
     return f"{last['p50_ms']:.3f} / {last['p99_ms']:.3f} at {last['recall']:.3f}" if "p99_ms" in last else ""
 
 
-def _scored(rows: list[Row]) -> str:
+_CLUSTERED = "*clustered* are the stress set of `bench/generator.py`"
+_LENGTHS = "lengths are drawn in `bench/norms.py`, and factors are of items that users listened to"
+
+
+def _scored(rows: list[Row], which: str = "", sources: str = _CLUSTERED) -> str:
     settings = _part(rows, "settings")
     if not settings:
         return ""
     counts = [str(count) for count in settings[0]["scored"]]
     said = (
-        f"## Recall at equal rows scored\n\nRecall@{settings[0]['k']} where so many rows are scored a query, for "
-        f"{settings[0]['queries']:,} queries over {settings[0]['rows']:,} rows; *clustered* are the stress set of "
-        f"`bench/generator.py`. A plan's count is of its first stage and of rows scored again, faiss's of distances; "
+        f"## Recall at equal rows scored{which}\n\nRecall@{settings[0]['k']} where so many rows are scored a query, for "
+        f"{settings[0]['queries']:,} queries over {settings[0]['rows']:,} rows; {sources}. "
+        f"A plan's count is of its first stage and of rows scored again, faiss's of distances; "
         f"hnswlib does not count, and what faiss computes at the same ef stands for it. Empty where no effort scores "
         f"so few. {_where(rows[0])}"
     )

@@ -148,6 +148,19 @@ engine = "hnswlib"
 M = 9
 efforts = [10]
 """
+NORMS = """
+kind = "scored"
+metric = "dot"
+sources = ["lognormal", "pareto", "factors"]
+scored = [150]
+[rows]
+rows = 400
+queries = 20
+k = 5
+[[nearfield]]
+efforts = [60, 200]
+plans = ["float16() | vamana(degree=8, width=20)"]
+"""
 ADVISE = """
 kind = "advise"
 threads = 1
@@ -321,6 +334,21 @@ def test_recall_at_equal_rows_scored(tiny: Path) -> None:
     last = [r for r in rows if r["part"] == "verdict"][-1]
     assert last["ahead"] == pytest.approx(last["nearfield"]["recall"] - last["peer"]["recall"], abs=1e-4)
     assert "## Recall at equal rows scored" in _page(tiny)
+
+
+def test_recall_of_rows_that_differ_in_length(tiny: Path, rng: np.random.Generator) -> None:
+    folder = tiny / "data/recsys/lastfm"
+    folder.mkdir(parents=True)
+    plays = (f"{u},{i},{c}" for u, i, c in rng.integers(1, 300, (4000, 3)))
+    with gzip.open(folder / "train.csv.gz", "wt", encoding="utf-8") as file:
+        file.write("\n".join(["user,item,count", *plays]))
+    done = bench(tiny, norms=NORMS)
+    assert done.returncode == 0, done.stderr
+    rows = kept(tiny, "norms")
+    assert [r["of"] for r in rows if r["part"] == "settings"] == ["lognormal", "pareto", "factors"]
+    found = {r["of"]: r["points"][-1] for r in rows if r["part"] == "scored"}
+    assert all(p["recall"] > 0.8 for p in found.values())
+    assert "## Recall at equal rows scored, by products of unequal lengths" in _page(tiny)
 
 
 def test_growth_over_drawn_rows(tiny: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import nearfield as nf
 from nearfield.numerics import finders, kernels, layers, orders
-from nearfield.numerics.graphs import ByteRows
+from nearfield.numerics.byterows import ByteRows
 from nearfield.numerics.linking import NO_LINK
 
 pytestmark = pytest.mark.skipif(kernels.native() is None, reason="graphs need native code")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nearfield.numerics import kernels, neighbours, trees
-from nearfield.numerics.graphs import ByteRows
+from nearfield.numerics.byterows import ByteRows
 from nearfield.numerics.knn import nearest
 from nearfield.numerics.linking import NO_LINK
 

@@ -52,3 +52,47 @@ def test_both_ways_spend_alike(plan: str, monkeypatch: pytest.MonkeyPatch) -> No
         np.testing.assert_allclose(again.scored.mean(), filtered.scored.mean(), rtol=0.02)
         assert (slow.rows == quick.rows).mean() > 0.95
         np.testing.assert_allclose(mapped.search(Q, 5, budget=budget).scored.mean(), quick.scored.mean(), rtol=0.05)
+
+
+WALKED = ["hnsw()", "vamana()", "packed_graph()", "nndescent()", "diskgraph()"]
+BEAM = 8 * 32  # rows that a step of diskgraph meets at the most
+
+
+@pytest.mark.parametrize("index", WALKED)
+def test_walks_keep_near_small_budgets_down_to_their_floor(index: str) -> None:
+    packed = nf.Plan(f"int8() | {index}").fit(X)
+    floor, over = (130, 64) if index != "diskgraph()" else (350, 1.5 * BEAM)
+    before = 0.0
+    for budget in (1, 50, 100, 200, 400):
+        hits = packed.search(Q, 10, budget=budget)
+        assert (hits.rows >= 0).all()
+        assert before <= hits.scored.mean() <= max(1.3 * budget + over, floor)
+        before = hits.scored.mean()
+    if index != "diskgraph()":
+        assert packed.search(Q, 10, budget=50).scored.mean() < 0.7 * packed.search(Q, 10, budget=200).scored.mean()
+
+
+@pytest.mark.parametrize("index", WALKED)
+def test_rows_that_come_late_are_scored_within_budgets_too(index: str) -> None:
+    packed = nf.Plan(f"int8() | {index}").fit(X[: N * 5 // 7])
+    packed.background = False
+    for start in range(N * 5 // 7, N, 200):
+        packed.add(X[start : start + 200])
+    tail = N - packed._changes().indexed
+    over = 64 if index != "diskgraph()" else 1.5 * BEAM
+    linked = index in ("vamana()", "packed_graph()", "nndescent()")
+    assert tail == 0 if linked else tail <= max(512, N // 8)
+    hits = packed.search(Q, 10, budget=400)
+    assert hits.scored.mean() <= 1.5 * 400 + tail + over
+    packed.consolidate()
+    assert packed.search(Q, 10, budget=400).scored.mean() <= 1.3 * 400 + over
+
+
+def test_rows_that_come_late_bring_their_lines() -> None:
+    packed = nf.Plan("int8() | packed_graph()").fit(X[:4000])
+    packed.add(X[4000:])
+    packed.delete(rows=np.arange(0, N, 5))
+    assert np.mean(packed.search(X[4001::5], k=1, budget=200).rows[:, 0] == np.arange(4001, N, 5)) > 0.97
+    packed.compact()
+    left = np.setdiff1d(np.arange(N), np.arange(0, N, 5))
+    assert np.mean(packed.search(X[left], k=1, budget=200).rows[:, 0] == np.arange(len(left))) > 0.97

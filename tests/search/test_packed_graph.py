@@ -14,6 +14,7 @@ import nearfield as nf
 from nearfield.core.errors import Corrupt
 from nearfield.core.protocols import Metric
 from nearfield.numerics import graphs, kernels
+from nearfield.numerics.byterows import ByteRows
 from nearfield.numerics.lines import END, Axes, Lined
 
 PLANS = [
@@ -158,7 +159,7 @@ def test_walks_that_see_lines_link_near_rows_as_well(metric: Metric, data: Any) 
     x = data[0]
     if metric == "cosine":  # rows of one length, whose nearness is a dot product
         x, metric = x / np.linalg.norm(x, axis=1, keepdims=True), "dot"
-    rows = graphs.ByteRows.of(iter([x]), len(x), metric)
+    rows = ByteRows.of(iter([x]), len(x), metric)
     axes = Axes.of(x, 64)
     lined = Lined(axes.lines(x, 64, metric), axes, metric)
     near = nf.Plan("raw()").fit(x, metric="l2").search(x, k=9).rows[:, 1:]
@@ -176,7 +177,7 @@ def test_walks_that_see_lines_link_near_rows_as_well(metric: Metric, data: Any) 
 
 def test_lines_of_other_rows_are_refused(data: Any) -> None:
     x = data[0][:200]
-    rows = graphs.ByteRows.of(iter([x]), len(x), "l2")
+    rows = ByteRows.of(iter([x]), len(x), "l2")
     axes = Axes.of(x, 64)
     for other in (x[:-1], np.repeat(x, 3, axis=1)):
         made = Axes.of(other, 64)

@@ -24,6 +24,7 @@ from nearfield.core.indexes import Columns, Index, Shapes, check_search
 from nearfield.core.params import OneOf, Range
 from nearfield.core.protocols import F32, I64, U8, Layout, Prepared, Progress, Rows, Vectors
 from nearfield.numerics import finders, graphs, kernels
+from nearfield.numerics.byterows import ByteRows
 from nearfield.numerics.finding import check_links
 
 BLOCK = 4096  # what a disk reads at once
@@ -37,8 +38,9 @@ class DiskGraph(Index):
 
     ``degree``, ``width`` and ``alpha`` as in ``vamana``; ``values`` is the type of the vectors beside the links;
     ``cached`` nodes near the places where walks begin are kept in memory once they were read. ``budget`` is about how
-    many rows are scored by their codes; with as many as there are rows all are, and those scores count. Rows that are
-    added later are known by their codes alone.
+    many rows are scored by their codes; with as many as there are rows all are, and those scores count. It is overshot
+    by what a step of the beam meets, and cannot be fewer than ``k`` nodes meet, some 300 for ten. Rows that are added
+    later are known by their codes alone, and all scored until the index is built anew.
 
     >>> import numpy as np, nearfield as nf
     >>> x = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)
@@ -89,7 +91,7 @@ class DiskGraph(Index):
 
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
         """Link rows as ``vamana`` does, and lay each beside its links."""
-        rows = graphs.ByteRows.of(x.blocks(), x.n, x.metric)
+        rows = ByteRows.to_link(x.blocks(), x.n, x.metric)
         tell = None if progress is None else lambda done, total: progress("link", done, total)
         graph = graphs.build(
             rows, degree=self.degree, width=self.width, alpha=self.alpha, rng=rng, progress=tell, aside=x.aside
@@ -185,7 +187,7 @@ class DiskGraph(Index):
         if budget >= n or kernels.native() is None:
             found, scores = self._scan(q, k, allow)
             return Hits(found, scores, np.full(q.m, matches, np.int64))
-        width = max(k, self.graph.width(budget))
+        width = self.graph.width(budget)
         if matches < n and matches * matches <= WALKED * budget * n:
             found, scores = self._chosen(q, k, width, allow)
             return Hits(found, scores, np.full(q.m, matches, np.int64))

@@ -20,6 +20,7 @@ from nearfield.core.indexes import Columns, Shapes
 from nearfield.core.params import Range
 from nearfield.core.protocols import Layout, Progress, Vectors
 from nearfield.numerics import graphs, layers, orders
+from nearfield.numerics.byterows import ByteRows
 from nearfield.numerics.finding import Walking, check_finite, check_links
 
 
@@ -31,7 +32,11 @@ class HNSW(Walking):
     efConstruction: how many candidates a walk holds while the graph is built. A row is in layer ``l`` with probability
     ``degree ** -l``. ``order`` is that of insertion: ``shuffled``, as ``given``, by local intrinsic dimension with the
     greatest first (``lid``) or last (``lid-ascending``). ``budget`` is the effort of a search that names none: about
-    how many rows it scores.
+    how many rows it scores. It cannot be fewer than a descent and a walk that meets ``k`` rows take, some 50 to 150.
+    Rows added later are scored as well, every one, until the index is built anew beside what goes on: once there are
+    more than 512 of them and more than an eighth of all.
+
+    Under dot with unequal lengths the longest rows are in the upper layers, and links are chosen as in ``vamana``.
 
     >>> import numpy as np, nearfield as nf
     >>> x = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)
@@ -59,7 +64,7 @@ class HNSW(Walking):
 
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
         """Link rows layer by layer, from distances of their bytes; any number of threads makes the same graph."""
-        rows = graphs.ByteRows.of(x.blocks(), x.n, x.metric)
+        rows = ByteRows.to_link(x.blocks(), x.n, x.metric)
         tell = None if progress is None else lambda done, total: progress("link", done, total)
         order = orders.insertion(rows, self.order, rng)
         drawn = self.order == "shuffled"

@@ -21,6 +21,7 @@ from nearfield.core.indexes import Columns, Shapes
 from nearfield.core.params import Range
 from nearfield.core.protocols import Layout, Progress, RowFormat, Vectors
 from nearfield.numerics import finders, graphs, kernels
+from nearfield.numerics.byterows import ByteRows, padded
 from nearfield.numerics import trees as forest
 from nearfield.numerics.finding import Finding, check_each_once, check_finite
 
@@ -61,7 +62,7 @@ class KDForest(Finding):
 
     def build(self, x: Vectors, *, rng: np.random.Generator, progress: Progress | None = None) -> Columns:
         """Part the rows, from distances of their bytes; any number of threads makes the same trees."""
-        rows = graphs.ByteRows.of(x.blocks(), x.n, x.metric)
+        rows = ByteRows.of(x.blocks(), x.n, x.metric)
         made = forest.grow(rows, self.trees, self.leaf, rng=rng)
         if progress:
             progress("part", self.trees, self.trees)
@@ -74,7 +75,7 @@ class KDForest(Finding):
         nodes = forest.node_count(forest.levels_of(n, self.leaf))
         return {
             "rows": ("<u4", (self.trees, n)),
-            "normals": ("|i1", (self.trees, nodes, graphs.padded(self._dim))),
+            "normals": ("|i1", (self.trees, nodes, padded(self._dim))),
             "sides": ("<f4", (self.trees, nodes, 4)),
             "thresholds": ("<f4", (self.trees, nodes)),
             "length": ("<f4", (1,)),
@@ -107,4 +108,4 @@ class KDForest(Finding):
     @property
     def bytes_per_row(self) -> float:
         """Four a tree, and for each node, of which there are about as many as leaves, a direction and twenty."""
-        return self.trees * (4.0 + (graphs.padded(self._dim) + 20.0) / (0.75 * self.leaf))
+        return self.trees * (4.0 + (padded(self._dim) + 20.0) / (0.75 * self.leaf))

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from nearfield.core.errors import Corrupt
 from nearfield.core.indexes import Columns, Step
 from nearfield.core.protocols import F32, I64, Metric, Vectors
-from nearfield.numerics.graphs import ByteRows, Graph, batches, effort_of, entries_among, entry_count
+from nearfield.numerics.byterows import ByteRows, Laid
+from nearfield.numerics.graphs import Graph, batches, effort_of, entries_among, entry_count
 from nearfield.numerics.growing import Grown
 from nearfield.numerics.linking import NO_LINK, U32, Entering, Links, room_for, within_rows
 
@@ -50,7 +51,7 @@ class GraphUpdater:
         links, entries = columns["links"], np.array(columns["entries"], np.uint32)
         n = len(links)
         if ((links >= n) & (links != NO_LINK)).any() or not len(entries) or entries.max() >= n:
-            raise Corrupt("vamana: the columns 'links' and 'entries' should hold row numbers")
+            raise Corrupt("graph: the columns 'links' and 'entries' should hold row numbers")
         # Behind the last link of a row there is no other.
         counts = np.where(links == NO_LINK, np.arange(links.shape[1], dtype=np.int32), links.shape[1]).min(axis=1)
         wide = np.full((n, room_for(how.degree)), NO_LINK, np.uint32)
@@ -58,15 +59,22 @@ class GraphUpdater:
         self._links, self._counts = Grown(wide), Grown(counts.astype(np.int32))
         self.entries: U32 = entries
         self.effort: F32 = np.array(columns["effort"], np.float32)
-        rows = ByteRows.of(x.blocks(), n, "l2")
-        self.dim = rows.dim
+        rows = self._bytes_of(x, 0)
+        self.dim, self._laid = rows.dim, Laid(0, False)
         self._bytes, self._sides, self._squares = Grown(rows.values), Grown(rows.sides), Grown(rows.square.copy())
         self._changed = 0
         self._settled = not (counts > how.degree).any()  # links that were walked meanwhile may be more
         self._lent = False  # whether a fork needs the links as they are
         self._threads: int | None = None
         self._began = (wide[:0], entries, 0)  # links, entries and changes of what this is a fork of
-        self._lift()
+        self._lay(0)
+
+    def _bytes_of(self, x: Vectors, at: int) -> ByteRows:
+        """Rows that are numbered on from ``at``, where they are."""
+        made = ByteRows.of(x.blocks(), x.n, "l2")
+        if self.metric == "dot":
+            made.strew_zeros(at)
+        return made
 
     @property
     def n(self) -> int:
@@ -81,23 +89,23 @@ class GraphUpdater:
     @property
     def rows(self) -> ByteRows:
         """The rows as bytes."""
-        return ByteRows(self._bytes.values, self._sides.values, self.dim)
+        return ByteRows(self._bytes.values, self._sides.values, self.dim, self._laid.inverted)
 
-    def _lift(self) -> None:
-        """Under dot, rows are lifted to the length of the longest."""
-        squares, sides = self._squares.values, self._sides.values
+    def _lay(self, at: int) -> None:
+        """Under dot, bring rows from ``at`` on to where they are linked; all where that depends on new ones."""
         if self.metric == "dot":
-            most = squares.max(initial=0)
-            sides[:, 1], sides[:, 2] = most, np.sqrt(np.maximum(most - squares, 0))
-        else:
-            sides[:, 1], sides[:, 2] = squares, 0
+            laid = Laid.of(self._squares.values)
+            some = slice(at if laid == self._laid else 0, None)
+            rows = ByteRows(self._bytes.values[some], self._sides.values[some], self.dim)
+            rows.lay(self._squares.values[some], laid)
+            self._laid = laid
 
     # -- changes -----------------------------------------------------------------------------------
 
     def add(self, x: Vectors, dead: Dead, rng: np.random.Generator, *, step: Step | None = None) -> None:
         """Link rows in; they are numbered on from those that are there. ``dead`` is of those. All or none come in."""
         n, total = self.n, self.n + x.n
-        made = ByteRows.of(x.blocks(), x.n, "l2")
+        made = self._bytes_of(x, n)
         self._own()
         grown = (self._links, self._counts, self._bytes, self._sides, self._squares)
         for column in grown:
@@ -110,7 +118,7 @@ class GraphUpdater:
             self._bytes.append(made.values)
             self._sides.append(made.sides)
             self._squares.append(made.square)
-            self._lift()
+            self._lay(n)
             order = n + rng.permutation(x.n).astype(np.uint32)
             marks = np.concatenate([dead, np.zeros(x.n, np.bool_)])
             growing = self._growing(marks)
@@ -125,7 +133,7 @@ class GraphUpdater:
                 links = within_rows(self._links.values, n)
                 before = links, np.count_nonzero(links != NO_LINK, axis=1)
             self._links.values[:], self._counts.values[:] = before
-            self._lift()
+            self._lay(n)
             raise
         self._changed += x.n
         self._settled = False

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.core.arrays import roomy
 from nearfield.core.errors import Unsupported
-from nearfield.core.protocols import F32, I64, U8, Aside, Element, Folded, Layout, Metric, RowFormat
+from nearfield.core.protocols import F32, I64, U8, Aside, Folded, Layout, Metric, RowFormat
 from nearfield.numerics import finders, kernels
+from nearfield.numerics.byterows import ByteRows
 from nearfield.numerics.kmeans import kmeans
 from nearfield.numerics.lines import Lined
 from nearfield.numerics.linking import U32, Entering, Links
@@ -28,10 +28,10 @@ from nearfield.numerics.taken_up import Taken
 LAYOUTS = frozenset({Layout.F32, Layout.F16, Layout.AFFINE8, Layout.AFFINE4})
 ORDERED = 32  # rows of a batch where like rows may come together: those of one batch are not linked to each other
 _BATCH_SHARE, _BATCH = 0.02, 1024  # a batch is at most this share of the rows, or so many where they are few
-_PAD = 32
 _WIDEST = 1 << 30  # searches are held to the number of rows
 _PROBES, _PROBED = 256, 64  # rows that walks are measured with, and of a first piece
 _ROWS_AN_ENTRY, _ENTRIES, _SAMPLE = 256, 64, 16_384
+_LONGEST, _APART, _EARLY = 8, 8, 64  # of inverted rows: where walks begin, and the share that enters first
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Graph:
 
     def spend(self, k: int, budget: int) -> int:
         """The width of the frontier for a search; under a filter the finder chooses how from there."""
-        return max(k, self.width(budget))
+        return self.width(budget)
 
     @cached_property
     def _effort(self) -> list[list[float]]:
@@ -70,72 +70,6 @@ class Graph:
         slope = (widths[at] - widths[at - 1]) / max(scored[at] - scored[at - 1], 1.0)
         wanted = widths[at] + slope * (budget - scored[at])
         return int(min(max(wanted, 1), _WIDEST))
-
-
-def padded(d: int) -> int:
-    """The width of rows of bytes."""
-    return -(-d // _PAD) * _PAD
-
-
-@dataclass
-class ByteRows:
-    """Rows as signed bytes, each with its scale; what a graph is built from, a quarter of float32."""
-
-    values: NDArray[np.int8]  # [n, d padded to 32]
-    sides: F32  # [n, 4]: scale, squared length, lift, nothing
-    dim: int
-
-    @classmethod
-    def of(cls, blocks: Iterator[F32], n: int, metric: Metric) -> ByteRows:
-        """Round float32 blocks; under dot, rows are lifted to the length of the longest."""
-        made: ByteRows | None = None
-        at = 0
-        for block in blocks:
-            if made is None:
-                d = block.shape[1]
-                values = roomy((n, padded(d)), np.int8)
-                values[:, d:] = 0
-                made = cls(values, np.zeros((n, 4), np.float32), d)
-            made.take(at, block)
-            at += len(block)
-        if made is None or at != n:
-            raise ValueError(f"blocks: announced {n} rows, gave {at}")
-        if metric == "dot":
-            most = made.square.max()
-            made.lift[:] = np.sqrt(np.maximum(most - made.square, 0))
-            made.square[:] = most
-        return made
-
-    @property
-    def scale(self) -> F32:
-        """What each row's bytes are multiplied by."""
-        return self.sides[:, 0]
-
-    @property
-    def square(self) -> F32:
-        """Squared lengths, the lift's included."""
-        return self.sides[:, 1]
-
-    @property
-    def lift(self) -> F32:
-        """One more coordinate, which brings rows to equal length under dot."""
-        return self.sides[:, 2]
-
-    def take(self, at: int, block: F32) -> None:
-        """Round some rows, each beside its scale and squared length."""
-        rows = slice(at, at + len(block))
-        largest = np.abs(block).max(axis=1, initial=0)
-        scale = np.asarray(np.where(largest > 0, largest / 127, 1), np.float32)
-        values = np.rint(block / scale[:, None])
-        self.values[rows, : self.dim] = values
-        self.scale[rows] = scale
-        self.square[rows] = scale.astype(np.float64) ** 2 * np.einsum("ij,ij->i", values, values, dtype=np.float64)
-
-    @property
-    def format(self) -> RowFormat:
-        """How kernels read them; the scale stands beside them, where cosine has its term."""
-        element: Element = "i8"
-        return RowFormat(Layout.AFFINE8, self.values.shape[1], self.dim, element)
 
 
 def build(
@@ -164,7 +98,7 @@ def build(
     entries = entries_among(rows, None, entry_count(n), rng)
     most = None if order is None else ORDERED
     order = rng.permutation(n).astype(np.uint32) if order is None else order
-    order = np.concatenate([entries, order[~np.isin(order, entries)]])
+    order = insertion_order(rows, order, entries[np.sort(np.unique(entries, return_index=True)[1])])
     seen = None if lined is None else lined.native(rows.lift, rows.square)
     how = (degree, width, alpha) if lined is None or aside is None else (degree, width, alpha, lined.digest())
     growing = Links(rows, degree=degree, width=width, alpha=alpha, threads=threads, lines=seen)
@@ -224,7 +158,12 @@ def _drawn(n: int, among: I64 | None, most: int, rng: np.random.Generator) -> I6
 
 
 def entries_among(rows: ByteRows, among: I64 | None, wanted: int, rng: np.random.Generator) -> U32:
-    """The rows nearest to the centroids of a sample, of all or among some; each once, as far as there are enough."""
+    """Rows where walks begin, of all or among some: the nearest to the centroids of a sample, each once as far as there
+    are enough; of inverted ones the longest.
+    """
+    if rows.inverted:
+        some = beginnings(rows, among, rng)[:wanted]  # again and again: a walk meets each of them once
+        return np.resize(some, wanted).astype(np.uint32)
     sample = _drawn(len(rows.values), among, _SAMPLE, rng)
     if len(sample) < wanted:
         return np.resize(sample, wanted).astype(np.uint32)
@@ -237,6 +176,45 @@ def entries_among(rows: ByteRows, among: I64 | None, wanted: int, rng: np.random
     return np.asarray(sample[np.concatenate([first, spare])], np.uint32)
 
 
+def beginnings(rows: ByteRows, among: I64 | None, rng: np.random.Generator) -> I64:
+    """Where walks over inverted rows begin, of all or among some, the most telling first.
+
+    At the longest; at the shortest, which no query is against; at the longest in each of some directions that are far
+    from each other, as a query may be against all the others; and at further long ones.
+    """
+    order = np.argsort(rows.square if among is None else rows.square[among], kind="stable")
+    order = order if among is None else among[order]
+    apart = _longest_apart(rows, _drawn(len(rows.values), among, _SAMPLE, rng))
+    some = np.concatenate([order[:1], order[-1:], apart, order[:_LONGEST]])
+    return some[np.sort(np.unique(some, return_index=True)[1])]
+
+
+def _longest_apart(rows: ByteRows, sample: I64) -> I64:
+    """Of a sample, the longest rows about some that lie farthest from each other, by their directions."""
+    x = rows.own(sample)
+    lengths = np.linalg.norm(x, axis=1)
+    x /= np.where(lengths > 0, lengths, 1)[:, None]
+    near, cell, centre = np.full(len(x), -2, np.float32), np.zeros(len(x), np.int64), int(lengths.argmax())
+    for at in range(_APART):
+        cosines = x @ x[centre]
+        closer = cosines > near
+        near[closer], cell[closer] = cosines[closer], at
+        centre = int(np.where(lengths > 0, near, 2).argmin())
+    order = np.lexsort((-lengths, cell))
+    return sample[order[np.flatnonzero(np.diff(cell[order], prepend=-1))]]
+
+
+def insertion_order(rows: ByteRows, order: U32, first: U32) -> U32:
+    """The order in which rows enter a graph: some first; of inverted rows a share of the longest before all others.
+
+    Those lie in the middle, and are what most walks end at: they are linked to each other before short ones come.
+    """
+    if rows.inverted:
+        longest = np.argsort(rows.square, kind="stable")[: len(order) // _EARLY].astype(np.uint32)
+        first = np.concatenate([first, longest[~np.isin(longest, first)]])
+    return np.concatenate([first, order[~np.isin(order, first)]])
+
+
 def effort_of(graph: Graph, rows: ByteRows, among: I64 | None, rng: np.random.Generator, *, finder: Any = None) -> F32:
     """Walk to some rows, of all or among some, at several widths, and count what is scored.
 
@@ -244,10 +222,10 @@ def effort_of(graph: Graph, rows: ByteRows, among: I64 | None, rng: np.random.Ge
     """
     n = len(rows.values)
     probes = _drawn(n, among, _PROBES, rng)
-    q = rows.values[probes, : rows.dim] * rows.scale[probes, None]
+    q = rows.own(probes)
     looks = finder is not None
     if finder is None:
-        finder = graph.finder(rows.format, rows.values.view(np.uint8), "cosine", np.ascontiguousarray(rows.scale))
+        finder = graph.finder(rows.format, rows.values.view(np.uint8), "cosine", np.ascontiguousarray(rows.own_scale))
     found = []
     for width in (1, 8, 64, 512):
         scored = []

@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core.errors import Unsupported
-from nearfield.core.protocols import F32, U8, Aside, Metric, RowFormat
+from nearfield.core.protocols import F32, I64, U8, Aside, Metric, RowFormat
 from nearfield.numerics import finders, kernels
-from nearfield.numerics.graphs import ORDERED, ByteRows, Graph, batches, effort_of
+from nearfield.numerics.byterows import ByteRows
+from nearfield.numerics.graphs import ORDERED, Graph, batches, beginnings, effort_of, insertion_order
 from nearfield.numerics.linking import U32, Entering, Links
 from nearfield.numerics.pieces import Pace
 from nearfield.numerics.taken_up import Taken
 
+_ALL = 1e6  # so much nearer no link leads: inverted rows of the highest layer are all linked to each other
 _DESCENTS = 256  # rows of a first piece that descend through a layer
 
 
@@ -72,7 +74,9 @@ def build(
     if kernels.native() is None:
         raise Unsupported("graphs are built by native code, which is not installed here; use the index flat()")
     n = len(rows.values)
-    growing = _Growing(rows, order, degree, width, threads, rng)
+    high = _high(rows, rng)
+    order = insertion_order(rows, order, high[:layer_counts(n, degree)[-1]].astype(np.uint32)) if rows.inverted else order
+    growing = _Growing(rows, order, degree, width, threads, high)
     taken = Taken.up(aside, rows, growing.arrays, (degree, width), (order, growing.members), growing.sound)
     with taken.kept():
         for at, some in batches(n, None if drawn else ORDERED):
@@ -94,7 +98,8 @@ class _Layer(Links):
     """A layer while it grows; rows are known by their places in it."""
 
     def __init__(self, rows: ByteRows, degree: int, chosen: int, width: int, threads: int | None) -> None:
-        super().__init__(rows, degree=degree, chosen=chosen, width=width, alpha=1.0, threads=threads)
+        alpha = _ALL if rows.inverted and len(rows.values) <= degree else 1.0
+        super().__init__(rows, degree=degree, chosen=chosen, width=width, alpha=alpha, threads=threads)
         self._rows, self._workers, self._descending = rows, kernels.thread_count(threads), Pace(_DESCENTS)
 
     def entering(self, rows: U32, starts: U32) -> Entering:
@@ -118,20 +123,20 @@ class _Growing:
     """All layers while they grow."""
 
     def __init__(
-        self, rows: ByteRows, order: U32, degree: int, width: int, threads: int | None, rng: np.random.Generator
+        self, rows: ByteRows, order: U32, degree: int, width: int, threads: int | None, high: I64
     ) -> None:
         n = len(order)
         self.rows, self.order = rows, order
         rank = np.empty(n, np.int64)
         rank[order] = np.arange(n)
         self.counts = layer_counts(n, degree)
-        self.members = _members(rank, self.counts, rng)
+        self.members = _members(rank, self.counts, high)
         self.entered = rank[self.members]  # when each member comes
         self.place = np.full(n, n, np.int64)  # of each row among the members
         self.place[self.members] = np.arange(len(self.members))
         above = [self.members[:count] for count in self.counts]
         self.upper = [
-            _Layer(ByteRows(rows.values[some], rows.sides[some], rows.dim), degree, degree, width, threads)
+            _Layer(ByteRows(rows.values[some], rows.sides[some], rows.dim, rows.inverted), degree, degree, width, threads)
             for some in above
         ]
         self.lowest = _Layer(rows, 2 * degree, degree, width, threads)
@@ -178,11 +183,18 @@ class _Growing:
         return link
 
 
-def _members(rank: NDArray[np.int64], counts: list[int], rng: np.random.Generator) -> U32:
-    """The drawn rows of the upper layers: those of the highest first, and in each layer in the order of entering."""
-    drawn = rng.permutation(len(rank))[: counts[0]]
+def _high(rows: ByteRows, rng: np.random.Generator) -> I64:
+    """All rows, those of the highest layer first: drawn; of inverted ones where walks begin, and then the longest."""
+    if not rows.inverted:
+        return rng.permutation(len(rows.values))
+    first, longest = beginnings(rows, None, rng), np.argsort(rows.square, kind="stable")
+    return np.concatenate([first, longest[~np.isin(longest, first)]])
+
+
+def _members(rank: NDArray[np.int64], counts: list[int], high: I64) -> U32:
+    """The rows of the upper layers: those of the highest first, and in each layer in the order of entering."""
     parts = []
     for above, count in zip([*counts[1:], 0], counts):
-        part = drawn[above:count]
+        part = high[above:count]
         parts.append(part[np.argsort(rank[part])])
     return np.concatenate(parts[::-1]).astype(np.uint32)

@@ -18,13 +18,14 @@ from nearfield.numerics import kernels
 from nearfield.numerics.pieces import Pace
 
 if TYPE_CHECKING:
-    from nearfield.numerics.graphs import ByteRows
+    from nearfield.numerics.byterows import ByteRows
 
 U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
 NO_LINK = np.uint32(0xFFFFFFFF)  # stands behind the last link of a row
 _HALF = np.uint64(32)  # bits
 _ROWS, _TAKERS = 64, 1024  # rows of a first piece: to be linked, and that take links back
+_INVERTED = 1.3  # alpha at the least where rows are inverted: with fewer links walks pass by the longest
 _EDGES = 1 << 21  # links back that are put in order at once
 
 
@@ -49,6 +50,7 @@ class Links:
         dead: NDArray[np.bool_] | None = None,
     ) -> None:
         self.n, self.degree, self.chosen = len(rows.values), degree, chosen or degree
+        alpha = max(alpha, _INVERTED) if rows.inverted else alpha
         self.links, self.counts = unlinked(self.n, degree) if held is None else held
         self.native = kernels.native().Growth(
             kernels.which_isa(), rows.values, rows.sides, self.links, self.counts,

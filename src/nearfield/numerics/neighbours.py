@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nearfield.core.errors import Unsupported
 from nearfield.core.protocols import F32, Aside
 from nearfield.numerics import kernels, trees
-from nearfield.numerics.graphs import ByteRows
+from nearfield.numerics.byterows import ByteRows
 from nearfield.numerics.linking import NO_LINK, U32
 from nearfield.numerics.pieces import Pace
 from nearfield.numerics.taken_up import Taken

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nearfield.core.params import OneOf
 from nearfield.core.protocols import F32
 from nearfield.numerics import neighbours
-from nearfield.numerics.graphs import ByteRows
+from nearfield.numerics.byterows import ByteRows
 from nearfield.numerics.linking import U32
 
 ORDERS = OneOf("shuffled", "given", "lid", "lid-ascending")  # lid: descending

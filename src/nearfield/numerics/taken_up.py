@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nearfield.core.protocols import Aside
 
 if TYPE_CHECKING:
-    from nearfield.numerics.graphs import ByteRows
+    from nearfield.numerics.byterows import ByteRows
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
 

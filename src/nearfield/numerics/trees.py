@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nearfield.core.errors import Unsupported
 from nearfield.core.protocols import F32, I64
 from nearfield.numerics import kernels
-from nearfield.numerics.graphs import ByteRows
+from nearfield.numerics.byterows import ByteRows
 from nearfield.numerics.linking import U32
 
 _AT_ONCE = 1 << 14  # rows of a part whose trees are grown to their leaves in one call

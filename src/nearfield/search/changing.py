@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 CONSOLIDATE = 0.1  # share of the rows that walks pass over, from which they are taken out
 _OUTRUN = 2.0  # so many times what makes it due, and changes wait for what goes on in the background
-_TAIL, _TAIL_SHARE = 2048, 0.125  # rows that are scanned behind an index that is built anew at the most
+_TAIL, _TAIL_SHARE = 512, 0.125  # rows that are scanned behind an index that is built anew at the most
 _TEXTS = ("ids", "texts")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from nearfield import Plan
 from nearfield.numerics import kernels, neighbours
-from nearfield.numerics.graphs import ByteRows
+from nearfield.numerics.byterows import ByteRows
 from nearfield.numerics.knn import nearest
 
 pytestmark = pytest.mark.skipif(kernels.native() is None, reason="near rows need native code")
