@@ -143,6 +143,7 @@ def _count(ids: Any, vectors: Mapping[str, Any], texts: Any) -> int:
 
 
 def sound_texts(texts: Any, n: int) -> list[str | None] | None:
+    """Texts as they are kept, one a row; refuses what is no text or None, and sets, which have no order."""
     if texts is None:
         return None
     if isinstance(texts, str) and n == 1:
