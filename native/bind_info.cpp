@@ -19,6 +19,11 @@ void bind_info(nb::module_& m) {
 }  // namespace nearfield
 
 NB_MODULE(_native, m) {
+#ifdef NDEBUG
+  // A daemon thread that is stopped where it stands as Python ends keeps what it holds: no fault of ours or the user's.
+  // Builds for debugging still tell what is left.
+  nanobind::set_leak_warnings(false);
+#endif
   nearfield::bind_info(m);
   nearfield::bind_calls();
   nearfield::bind_coding(m);

@@ -156,7 +156,7 @@ def _one_vector(given: Any) -> bool:
 
 
 def sound_texts(texts: Any, n: int) -> list[str | None] | None:
-    """A text or None for each of ``n`` rows, None where there are none at all; ``BadInput`` for anything else."""
+    """Texts as they are kept, one a row; refuses what is no text or None, and sets, which have no order."""
     if texts is None:
         return None
     if isinstance(texts, str) and n == 1:
