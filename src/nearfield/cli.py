@@ -271,10 +271,7 @@ def search(file: str, text: str | None, **given: Any) -> None:
     for number, found_hits in enumerate(hits):
         for hit in found_hits:
             lead = f"{number}\t" if len(hits) > 1 else ""
-            click.echo(
-                f"{lead}{one_line(hit.id)}\t{hit.score:.4f}"
-                + (f"\t{one_line(hit.text)}" if hit.text else "")
-            )
+            click.echo(f"{lead}{one_line(hit.id)}\t{hit.score:.4f}" + (f"\t{one_line(hit.text)}" if hit.text else ""))
 
 
 def _query_source(given: dict[str, Any]) -> Any:

@@ -35,7 +35,14 @@ _OPTION = (
     r"""|(?<![^\s(])([a-z]\w*)=("[^"]*"|'[^']*'|\.\.\.|-?\w+(?:\.\d+)?)?(?=[\s,;)]|\.?(?:\s|$))"""
     r"""|\A([a-z]\w*)(?=: )"""
 )
-_NAMES = {"rng": "seed", "overwrite": "force", "latency_us": "latency", "bytes": "bytes_", "all": "all_", "verify": "no_verify"}
+_NAMES = {
+    "rng": "seed",
+    "overwrite": "force",
+    "latency_us": "latency",
+    "bytes": "bytes_",
+    "all": "all_",
+    "verify": "no_verify",
+}
 
 
 class Verb(click.Command):
