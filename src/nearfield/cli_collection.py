@@ -6,13 +6,11 @@ import json
 import os
 from collections.abc import Iterable
 from contextlib import closing
-from datetime import date
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 import nearfield
 from nearfield.cli_base import (

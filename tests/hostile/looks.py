@@ -15,7 +15,7 @@ TOLERANCE = 2e-2
 
 
 def at_collection(folder: Path) -> list[str]:
-    """Open, read, search and check a folder; what ``check`` finds, or the first answer that is wrong where it is content.
+    """Open, read, search and check a folder: what ``check`` finds; where that is nothing, every answer must be right.
 
     Answers are compared with the rows themselves: a row is found under its id, by its vector, its text and metadata.
     """
@@ -26,7 +26,9 @@ def at_collection(folder: Path) -> list[str]:
         fields, names = c.fields, [r.id for r in rows]
         vectors = {name: [r.vectors.get(name) for r in rows] for name in fields}
         texts, meta = [r.text for r in rows], [r.meta for r in rows]
-        asked = [c.search(q, k=5, field=name, exact=True) for name in ("a", "b") if name in fields for q in _of(c, name)]
+        asked = [
+            c.search(q, k=5, field=name, exact=True) for name in ("a", "b") if name in fields for q in _of(c, name)
+        ]
         near = [c.search(q, k=5, field="a") for q in Q if "a" in fields]
         word, below = c.search(text="word1", k=40), c.ids("n > 20")
         c.facets("t")

@@ -88,7 +88,9 @@ class Scene:
             out, err = io.StringIO(), io.StringIO()
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 arguments = [verb[0], str(self.target), *verb[1:]]
-                code = guarded(lambda given=arguments: cli.main(args=given, prog_name="nearfield", standalone_mode=False))
+                code = guarded(
+                    lambda given=arguments: cli.main(args=given, prog_name="nearfield", standalone_mode=False)
+                )
             said = out.getvalue() + err.getvalue()
             if code not in (0, 1, 2) or steers(said) or "Traceback" in said:
                 raise AssertionError(f"{verb}: {code} {said[-300:]!r}")
@@ -173,7 +175,8 @@ def _place(error: BaseException) -> str:
 
 
 def _say(**told: Any) -> None:
-    print(json.dumps(told), flush=True)
+    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -18,14 +18,18 @@ PLANS = [
     ("raw()", "cosine"), ("int8() | rescore(codec='float16')", "l2"), ("pca(dim=4) | lvq(bits=4)", "dot"),
     ("rabitq(bits=2)", "l2"), ("pq(parts=4, code_bits=4)", "cosine"), ("binary()", "dot"), ("float4()", "cosine"),
     ("transform(bytes=4)", "cosine"), ("opq(parts=4, code_bits=4)", "dot"), ("recurrent_binary(bits=2)", "cosine"),
-    ("int8() | vamana(degree=6)", "cosine"), ("float16() | hnsw(degree=4)", "l2"), ("float16() | kd_forest(trees=2)", "l2"),
-    ("binary() | ivf(lists=4) | rescore(codec='lvq(bits=4)', of='residual')", "l2"), ("int8() | lsh(tables=2)", "cosine"),
+    ("int8() | vamana(degree=6)", "cosine"), ("float16() | hnsw(degree=4)", "l2"),
+    ("float16() | kd_forest(trees=2)", "l2"),
+    ("binary() | ivf(lists=4) | rescore(codec='lvq(bits=4)', of='residual')", "l2"),
+    ("int8() | lsh(tables=2)", "cosine"),
     ("float16() | packed_graph(degree=6)", "cosine"), ("lvq(bits=4) | diskgraph(degree=6)", "l2"),
     ("int8() | nndescent(degree=6)", "dot"), ("bits()", "hamming"),
 ]  # fmt: skip
 
 
-def collection(place: Path, *, named: bool = True, plan: str | None = "int8 | rescore(codec='float16', depth=4)") -> Path:
+def collection(
+    place: Path, *, named: bool = True, plan: str | None = "int8 | rescore(codec='float16', depth=4)"
+) -> Path:
     """Segments, a tail, dead rows in both, inverted lists, codes under a plan; four kinds of fields."""
     before, writing.DIRECT_ROWS = (os.urandom, writing.DIRECT_ROWS), 20
     drawn = itertools.count(1)

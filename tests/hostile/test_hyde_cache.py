@@ -44,7 +44,9 @@ def rewrite(cache: Path, documents: object, *, sealed: bool = True) -> None:
     db.close()
 
 
-@pytest.mark.parametrize("documents", [7, None, "text", [], [7], ["a", None], ["", "b"], {"a": 1}, ["a"] * 100, b"\xff"])
+@pytest.mark.parametrize(
+    "documents", [7, None, "text", [], [7], ["a", None], ["", "b"], {"a": 1}, ["a"] * 100, b"\xff"]
+)
 def test_what_are_no_documents_is_told(cache: Path, documents: object) -> None:
     rewrite(cache, documents)
     with pytest.raises(Corrupt, match=r"documents\.db: documents that are not"):
@@ -62,7 +64,9 @@ def test_documents_of_another_prompt_are_told(cache: Path) -> None:
         HyDE(Model("one"), n=2, cache=cache).documents("y")
 
 
-@pytest.mark.parametrize("made", ["CREATE TRIGGER t AFTER INSERT ON hyde2 BEGIN DELETE FROM hyde2; END", "CREATE VIEW v AS SELECT 1"])
+@pytest.mark.parametrize(
+    "made", ["CREATE TRIGGER t AFTER INSERT ON hyde2 BEGIN DELETE FROM hyde2; END", "CREATE VIEW v AS SELECT 1"]
+)
 def test_a_cache_that_would_run_code_is_refused(cache: Path, made: str) -> None:
     db = sqlite3.connect(cache)
     db.execute(made)

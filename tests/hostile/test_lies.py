@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.hostile import templates
+from tests.hostile.writers import Catalogue, with_columns, with_footer
 
 import nearfield as nf
 from nearfield.collection.health import repair
 from nearfield.core.errors import Corrupt
-from tests.hostile import templates
-from tests.hostile.writers import Catalogue, with_columns, with_footer
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +219,7 @@ def test_a_small_folder_that_claims_much_is_refused_at_once(folder: Path, claim:
     with Catalogue(folder) as made:
         claim(made)
     tracemalloc.start()
-    with pytest.raises(Corrupt, match="fields|bytes cannot hold"):
+    with pytest.raises(Corrupt, match=r"fields|bytes cannot hold"):
         nf.open(folder, mode="r")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

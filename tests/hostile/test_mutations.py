@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.hostile.templates import PLANS
 
 FUZZ = float(os.environ.get("NEARFIELD_FUZZ", "0.1"))
@@ -48,6 +47,6 @@ def told(kind: str, seed: int, count: int) -> list[dict[str, Any]]:
 def test_what_a_stranger_writes_is_answered_rightly_or_named(kind: str, seed: int, count: int) -> None:
     ended = [line for line in told(kind, seed, max(20, int(count * FUZZ))) if "ended" in line]
     counts = Counter(line["ended"] for line in ended)
-    print(f"{kind} {seed}: {len(ended)} cases, {dict(counts)}")
+    sys.stdout.write(f"{kind} {seed}: {len(ended)} cases, {dict(counts)}\n")
     assert [line for line in ended if line["ended"] == "wrong"] == []
     assert counts["named"] + counts["found"] > len(ended) // 5

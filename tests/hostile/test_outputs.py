@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from tests.hostile.run import steers
 
 import nearfield as nf
 from nearfield.cli import cli
@@ -18,7 +19,6 @@ from nearfield.core.errors import BadInput, Corrupt
 from nearfield.core.text import safe, safe_json
 from nearfield.store.exchange import read_rows, write_rows
 from nearfield.store.rows import RowBatch
-from tests.hostile.run import steers
 
 STEERING = "a\x1b[2Jb\x7fc\x9bd\u2028e\u202ef\u2066g\u200eh\u061ci\ufeffj"
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "'=quoted", "''@x", "'plain", "plain", "-", "=", "'", ""]
@@ -144,7 +144,8 @@ def test_other_verbs_replace_nothing_unasked(folder: Path, tmp_path: Path) -> No
     (tmp_path / "t.jsonl").write_text('{"id": "a", "text": "one"}\n')
     (tmp_path / "t").symlink_to(folder)
     for name, verb in (
-        ("a.nf", ["compress", tmp_path / "x.npy", "{}", "--plan", "int8()"]), ("a.npy", ["encode", tmp_path / "t.jsonl", "{}"]),
+        ("a.nf", ["compress", tmp_path / "x.npy", "{}", "--plan", "int8()"]),
+        ("a.npy", ["encode", tmp_path / "t.jsonl", "{}"]),
     ):  # fmt: skip
         for place, more, fine in (
             (tmp_path / name, [], True), (tmp_path / name, [], False), (tmp_path / name, ["--force"], True),

@@ -8,11 +8,11 @@ import struct
 from pathlib import Path
 
 import pytest
+from tests.hostile.templates import X
 
 import nearfield as nf
 from nearfield.collection.health import repair
 from nearfield.core.errors import Corrupt
-from tests.hostile.templates import X
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,8 @@ CASES = {
     "a trigger of SQLite's own name": [INSERT.format("trigger", "sqlite_t", "tail", 0, TRIGGER)],
     "a trigger": ["CREATE TRIGGER t AFTER INSERT ON tail BEGIN DELETE FROM tail; END"],
     "a view that is called manifest": [
-        "ALTER TABLE manifest RENAME TO kept", INSERT.format("view", "manifest", "manifest", 0, LOOP.format("manifest")),
+        "ALTER TABLE manifest RENAME TO kept",
+        INSERT.format("view", "manifest", "manifest", 0, LOOP.format("manifest")),
     ],
     "a view that is called tail": [
         "ALTER TABLE tail RENAME TO sqlite_kept", INSERT.format("view", "tail", "tail", 0, LOOP.format("tail")),

@@ -11,8 +11,9 @@ import numpy as np
 
 ESCAPE = "\x1b[31m\u202ered\x9b"
 OTHERS: list[Any] = [
-    None, True, False, "", "text", ESCAPE, [], [1, 2], [[]], {}, {"a": 1}, 0, 1, -1, 7, 2.5, -1e300, 2**31, 2**53, 2**63,
-    -(2**63), 10**30, float("nan"), float("inf"), "0123456789abcdef", "../../etc/passwd", "l2", "hamming", "float16",
+    None, True, False, "", "text", ESCAPE, [], [1, 2], [[]], {}, {"a": 1}, 0, 1, -1, 7, 2.5, -1e300, 2**31, 2**53,
+    2**63, -(2**63), 10**30, float("nan"), float("inf"), "0123456789abcdef", "../../etc/passwd", "l2", "hamming",
+    "float16",
 ]  # fmt: skip
 NUMBERS = [0, 1, 2, 7, 2**16, 2**31, 2**32 - 1, 2**62, -1, float("nan"), float("inf"), -float("inf"), 1e30]
 
@@ -36,7 +37,9 @@ def other_json(told: Any, draw: random.Random) -> Any:
     elif way < 0.25 and isinstance(container, dict):
         container[draw.choice([ESCAPE, "0", "1", "99999999", "n", ""])] = container.pop(key)
     elif isinstance(old, (int, float)) and not isinstance(old, bool) and way < 0.7:
-        container[key] = draw.choice([old + 1, old - 1, -old, old * 2, old * 10**9, old + 0.5, str(old), [old], 5 * 10**7])
+        container[key] = draw.choice(
+            [old + 1, old - 1, -old, old * 2, old * 10**9, old + 0.5, str(old), [old], 5 * 10**7]
+        )
     else:
         container[key] = draw.choice(OTHERS)
     return made

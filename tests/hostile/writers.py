@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tests.hostile.values import OTHERS, other_array, other_json
 
 from nearfield.store.catalog import checksum
 from nearfield.store.segments import PAGES, Segment, SegmentWriter
-from tests.hostile.values import OTHERS, other_array, other_json
 
 _PREAMBLE = struct.Struct("<8sIIQQI")
 _SQL = (int, float, str, bytes, type(None))

@@ -1,4 +1,4 @@
-"""Tables whose values lie farther apart than float32 can tell: no entry is made of what is no number, by either twin."""
+"""Tables whose values lie farther apart than float32 can tell: neither twin makes entries of what is no number."""
 
 from __future__ import annotations
 

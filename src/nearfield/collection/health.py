@@ -38,7 +38,6 @@ from nearfield.store.sound import check_lists, check_segment, check_tail, fault_
 from nearfield.store.tail import TailPart
 from nearfield.store.textindex import TextIndex
 
-
 _NEEDED = ("head", "fields", "segments", "settings", "plans")  # without which nothing can be told of the rows
 
 DAMAGED = "damaged"

@@ -43,7 +43,9 @@ PROMPTS = {
     "argument": "Write an argument{language} against this one.\n\nArgument: {query}\n\nCounter-argument:",
 }
 _TABLE = "CREATE TABLE hyde2 (key TEXT PRIMARY KEY, documents TEXT NOT NULL, digest TEXT NOT NULL) WITHOUT ROWID"
-_BEFORE = "CREATE TABLE hyde (prompt TEXT PRIMARY KEY, documents TEXT) WITHOUT ROWID"  # of earlier versions, left as it is
+_BEFORE = (
+    "CREATE TABLE hyde (prompt TEXT PRIMARY KEY, documents TEXT) WITHOUT ROWID"  # of earlier versions, left as it is
+)
 _SCHEMA = {("table", "hyde2", "hyde2", _TABLE), ("table", "hyde", "hyde", _BEFORE)}
 _REMEMBERED = 10_000  # prompts whose documents stay in memory
 

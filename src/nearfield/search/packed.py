@@ -393,7 +393,7 @@ class Packed:
         self.now.verify_column(*names)
 
     def verify(self) -> None:
-        """Check the file behind it: every byte, and that what it holds makes sense; raises ``Corrupt`` naming the place.
+        """Check the file behind it: every byte, and whether it makes sense; raises ``Corrupt`` naming the place.
 
         Ids are each there once, texts are UTF-8, codes and terms finite and of one another, links lead to rows.
         """

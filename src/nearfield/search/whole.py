@@ -16,11 +16,14 @@ from nearfield.core.arrays import block_rows, ready
 from nearfield.core.codecs import Codec, row_terms
 from nearfield.core.errors import Corrupt
 from nearfield.core.protocols import F32, I64, U8
-from nearfield.search.fit import INDEX, WALKED, Fitted, coded_columns, interleaved, sized_index
+from nearfield.search.fit import INDEX, WALKED, coded_columns, interleaved, sized_index
 from nearfield.search.state import State
 
 _CLOSE = 1e-3  # of the largest term of a row: float32 sums in another order differ by less
-_WORSE, _SLACK = 1.25, 0.05  # codes of the same row, made elsewhere, err by so much more, and by this share of its length
+_WORSE, _SLACK = (
+    1.25,
+    0.05,
+)  # codes of the same row, made elsewhere, err by so much more, and by this share of its length
 _ROUNDED = 0.01  # of the length of a row: float16 is nearer
 Rows = Callable[[I64], Any]  # the vectors, as they came, of some rows
 

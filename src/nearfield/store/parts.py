@@ -250,8 +250,11 @@ class SegmentPart(Part):
     @cached_property
     def metadata(self) -> Metadata:  # type: ignore[override]
         """The metadata."""
+        return self._sound(self._read_metadata)  # type: ignore[no-any-return]
+
+    def _read_metadata(self) -> Metadata:
         described = self.segment.meta.get("metadata")
-        return self._sound(lambda: Metadata.restore(self.n, described, lambda name: self._column(f"meta.{name}"), self._sound))  # type: ignore[no-any-return]
+        return Metadata.restore(self.n, described, lambda name: self._column(f"meta.{name}"), self._sound)
 
     def vectors(self, number: int) -> Vectors | None:
         """The vectors of a field."""

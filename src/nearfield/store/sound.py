@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -98,7 +99,7 @@ def _check_order(ids: StrIds, n: int) -> None:
     names, starts = ids.names.data.tobytes(), ids.names.starts.tolist()
     if (np.diff(ids.names.starts) < 1).any() or int(np.diff(ids.names.starts).max(initial=0)) > MAX_BYTES:
         raise Corrupt("expected ids that are neither empty nor longer than 1 MiB")
-    right = np.array([zlib.crc32(names[a:b]) for a, b in zip(starts, starts[1:])], np.uint32)
+    right = np.array([zlib.crc32(names[a:b]) for a, b in pairwise(starts)], np.uint32)
     met = np.zeros(n, np.bool_)
     met[ids.order] = True
     if not met.all() or (ids.hashes != right[ids.order]).any() or (ids.hashes[1:] < ids.hashes[:-1]).any():
@@ -110,7 +111,7 @@ def _check_texts(name: str, texts: Strings | None) -> None:
         return
     whole, starts = texts.data.tobytes(), texts.starts.tolist()
     try:
-        for a, b in zip(starts, starts[1:]):
+        for a, b in pairwise(starts):
             whole[a:b].decode()
     except UnicodeDecodeError:
         raise Corrupt(f"{name}: expected UTF-8") from None

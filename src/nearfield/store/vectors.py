@@ -147,7 +147,9 @@ def _check(found: Vectors, field: Field) -> None:
         raise Corrupt(f"expected a float32 for each of {r} vectors, got {terms.dtype} of shape {terms.shape}")
     if field.kind == "dense" and terms is None and field.nearness == "l2" and r:
         raise Corrupt(f"expected the squared length of each of {r} vectors")
-    if field.kind != "dense" and (found.lengths is None or found.lengths.shape != (r,) or found.lengths.dtype.kind != "u"):
+    if field.kind != "dense" and (
+        found.lengths is None or found.lengths.shape != (r,) or found.lengths.dtype.kind != "u"
+    ):
         raise Corrupt(f"expected how many values each of {r} vectors has")
     if field.kind == "sparse" and (found.indices is None or found.indices.shape != values.shape):
         raise Corrupt("expected a term number for each weight")
