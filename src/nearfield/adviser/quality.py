@@ -2,7 +2,8 @@
 
 Intervals are 95%. For the mean of values between 0 and 1 (recall, nDCG, accuracy): Wilson's score
 interval, with the number of queries replaced by the effective number that the spread over queries
-implies; it stays within [0, 1] and does not shrink to a point where every query scored 1. For
+implies, as far as so many can tell it; it stays within [0, 1] and does not shrink to a point where every
+query scored 1. What is told to users is where as many other queries would come out (``others``). For
 Spearman's rank correlation: Fisher's z with the standard error of Bonett and Wright (2000).
 """
 
@@ -44,6 +45,7 @@ def mean_interval(values: NDArray[Any]) -> Estimate:
     m = int(values.size)
     mean = float(values.mean())
     spread = float(values.var(ddof=1)) if m > 1 else 0.25
+    spread = ((m - 1) * spread + (mean - 0.5) ** 2) / m  # one query more that found half: few have not met it yet
     binomial = mean * (1 - mean)
     # A mean of several hits a query varies less than one hit does: more effective queries than queries.
     effective = m * binomial / spread if spread > 0 and binomial > 0 else float(m)

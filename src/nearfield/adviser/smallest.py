@@ -19,8 +19,8 @@ from nearfield.adviser.rows import Row
 
 TRIES = 9  # plans verified at most ...
 RISING = 5  # ... of them so many before one reaches the goal
-APART = 1.06  # times what misses: a plan of so many bytes is small enough
-STEP = 1.05  # the least that a size is moved by
+APART = 1.04  # times what misses: a plan of so many bytes is small enough
+STEP = 1.03  # the least that a size is moved by
 
 _SIZED = re.compile(re.escape(sweep.budget_plan(1)).replace("1", r"(\d+)"))
 
