@@ -60,9 +60,7 @@ def _one(kind: str, seed: int, settings: dict[str, Any], shared: Path) -> list[R
     drawn = kinds.draw(kind, seed, settings["rows"], m + settings["others"], shared)
     q, other = drawn.queries[:m], drawn.queries[m:]
     with one_thread():
-        task = make_task(
-            drawn.rows, q, metric=drawn.metric, k=K, sample=settings["sample"], rng=seed, on_zero="raise"
-        )  # type: ignore[arg-type]
+        task = make_task(drawn.rows, q, metric=drawn.metric, k=K, sample=settings["sample"], rng=seed, on_zero="raise")  # type: ignore[arg-type]
         names = PLANS["wide" if task.d > 100 else "middle" if task.d > 16 else "narrow"]
         rows = Bench(task).run([nf.Plan(name) for name in names], strict=True)
         exact = nf.Plan("raw()").fit(drawn.rows, metric=drawn.metric)

@@ -1,6 +1,7 @@
 """Engines of dense search, each built, saved and asked in the way that its own documentation recommends.
 
-All rank by inner product; rows and queries are of unit length, where it is cosine, but for those of ``bench.norms``. Everything runs on one
+All rank by inner product; rows and queries are of unit length, where it is cosine,
+but for those of ``bench.norms``. Everything runs on one
 thread. ``save`` and ``load`` give the size of the file and let a build be kept between runs.
 """
 

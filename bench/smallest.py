@@ -54,7 +54,13 @@ def _one(kind: str, seed: int, keep: float, settings: dict[str, Any], shared: Pa
     size = advice.chosen.bytes_per_row
     row = {"part": "choice", "set": kind, "seed": seed, "keep": keep, "best": str(advice.best), "bytes": size}
     reached = advice.verified["recall@10"].value if advice.verified else None
-    return row | {"least": least, "least_plan": plan, "ratio": round(size / least, 4), "reached": reached, "cpu_s": round(cpu, 2)}
+    return row | {
+        "least": least,
+        "least_plan": plan,
+        "ratio": round(size / least, 4),
+        "reached": reached,
+        "cpu_s": round(cpu, 2),
+    }
 
 
 def _least(task: Task, truth: I64, advice: nf.adviser.advice.Advice, keep: float) -> tuple[float, str]:

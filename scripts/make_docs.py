@@ -268,7 +268,8 @@ def papers_page() -> str:
     states = {s: sum(p["state"] == s for p in papers) for s in ("whole", "part")}
     counts = {s: sum(c["status"] == s for c in claims) for s in ("held", "other", "untested")}
     out = [
-        f"{NOTE}\n# Papers\n\n{len(papers)} papers; {len(served)} of them are served by a method of this release: {states['whole']} "
+        f"{NOTE}\n# Papers\n\n{len(papers)} papers; {len(served)} of them are served by a method of this release: "
+        f"{states['whole']} "
         f"as a whole and {states['part']} in part, which says what is missing. "
         f"Claims: {counts['held']} held, {counts['other']} came out otherwise, {counts['untested']} untested "
         "(`make claims` measures them anew).\n",

@@ -158,10 +158,20 @@ TOKENIZERS = {
     "words": "unicode61(stop_words='english')", "trigram": "trigram",
 }  # fmt: skip
 TEXTS = [
-    "Warm socks for running in the rain", "The runner's socks were warm, warmer than warm", "tea", "A bowl of tea and the tea",
+    "Warm socks for running in the rain", "The runner's socks were warm, warmer than warm", "tea",
+    "A bowl of tea and the tea",
     "to be or not to be", "the of and", "\u00c9t\u00e9 and na\u00efve cats, don't run", "\u65e5\u672c\u8a9e",
 ]  # fmt: skip
-ASKED = ["warm socks", "running runs run warm", "the tea", "to be", "\u00e9t\u00e9 naive", "don't", "\u65e5\u672c\u8a9e", "and"]
+ASKED = [
+    "warm socks",
+    "running runs run warm",
+    "the tea",
+    "to be",
+    "\u00e9t\u00e9 naive",
+    "don't",
+    "\u65e5\u672c\u8a9e",
+    "and",
+]
 
 
 def make_texts(folder: Path, tokenizer: str) -> None:

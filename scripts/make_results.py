@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -200,8 +201,8 @@ def _texts(rows: list[Row]) -> str:
     sets = list(found[0]["sets"])
     lines = [[_name(r), *(_with_interval(r["sets"][name]) for name in sets), f"{_mean(r):.4f}"] for r in found]
     said = (
-        "## Texts by words\n\nnDCG@10 of BM25 with 95% intervals over queries, and what it is ahead of bm25s with stems and "
-        "stop words, paired by query."
+        "## Texts by words\n\nnDCG@10 of BM25 with 95% intervals over queries, and what it is ahead of bm25s with "
+        "stems and stop words, paired by query."
     )
     return f"{said}\n\n{table(['tokenizer or peer', *sets, 'mean'], lines)}"
 
@@ -355,8 +356,8 @@ def _scored(rows: list[Row], which: str = "", sources: str = _CLUSTERED) -> str:
         return ""
     counts = [str(count) for count in settings[0]["scored"]]
     said = (
-        f"## Recall at equal rows scored{which}\n\nRecall@{settings[0]['k']} where so many rows are scored a query, for "
-        f"{settings[0]['queries']:,} queries over {settings[0]['rows']:,} rows; {sources}. "
+        f"## Recall at equal rows scored{which}\n\nRecall@{settings[0]['k']} where so many rows are scored a query, "
+        f"for {settings[0]['queries']:,} queries over {settings[0]['rows']:,} rows; {sources}. "
         f"A plan's count is of its first stage and of rows scored again, faiss's of distances; "
         f"hnswlib does not count, and what faiss computes at the same ef stands for it. Empty where no effort scores "
         f"so few. {_where(rows[0])}"

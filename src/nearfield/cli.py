@@ -99,7 +99,10 @@ def _read(path: str, key: str | None, encoder: str | None, *, what: str = "vecto
 @FORCE
 @AS_JSON
 def advise(corpus: str, **given: Any) -> None:
-    """Measure plans on CORPUS, a file, a folder of Parquet parts or a collection's; pick the smallest that keeps the quality asked for."""
+    """Measure plans on CORPUS; pick the smallest that keeps the quality asked for.
+
+    CORPUS: a file, a folder of Parquet parts, or a collection's folder.
+    """
     if given["plot"]:
         from nearfield.adviser.plot import backend_for
 

@@ -96,7 +96,11 @@ def _note_missing(made: Collection, ids: list[Any]) -> None:
 @click.option("--text", default=None, help="Column or key of the texts.")
 @click.option("--vector", default=None, help="Column or key of the vectors.")
 @click.option("--dim", type=int, default=None, help="Width of the vectors of a new collection (default: the file's).")
-@click.option("--tokenizer", default=None, help="How a new collection cuts words: snowball (the default), porter, unicode61, ascii, trigram, or a call.")
+@click.option(
+    "--tokenizer",
+    default=None,
+    help="How a new collection cuts words: snowball (the default), porter, unicode61, ascii, trigram, or a call.",
+)
 @click.option("--batch", type=click.IntRange(min=1), default=10_000, show_default=True, help="Rows of one commit.")
 @click.option("--new-only", is_flag=True, help="Refuse ids that are there.")
 @METRIC

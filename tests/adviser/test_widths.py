@@ -58,9 +58,7 @@ def test_wide_rows_are_advised_on(d: int) -> None:
 
 
 def test_what_is_slow_at_a_width_is_named() -> None:
-    narrow, wide = (
-        {str(p) for p in sweep.default_plans(d, metric="cosine", queries=True)} for d in (sweep.WIDE, 2048)
-    )
+    narrow, wide = ({str(p) for p in sweep.default_plans(d, metric="cosine", queries=True)} for d in (sweep.WIDE, 2048))
     assert any(p.startswith("itq") for p in narrow)
     assert not any(p.startswith("itq") or "ood" in p for p in wide)
     assert {"itq", "leanvec(kind='ood')"} <= set(sweep.left_out(2048)) - set(sweep.left_out(sweep.WIDE))

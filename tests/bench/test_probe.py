@@ -79,9 +79,7 @@ def run(folder: Path, *command: str) -> str:
         ("raises", "alive"),  # the run itself meets it, and says so
         ("exits", "it ended its process (code 0) on 5 rows: not on this processor"),
         ("exits when saved", "it ended its process (code 3) on 5 rows and said nothing"),
-        pytest.param(
-            "aborts", "(SIGABRT)", marks=pytest.mark.skipif(os.name == "nt", reason="no signals there")
-        ),
+        pytest.param("aborts", "(SIGABRT)", marks=pytest.mark.skipif(os.name == "nt", reason="no signals there")),
     ],
 )
 def test_what_dies_is_told_with_its_reason(does: str, told: str, tmp_path: Path) -> None:

@@ -197,9 +197,7 @@ def test_many_open_a_new_folder_at_once(tmp_path: Path, turn: int) -> None:
 
     start = time.time() + 1.5
     told = [sys.executable, "-c", textwrap.dedent(RACE), str(tmp_path / "notes")]
-    many = [
-        subprocess.Popen([*told, str(i), str(start)], stderr=subprocess.PIPE, text=True) for i in range(8)
-    ]
+    many = [subprocess.Popen([*told, str(i), str(start)], stderr=subprocess.PIPE, text=True) for i in range(8)]
     said = [process.communicate()[1] for process in many]
     assert [process.returncode for process in many] == [0] * 8, said
     with nf.open(tmp_path / "notes", mode="r") as c:

@@ -1,4 +1,4 @@
-"""Readers who may not write the folder: each call sees the latest rows, beside a writer, after one, and after a kill."""
+"""Readers who may not write the folder: each call sees the latest rows, beside a writer or after one."""
 
 from __future__ import annotations
 

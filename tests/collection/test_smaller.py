@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 import nearfield as nf
+from collection.kit import line, process
 from nearfield.collection.collection import Collection
 from nearfield.store.fields import dense
-
-from .kit import line, process
 
 N, DIM = 4000, 384
 WORDS = ["alpha", "beta", "gamma", "river", "tea", "socks"]

@@ -76,7 +76,7 @@ def test_batches_of_the_users_own(tmp_path):
         assert [r.vector is None for r in c] == [False, True]
         c.load([RowBatch(["d"], ["four"])])
         assert c.get(["d"])[0].vector is not None
-        with pytest.raises(BadInput, match="one in every row or in none, row 1 differs; .*; the 1 rows before"):
+        with pytest.raises(BadInput, match=r"one in every row or in none, row 1 differs; .*; the 1 rows before"):
             c.load([RowBatch(["e"], ["five"]), RowBatch(None, ["six"])])
         with pytest.raises(BadInput, match="expected vectors or texts, found neither"):
             c.load([RowBatch(["f"], meta=[{"n": 1}])])
@@ -85,7 +85,7 @@ def test_batches_of_the_users_own(tmp_path):
 def test_an_error_says_what_is_written(tmp_path):
     rows = [{"id": i, "vector": [1, i + 1]} for i in range(4)] + [{"id": 9, "vector": 7}]
     with nf.open(tmp_path / "c", dim=2) as c:
-        with pytest.raises(BadInput, match="line 5: 'vector': .* got 7; .*; the 4 rows before this batch are written"):
+        with pytest.raises(BadInput, match=r"line 5: 'vector': .* got 7; .*; the 4 rows before this batch are written"):
             c.load(lines(tmp_path / "x.jsonl", rows), rows=2)
         assert c.ids() == [0, 1, 2, 3]
 
@@ -175,7 +175,7 @@ def test_a_file_beside_is_told(tmp_path):
         c.load(tmp_path / "x.npy")
         assert [r.text for r in c] == ["a log line", "another"] * 2
         lines(tmp_path / "x.jsonl", [{"id": "q9"}])
-        with pytest.raises(BadInput, match="a line for each of 2 vectors in .*, got 1; repair it, or rename it"):
+        with pytest.raises(BadInput, match=r"a line for each of 2 vectors in .*, got 1; repair it, or rename it"):
             c.load(tmp_path / "x.npy", rows=1)
         assert len(c) == 4  # seen before anything was written
 
@@ -213,7 +213,9 @@ def test_a_key_of_null_alone_is_no_field(tmp_path):
 
 
 def test_an_id_that_comes_twice_does_not_hang_on_batches(tmp_path):
-    path = lines(tmp_path / "x.jsonl", [{"id": name, "vector": [1, 2, 3], "text": str(i)} for i, name in enumerate("abcbd")])
+    path = lines(
+        tmp_path / "x.jsonl", [{"id": name, "vector": [1, 2, 3], "text": str(i)} for i, name in enumerate("abcbd")]
+    )
     for rows, why in ((2, "got 'b' again, written since this load began"), (10, "got it again in row 3")):
         with nf.open(tmp_path / f"c{rows}", dim=3) as c:
             c.upsert(["b", "z"], [V[0], V[1]], texts=["before", "z"])

@@ -20,7 +20,17 @@ from nearfield.store import tokenizers
 from nearfield.store.stopwords import ENGLISH
 
 Make = Callable[..., Collection]
-WORDS = [*(f"walk{end}" for end in ("", "s", "ing", "ed")), "river", "rivers", "the", "of", "being", "ran", "runs", "stone"]
+WORDS = [
+    *(f"walk{end}" for end in ("", "s", "ing", "ed")),
+    "river",
+    "rivers",
+    "the",
+    "of",
+    "being",
+    "ran",
+    "runs",
+    "stone",
+]
 
 
 def bm25(texts: dict[Any, str], query: str, stops: frozenset[str] = ENGLISH) -> dict[Any, float]:
@@ -65,7 +75,15 @@ def test_scores_are_those_of_the_formula_while_rows_change(fresh: Make, rng: np.
         c.upsert(part, texts=[texts[key] for key in part], meta=[{"even": i % 2 == 0} for i in range(len(part))])
     assert c.info()["segments"] >= 1
     assert c.info()["tail_rows"] > 0
-    queries = ["walk", "walking walks river", "the river of the stone", "of the", "run run run stone", "being", "nothing"]
+    queries = [
+        "walk",
+        "walking walks river",
+        "the river of the stone",
+        "of the",
+        "run run run stone",
+        "being",
+        "nothing",
+    ]
     for query in queries:
         same(c, texts, query)
         same(c, texts, query, where="even = true")

@@ -38,7 +38,7 @@ def found_again(plan: nf.Plan, d: int, folder: Path) -> None:
 @pytest.mark.parametrize("d", WIDTHS)
 @pytest.mark.parametrize("codec", kit.examples("codecs"))
 def test_codecs(codec: Any, d: int, tmp_path: Path) -> None:
-    if codec.name() in CUBIC and d > 257 or codec.name() == "recurrent_binary" and d > 7:
+    if (codec.name() in CUBIC and d > 257) or (codec.name() == "recurrent_binary" and d > 7):
         pytest.skip("its fit takes minutes at this width")
     found_again(nf.Plan([codec]), d, tmp_path)
 

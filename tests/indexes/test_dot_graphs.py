@@ -120,7 +120,8 @@ def test_l2_knows_no_inversion() -> None:
     x = rows("lognormal", 300)
     link, part = (make(iter([x]), 300, "l2") for make in (ByteRows.to_link, ByteRows.of))
     np.testing.assert_array_equal(link.sides, part.sides)
-    assert not link.inverted and not link.lift.any()
+    assert not link.inverted
+    assert not link.lift.any()
 
 
 # -- queries that are against most rows ------------------------------------------------------------

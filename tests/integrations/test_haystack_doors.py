@@ -82,7 +82,11 @@ def test_a_pipeline_writes_and_another_finds(store: NearfieldDocumentStore) -> N
         {
             "near": {"query_embedding": vector},
             "words": {"query": "zebra"},
-            "both": {"query": "zebra", "query_embedding": vector, "filters": {"field": "meta.n", "operator": ">", "value": 0}},
+            "both": {
+                "query": "zebra",
+                "query_embedding": vector,
+                "filters": {"field": "meta.n", "operator": ">", "value": 0},
+            },
         }
     )
     assert [d.content for d in told["near"]["documents"]] == ["invoice of may", "invoice of june"]
@@ -108,7 +112,9 @@ def test_an_async_pipeline(store: NearfieldDocumentStore) -> None:
         (DuplicatePolicy.NONE, None, "old"),
     ],
 )
-def test_every_policy(store: NearfieldDocumentStore, policy: DuplicatePolicy, written: int | None, content: str) -> None:
+def test_every_policy(
+    store: NearfieldDocumentStore, policy: DuplicatePolicy, written: int | None, content: str
+) -> None:
     store.write_documents([Document(id="a", content="old", embedding=[1.0, 0.0])])
     batch = [Document(id="a", content="new"), Document(id="b", content="b")]
     writer = DocumentWriter(store, policy=policy)
@@ -200,7 +206,9 @@ def test_a_file_that_names_the_former_module_is_loaded(store: NearfieldDocumentS
     former = pipe.dumps().replace(name, "nearfield.integrations.haystack_store.NearfieldDocumentStore")
     assert former != pipe.dumps()
     back = Pipeline.loads(former, allowed_modules=["nearfield.integrations.*"])
-    assert [d.id for d in back.run({"words": {"query": "zebra"}, "writer": {"documents": []}})["words"]["documents"]] == ["3"]
+    assert [
+        d.id for d in back.run({"words": {"query": "zebra"}, "writer": {"documents": []}})["words"]["documents"]
+    ] == ["3"]
     for part in ("words", "writer"):
         back.get_component(part).document_store.close()
 

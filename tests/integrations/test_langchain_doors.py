@@ -102,9 +102,7 @@ def test_indexing_cleans_up_by_source(desk: Desk, cleanup: str) -> None:
     desk.index(source("one", "two", of="x") + source("other", of="y"), cleanup)
     assert desk.index(source("two", "three", of="x"), cleanup) == (1, 0, 1, 1)
     assert desk.texts() == ["other", "three", "two"]
-    assert ids(desk.store.similarity_search("other", k=1)) == [
-        r.id for r in desk.store.collection if r.text == "other"
-    ]
+    assert ids(desk.store.similarity_search("other", k=1)) == [r.id for r in desk.store.collection if r.text == "other"]
 
 
 def test_indexing_cleans_up_in_full(desk: Desk) -> None:
@@ -240,9 +238,7 @@ def test_metadata_with_a_key_metadata(tmp_path: Path) -> None:
 
 # ---- models ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("first", "second"), [("one", "two"), (None, None), ("one", None), (None, "two")])
-def test_another_model_of_the_same_width_is_refused(
-    tmp_path: Path, first: str | None, second: str | None
-) -> None:
+def test_another_model_of_the_same_width_is_refused(tmp_path: Path, first: str | None, second: str | None) -> None:
     NearfieldVectorStore.from_texts(TEXTS, Letters(0, first), collection=tmp_path / "c").collection.close()
     other = NearfieldVectorStore(Letters(1, second), tmp_path / "c")
     for call in (

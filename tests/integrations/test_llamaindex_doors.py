@@ -15,17 +15,17 @@ import pytest
 
 pytest.importorskip("llama_index.core", reason="the extra llamaindex is not installed")
 
-from llama_index.core import Document, StorageContext, VectorStoreIndex, load_index_from_storage  # noqa: E402
-from llama_index.core.embeddings import BaseEmbedding  # noqa: E402
-from llama_index.core.llms import MockLLM  # noqa: E402
-from llama_index.core.node_parser import SentenceSplitter  # noqa: E402
-from llama_index.core.schema import IndexNode, TextNode  # noqa: E402
-from llama_index.core.vector_stores import FilterCondition, MetadataFilter, MetadataFilters  # noqa: E402
-from llama_index.core.vector_stores.types import VectorStoreQuery  # noqa: E402
+from llama_index.core import Document, StorageContext, VectorStoreIndex, load_index_from_storage
+from llama_index.core.embeddings import BaseEmbedding
+from llama_index.core.llms import MockLLM
+from llama_index.core.node_parser import SentenceSplitter
+from llama_index.core.schema import IndexNode, TextNode
+from llama_index.core.vector_stores import FilterCondition, MetadataFilter, MetadataFilters
+from llama_index.core.vector_stores.types import VectorStoreQuery
 
-import nearfield as nf  # noqa: E402
-from nearfield.integrations.llamaindex import NearfieldVectorStore  # noqa: E402
-from nearfield.numerics.mmr import mmr  # noqa: E402
+import nearfield as nf
+from nearfield.integrations.llamaindex import NearfieldVectorStore
+from nearfield.numerics.mmr import mmr
 
 
 class Letters(BaseEmbedding):
@@ -47,7 +47,10 @@ TEXTS = {
 
 
 def documents() -> list[Document]:
-    return [Document(text=t, id_=name, metadata={"kind": "bill" if "invoice" in t else "tale", "paid": "invoice" in t}) for name, t in TEXTS.items()]
+    return [
+        Document(text=t, id_=name, metadata={"kind": "bill" if "invoice" in t else "tale", "paid": "invoice" in t})
+        for name, t in TEXTS.items()
+    ]
 
 
 @pytest.fixture
@@ -141,7 +144,10 @@ def test_variety_is_that_of_cosines(tmp_path: Path, metric: str) -> None:
     made, model = NearfieldVectorStore(str(tmp_path / "c"), metric=metric), Letters()
     nodes = [TextNode(text=t, id_=name) for name, t in TEXTS.items()]
     over = VectorStoreIndex(nodes, storage_context=StorageContext.from_defaults(vector_store=made), embed_model=model)
-    x, q = np.array([model._get_text_embedding(t) for t in TEXTS.values()]), model._get_query_embedding("a bill by the sea")
+    x, q = (
+        np.array([model._get_text_embedding(t) for t in TEXTS.values()]),
+        model._get_query_embedding("a bill by the sea"),
+    )
     cosines = x @ q / np.linalg.norm(x, axis=1) / np.linalg.norm(q)
     for balance in (0.2, 0.5, 0.9):
         asked = over.as_retriever(

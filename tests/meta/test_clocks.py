@@ -39,9 +39,13 @@ def timed(scope: ast.AST, known: set[str]) -> set[str]:
                 if reads_a_clock(node.value, found):
                     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                     found.update(name for target in targets for name in names(target))
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append":
-                if any(reads_a_clock(given, found) for given in node.args):
-                    found.update(names(node.func.value))
+            elif (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "append"
+                and any(reads_a_clock(given, found) for given in node.args)
+            ):
+                found.update(names(node.func.value))
         if len(found) == before:
             return found
 

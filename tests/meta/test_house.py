@@ -71,7 +71,17 @@ def test_files_are_small(path: Path) -> None:
 
 
 def test_only_optional_imports_extras() -> None:
-    extras = {"sklearn", "umap", "torch", "snowballstemmer", "pyarrow", "h5py", "matplotlib", "sentence_transformers", "transformers"}
+    extras = {
+        "sklearn",
+        "umap",
+        "torch",
+        "snowballstemmer",
+        "pyarrow",
+        "h5py",
+        "matplotlib",
+        "sentence_transformers",
+        "transformers",
+    }
     extras |= {"haystack", "langchain_core", "llama_index", "mteb", "pandas", "polars", "datasets"}
     for path in FILES:
         tree = ast.parse(path.read_text(encoding="utf-8"))

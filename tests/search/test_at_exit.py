@@ -1,4 +1,4 @@
-"""A program ends as it means to while daemon threads are within native code: they are waited for, and nothing aborts."""
+"""A program ends as it means to while daemon threads are within native code: they are waited for."""
 
 from __future__ import annotations
 

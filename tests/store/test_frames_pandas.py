@@ -102,7 +102,7 @@ def test_cells_that_are_no_vectors(values, match):
 )
 def test_cells_that_are_no_metadata(tmp_path, value):
     with nf.open(tmp_path / "c", dim=3) as c:
-        with pytest.raises(BadInput, match="meta of row 0: metadata 'm': expected .* got .*; convert it") as caught:
+        with pytest.raises(BadInput, match=r"meta of row 0: metadata 'm': expected .* got .*; convert it") as caught:
             c.load(frame(m=[value, value]))
         assert "\n" not in str(caught.value)
         with pytest.raises(BadInput, match="row 1: expected text, got 5"):

@@ -13,7 +13,8 @@ from nearfield.store.textindex import TextIndex, query_terms
 from nearfield.store.tokenizers import Tokenizer, as_tokenizer, read
 
 TEXTS = [
-    "The socks are warm, and the warm socks are dry", "running in the rain", None, "to be or not to be", "", "Été à Naïve"
+    "The socks are warm, and the warm socks are dry", "running in the rain", None, "to be or not to be", "",
+    "Été à Naïve",
 ]  # fmt: skip
 
 
@@ -43,7 +44,8 @@ def test_one_line_says_it_all(given: str | Tokenizer, text: str) -> None:
         ("snowball(", "or a call such as"), ("snowball('german')", "or a call such as"), ("", "or a call such as"),
         ("porter'); DROP TABLE tail; --", "or a call such as"), ("snowball(stop_words=open('x'))", "or a call such as"),
         ("snowball(words=['a'])", "takes language= and stop_words=, got words="),
-        ("porter(stop_words=['a'])", "porter takes no stop_words="), ("trigram(language='german')", "takes no language="),
+        ("porter(stop_words=['a'])", "porter takes no stop_words="),
+        ("trigram(language='german')", "takes no language="),
         ("snowball(stop_words='german')", "expected 'english', a list of words or None, got 'german'"),
         ("snowball(stop_words=[1])", "expected words, got 1"), ("snowball(stop_words=[' '])", "expected words"),
         ("snowball(stop_words=7)", "a list of words or None, got 7"), ("snowball(language='../x')", "expected a name"),
@@ -58,7 +60,12 @@ def test_what_it_is_not_is_refused_in_a_line(given: object, told: str) -> None:
 
 
 def test_a_term_said_twice_counts_twice() -> None:
-    assert query_terms("Warm socks, warmer feet: WARM", read("snowball")) == [("feet", 1), ("sock", 1), ("warm", 2), ("warmer", 1)]
+    assert query_terms("Warm socks, warmer feet: WARM", read("snowball")) == [
+        ("feet", 1),
+        ("sock", 1),
+        ("warm", 2),
+        ("warmer", 1),
+    ]
     assert query_terms("warm warms", read("porter")) == [("warm", 2)]
     assert query_terms("warm warms warm", read("unicode61")) == [("warm", 2), ("warms", 1)]
     assert dict(query_terms("aaaa", read("trigram"))) == {"aaa": 2}
@@ -111,7 +118,7 @@ def test_other_languages_are_stemmed() -> None:
     ((term, _),) = query_terms("Häusern", german)
     assert index.find(term)[0].tolist() == [0]
     assert german.made_by.startswith("snowballstemmer ")
-    with pytest.raises(BadInput, match="language: expected one of .*german.*, got 'klingon'"):
+    with pytest.raises(BadInput, match=r"language: expected one of .*german.*, got 'klingon'"):
         read("snowball(language='klingon')").check()
 
 

@@ -216,7 +216,9 @@ class Bench:
             further = map_.transform(further)
         return np.concatenate([own, further]) if len(further) else own
 
-    def _lists(self, codec: Codec, rows: Any, prefix: Prefix, metric: Metric, fit_s: float, steps: float, length: int) -> Coded:
+    def _lists(
+        self, codec: Codec, rows: Any, prefix: Prefix, metric: Metric, fit_s: float, steps: float, length: int
+    ) -> Coded:
         task = self.task
         scorer = codec.scorer(metric)
         start = time.perf_counter()

@@ -52,7 +52,7 @@ class Search:
         return min(good, key=lambda r: r.bytes_per_row, default=None)
 
     def next(self, queue: Sequence[Row]) -> Row | None:
-        """The next plan to verify; ``queue`` are those that were promised to reach the goal and are not yet ruled out."""
+        """The next plan to verify; ``queue`` are those promised to reach the goal and not yet ruled out."""
         if len(self.tried) >= TRIES:
             return None
         return self._upwards(queue) if self.hit is None else self._downwards(self.hit)
@@ -115,7 +115,7 @@ class Search:
         return self.size(asked)
 
     def _wanted(self) -> float | None:
-        """Bytes at which plans of a number of bytes reach the goal: by what was verified, else by corrected promises."""
+        """Bytes at which sized plans reach the goal: by what was verified, else by corrected promises."""
         known = {r.bytes_per_row: odds(self.got.get(r.plan, -1.0)) if r.plan in self.got else self._promise(r)
                  for r in [*self.pool, *self.tried] if sized(r) is not None}  # fmt: skip
         if len(known) < 2:

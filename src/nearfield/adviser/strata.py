@@ -55,7 +55,7 @@ def weights(rows: I64, head: I64, n: int) -> NDArray[np.float64]:
 
 
 def representative(rows: I64, head: I64, n: int) -> I64:
-    """Places of sampled rows, some of them several times, that are distributed as all rows are: what plans are fitted on.
+    """Places of sampled rows, some several times, that are distributed as all rows are: what plans are fitted on.
 
     The others are repeated by their weight, or where that makes too many, fewer of the longest are taken, but the very
     longest: it sets the range of codes.

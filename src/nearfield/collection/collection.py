@@ -251,9 +251,9 @@ class Collection(Twins):
         frame, an Arrow table, or a ``datasets.Dataset``. Columns are found by name and type, or named by ``id``,
         ``text``, ``vector`` and ``meta``; what is none of these is metadata.
 
-        An id that comes twice is refused. Rows without ids are numbered behind those that are there (a second load of them appends); the ids of a pandas
-        frame may be its index. Where no row has a vector, titles and texts are encoded; where some have, a row without
-        one stays without.
+        An id that comes twice is refused. Rows without ids are numbered behind those that are there (a second load of
+        them appends); the ids of a pandas frame may be its index. Where no row has a vector, titles and texts are
+        encoded; where some have, a row without one stays without.
         """
         from nearfield.collection import exchange
 

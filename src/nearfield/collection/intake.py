@@ -151,7 +151,7 @@ def _count(vectors: Mapping[str, Any], texts: Any, meta: Any) -> int:
 def _one_vector(given: Any) -> bool:
     """Whether numbers come as ``[dim]``, the vector of one row."""
     if hasattr(given, "shape"):
-        return len(given.shape) == 1 and getattr(given, "dtype", None) != object
+        return len(given.shape) == 1 and getattr(given, "dtype", np.float32) is not np.dtype(object)
     return isinstance(given, (list, tuple)) and bool(given) and isinstance(given[0], (int, float, np.number))
 
 

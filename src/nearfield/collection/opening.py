@@ -89,7 +89,6 @@ def _check_choices(mode: str, durability: str, metric: Any, on_zero: Any) -> Non
         check_on_zero(on_zero)
 
 
-
 def check_folder(path: Any) -> Path:
     """The folder of a Collection: any path whose last part every system can hold as a name; links are not followed."""
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):

@@ -19,7 +19,7 @@ from nearfield.search.apart import fit_apart
 from nearfield.search.plan import Plan
 from nearfield.store.catalog import Change
 from nearfield.store.ids import IdKind
-from nearfield.store.parts import FOLDER, Entry, Part, SegmentPart, write_part
+from nearfield.store.parts import Entry, Part, SegmentPart, write_part
 from nearfield.store.snapshot import Snapshot
 
 ORIGINALS = ("keep", "float16", "drop")

@@ -24,7 +24,6 @@ from nearfield.store.parts import FOLDER, Entry
 from nearfield.store.snapshot import Reader, Snapshot
 
 
-
 @dataclass(frozen=True)
 class Settings:
     """What is decided when a Collection is made."""

@@ -21,8 +21,8 @@ from nearfield.core.indexes import Columns, Shapes
 from nearfield.core.params import Range
 from nearfield.core.protocols import Layout, Progress, RowFormat, Vectors
 from nearfield.numerics import finders, graphs, kernels
-from nearfield.numerics.byterows import ByteRows, padded
 from nearfield.numerics import trees as forest
+from nearfield.numerics.byterows import ByteRows, padded
 from nearfield.numerics.finding import Finding, check_each_once, check_finite
 
 

@@ -48,9 +48,10 @@ class NearfieldVectorStore(VectorStore):  # type: ignore[misc]
     ``filter=`` takes whatever ``where=`` of a Collection does: LangChain's dictionaries (``{"year": {"$gt": 2020}}``),
     text (``"year > 2020 and lang in ('de', 'fr')"``) or ``nearfield.key("year") > 2020``; a key may be written
     ``metadata.year``, and of one that no document has a ``DataWarning`` tells. Other options of a search go to
-    ``Collection.search``; ``hybrid=True`` ranks by the words of the query as well. ``fetch_k`` is taken by every search,
-    and changes that of ``mmr`` alone: filters are exact. Scores are similarities: larger is nearer. The async methods
-    are those of LangChain's base class, which run on its executor. Copies, deep ones too, share the collection.
+    ``Collection.search``; ``hybrid=True`` ranks by the words of the query as well. ``fetch_k`` is taken by every
+    search, and changes that of ``mmr`` alone: filters are exact. Scores are similarities: larger is nearer. The async
+    methods are those of LangChain's base class, which run on its executor. Copies, deep ones too, share the
+    collection.
     """
 
     def __init__(self, embedding: Embeddings, collection: Collection | str | os.PathLike[str], **options: Any) -> None:

@@ -121,4 +121,3 @@ def _without_prefix(where: Filter) -> Filter:
         parts = [_without_prefix(part) for part in where.parts]
         return every(parts) if isinstance(where, And) else some(parts)
     return where
-

@@ -89,7 +89,9 @@ class NearfieldSearchIndex:
                 "NearfieldSearchIndex: expected an index without documents to copy, got one with a temporary folder; "
                 "copy it before add_documents, or make another"
             )
-        return type(self)(self.metric if self.metric != "l2" else "euclidean", plan=self.plan, directory=self.directory, rng=self.rng)
+        return type(self)(
+            self.metric if self.metric != "l2" else "euclidean", plan=self.plan, directory=self.directory, rng=self.rng
+        )
 
     def add_documents(self, embeddings: Any, idxs: Any) -> None:
         """Add vectors ``[n, dim]`` of the documents of these ids, after those that are there."""

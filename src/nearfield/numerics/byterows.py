@@ -1,10 +1,10 @@
 """Rows as signed bytes, a quarter of float32: what graphs and trees are built from, and where their rows lie then.
 
-Under dot product no distance tells which rows lie near each other. Trees lift rows to the length of the longest, by one
-more coordinate, which leaves the order of products as it is. Graphs would lead astray so: where lengths are very unequal,
-all short rows lie together at the end of that coordinate, and are linked to each other alone. They link rows at the
-places ``x / |x|**2`` instead, where the longest lie in the middle; walks go by products of the rows themselves. Rows
-of one length lie where they are.
+Under dot product no distance tells which rows lie near each other. Trees lift rows to the length of the longest, by
+one more coordinate, which leaves the order of products as it is. Graphs would lead astray so: where lengths are very
+unequal, all short rows lie together at the end of that coordinate, and are linked to each other alone. They link rows
+at the places ``x / |x|**2`` instead, where the longest lie in the middle; walks go by products of the rows themselves.
+Rows of one length lie where they are.
 
 Source: Zhou, Tan, Xu, Li, NeurIPS 2019 (Möbius transformation).
 """
@@ -129,7 +129,7 @@ class ByteRows:
             self.scale[zeros] = self.own_scale[zeros] = 0
 
     def lay(self, squares: F32, how: Laid) -> None:
-        """Bring rows to where graphs link them under dot; ``squares`` are the squared lengths of the rows themselves."""
+        """Bring rows to where graphs link them under dot; ``squares`` are the rows' own squared lengths."""
         self.inverted = how.inverted
         if how.inverted:
             radius = np.sqrt(how.most / np.maximum(squares, how.most / _FARTHEST**2))

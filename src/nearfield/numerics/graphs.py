@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nearfield.core.errors import Unsupported
 from nearfield.core.protocols import F32, I64, U8, Aside, Folded, Layout, Metric, RowFormat

@@ -75,7 +75,9 @@ def build(
         raise Unsupported("graphs are built by native code, which is not installed here; use the index flat()")
     n = len(rows.values)
     high = _high(rows, rng)
-    order = insertion_order(rows, order, high[:layer_counts(n, degree)[-1]].astype(np.uint32)) if rows.inverted else order
+    order = (
+        insertion_order(rows, order, high[: layer_counts(n, degree)[-1]].astype(np.uint32)) if rows.inverted else order
+    )
     growing = _Growing(rows, order, degree, width, threads, high)
     taken = Taken.up(aside, rows, growing.arrays, (degree, width), (order, growing.members), growing.sound)
     with taken.kept():
@@ -122,9 +124,7 @@ class _Layer(Links):
 class _Growing:
     """All layers while they grow."""
 
-    def __init__(
-        self, rows: ByteRows, order: U32, degree: int, width: int, threads: int | None, high: I64
-    ) -> None:
+    def __init__(self, rows: ByteRows, order: U32, degree: int, width: int, threads: int | None, high: I64) -> None:
         n = len(order)
         self.rows, self.order = rows, order
         rank = np.empty(n, np.int64)
@@ -136,7 +136,9 @@ class _Growing:
         self.place[self.members] = np.arange(len(self.members))
         above = [self.members[:count] for count in self.counts]
         self.upper = [
-            _Layer(ByteRows(rows.values[some], rows.sides[some], rows.dim, rows.inverted), degree, degree, width, threads)
+            _Layer(
+                ByteRows(rows.values[some], rows.sides[some], rows.dim, rows.inverted), degree, degree, width, threads
+            )
             for some in above
         ]
         self.lowest = _Layer(rows, 2 * degree, degree, width, threads)

@@ -1,8 +1,8 @@
-"""The English stemmer of Snowball (Porter2): words of one meaning to one term, such as ``running`` and ``runs`` to ``run``.
+"""The English stemmer of Snowball (Porter2): words of one meaning to one term, as ``runs`` to ``run``.
 
-Source: Porter and Boulton, The English (Porter2) stemming algorithm, 2002-2025, snowballstem.org. It is written out here
-for words of lower case without apostrophes, as a tokenizer gives them, so that the terms of stored texts depend on no
-other package. ``tests/numerics/test_porter2.py`` compares it with the words that Snowball gives.
+Source: Porter and Boulton, The English (Porter2) stemming algorithm, 2002-2025, snowballstem.org. It is written out
+here for words of lower case without apostrophes, as a tokenizer gives them, so that the terms of stored texts depend
+on no other package. ``tests/numerics/test_porter2.py`` compares it with the words that Snowball gives.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _STEP3 = {
     "ful": "", "ness": "",
 }  # fmt: skip
 _STEP4 = dict.fromkeys(
-    "ic ance ence able ible ate ive ize iti al ism ion er ous ant ent ment ement".split(), ""
+    ["ic", "ance", "ence", "able", "ible", "ate", "ive", "ize", "iti", "al", "ism", "ion", "er", "ous", "ant", "ent",
+     "ment", "ement"], ""
 )  # fmt: skip
 
 

@@ -51,7 +51,8 @@ def read_rows(
 ) -> Iterator[RowBatch]:
     """Yield the rows of a file or folder, at most ``rows`` at a time, in memory of one batch.
 
-    Reads ``.jsonl`` and ``.ndjson``, ``.csv`` and ``.tsv`` (each also ``.gz``; one of numbers alone holds vectors), ``.parquet`` and ``.arrow`` (extra
+    Reads ``.jsonl`` and ``.ndjson``, ``.csv`` and ``.tsv`` (each also ``.gz``; one of numbers
+    alone holds vectors), ``.parquet`` and ``.arrow`` (extra
     ``arrow``), a folder of such files that are parts of one table, a BEIR folder (``corpus.jsonl``), and whatever
     ``read_vectors`` reads; beside such a file ``NAME.jsonl`` may hold ids, texts and metadata, a row a line, which a
     ``DataWarning`` tells.
@@ -157,7 +158,9 @@ def _of_parts(parts: list[str], names: Names, rows: int, limit: int | None, max_
             yield batch
 
 
-def _of_numbers(name: str, suffix: str, names: Names, rows: int, limit: int | None, max_ratio: float) -> Iterator[RowBatch]:
+def _of_numbers(
+    name: str, suffix: str, names: Names, rows: int, limit: int | None, max_ratio: float
+) -> Iterator[RowBatch]:
     """Vectors of a file of numbers, with the rows of a file beside it where there is one."""
     beside = _beside(name)
     given = names.listed_vectors

@@ -2,9 +2,9 @@
 
 A column is of whole numbers, of numbers or of true and false where every cell that is not blank is one, else of text;
 whole numbers with leading zeros or of more than 64 bits stay text. A first column without a name is the index of a
-pandas frame: the ids where there are no others, nothing where it only counts the rows. Lost on the way: None and missing values and empty
-texts are all blank cells, lists and dicts come back as JSON text, times as ISO text, and text as a number where a whole
-column of it looks so.
+pandas frame: the ids where there are no others, nothing where it only counts the rows. Lost on the way: None and
+missing values and empty texts are all blank cells, lists and dicts come back as JSON text, times as ISO text, and text
+as a number where a whole column of it looks so.
 
 A spreadsheet takes a cell of text that begins with ``= + - @``, a tab or a carriage return for a formula, and runs it.
 Such cells are written with an apostrophe before them, unless ``guard=False``; then the first name of the header begins
@@ -16,7 +16,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator

@@ -136,7 +136,7 @@ def joined(parts: Sequence[Any], where: str) -> str | None:
 
 
 def batch_of(records: Sequence[Record], start: int, path: str, named: Iterable[str] = ()) -> RowBatch:
-    """Rows side by side, without ids where no row has one; ``named`` fields of vectors are there even if all are None."""
+    """Rows side by side, without ids where no row has one; ``named`` fields are there even if all are None."""
     ids = [r[0] for r in records]
     whole = all(i is not None for i in ids)
     if not whole and any(i is not None for i in ids):
@@ -203,7 +203,9 @@ def beir_corpus(folder: str) -> str:
         path = os.path.join(folder, name)
         if os.path.isfile(path):
             return base.check_path(path)
-    raise base.bad(folder, "expected corpus.jsonl (a BEIR folder), Parquet or Arrow parts, or the name of a file, found none")
+    raise base.bad(
+        folder, "expected corpus.jsonl (a BEIR folder), Parquet or Arrow parts, or the name of a file, found none"
+    )
 
 
 def write_beir(

@@ -99,9 +99,7 @@ def _read_parts(folder: str, key: str | None, column: str | None, limit: int | N
         base.check_path(folder)  # says what is there
     io_parts.check_columns(folder, names)
     parts = [
-        read_vectors(name, key=key, column=column, max_ratio=max_ratio)
-        for name in names
-        if not io_parts.is_empty(name)
+        read_vectors(name, key=key, column=column, max_ratio=max_ratio) for name in names if not io_parts.is_empty(name)
     ]
     if not parts:
         raise base.bad(folder, "expected at least one row in its parts, got none")

@@ -113,9 +113,7 @@ class _Parser:
         except ValueError:
             bad = next(c for c in cells if not io_words.is_number(c.encode()))
             what = "drop or convert that column" if bad.strip() else "fill that cell, or drop the row or the column"
-            raise base.bad(
-                self.path, f"line {number}: expected numbers, got {base.shown(bad, 40)}; {what}"
-            ) from None
+            raise base.bad(self.path, f"line {number}: expected numbers, got {base.shown(bad, 40)}; {what}") from None
 
     def _name(self, number: int, cell: str) -> str:
         if not cell.strip():

@@ -75,9 +75,7 @@ class TextIndex:
     @classmethod
     def build(cls, texts: Sequence[str | None], tokenizer: Tokenizer) -> TextIndex:
         """Cut and invert texts; None holds no term."""
-        pieces = [
-            _inverted(texts[start : start + _PIECE], tokenizer, start) for start in range(0, len(texts), _PIECE)
-        ]
+        pieces = [_inverted(texts[start : start + _PIECE], tokenizer, start) for start in range(0, len(texts), _PIECE)]
         names = sorted({name for piece in pieces for name in piece.terms})
         number = {name: i for i, name in enumerate(names)}
         terms = np.concatenate([np.zeros(0, np.int64), *(piece.instances(number) for piece in pieces)])

@@ -80,7 +80,9 @@ class Tokenizer:
             raise BadInput(f"tokenizer: {self.name} takes no stop_words=; use {', '.join(_WORDS)}")
         if isinstance(given, str):
             if given != "english":
-                raise BadInput(f"tokenizer: stop_words: expected 'english', a list of words or None, got {_short(given)}")
+                raise BadInput(
+                    f"tokenizer: stop_words: expected 'english', a list of words or None, got {_short(given)}"
+                )
             return given
         if not isinstance(given, Iterable) or isinstance(given, (bytes, dict)):
             raise BadInput(f"tokenizer: stop_words: expected 'english', a list of words or None, got {_short(given)}")
@@ -140,9 +142,10 @@ class Tokenizer:
 
 @lru_cache(maxsize=256)
 def read(text: str) -> Tokenizer:
-    """A tokenizer from a line of text, such as ``porter`` or ``snowball(stop_words=None)``; ``BadInput`` if it is none."""
+    """A tokenizer from text such as ``porter`` or ``snowball(stop_words=None)``; ``BadInput`` if it is none."""
     refusal = BadInput(
-        f"tokenizer: expected one of {', '.join(_CUTS)}, or a call such as snowball(stop_words=['the']), got {_short(text)}"
+        f"tokenizer: expected one of {', '.join(_CUTS)}, or a call such as snowball(stop_words=['the']), "
+        f"got {_short(text)}"
     )
     if len(text) > _LONGEST:
         raise refusal

@@ -88,7 +88,9 @@ def test_together_they_beat_each(figures: dict[str, dict[str, float]], record_cl
     gains = {n: f["all"] - max(f[w] for w in ("static", "minilm", "words")) for n, f in figures.items()}
     held = all(gain > 0 for gain in gains.values())
     told = ", ".join(f"{name} {gain:+.3f}" for name, gain in gains.items())
-    record_claim("S060", "the ensemble beats the best of its parts", held, f"nDCG@10 beyond the best part: {told}", without=LEFT)
+    record_claim(
+        "S060", "the ensemble beats the best of its parts", held, f"nDCG@10 beyond the best part: {told}", without=LEFT
+    )
     assert all(gain > -0.02 for gain in gains.values())
 
 

@@ -44,7 +44,9 @@ def test_full_jacobian_beats_stacking(name: str, dim: int, hidden: int, record_c
     got = {k: float(np.mean([_error(m, train, test, seed) for seed in range(2)])) for k, m in kinds.items()}
     figure = f"{name}, variance not rebuilt: " + ", ".join(f"{k} {v:.3f}" for k, v in got.items())
     assert got["full"] <= 0.85 * got["stacked"]
-    record_claim("S151", "the full Jacobian rebuilds at least 15% better than a stacked CAE", True, figure, without=LEFT)
+    record_claim(
+        "S151", "the full Jacobian rebuilds at least 15% better than a stacked CAE", True, figure, without=LEFT
+    )
     assert got["plain"] <= 1.05 * got["full"]
     record_claim("S151", "the simple autoencoder is competitive with the contractive one", True, figure, without=LEFT)
     assert got["pca"] < got["plain"]

@@ -16,7 +16,8 @@ from nearfield.maps.whiten import Whiten
 def test_strong_compression(retrieval: Any, judge: Any, record_claim: Any) -> None:
     """S035: TLDR > PCA, whitened or not, at strong compression; the lead is gone at 64 of 384 dimensions.
 
-    All by cosine in the reduced space, trained on the 5,183 rows that are searched (the authors: up to millions). Longer
+    All by cosine in the reduced space, trained on the 5,183 rows that are searched (the authors: up to millions).
+    Longer
     training matters more than a wider projector or the authors' optimizer. Seeds differ by several hundredths.
     """
     pytest.importorskip("torch")
@@ -37,7 +38,9 @@ def test_strong_compression(retrieval: Any, judge: Any, record_claim: Any) -> No
         told = ", ".join(f"{name} {value:.3f}" for name, value in known.items())
         figure = f"nDCG@10 by cosine: tldr {mean:.3f} ({', '.join(f'{v:.3f}' for v in got)}), {told}"
         left = "the authors' rows: these are 5,183"
-        record_claim("S035", f"TLDR > PCA, whitened or not, at {dim} of 384 dimensions", mean > best, figure, without=left)
+        record_claim(
+            "S035", f"TLDR > PCA, whitened or not, at {dim} of 384 dimensions", mean > best, figure, without=left
+        )
         assert best - 0.12 <= mean <= best + 0.06
         if dim == 16:  # dot products of what it gives rank badly: normalise it
             assert judge.retrieval(made[0], scifact) < judge.retrieval(judge.fitted(PCA(dim=16), scifact.docs), scifact)

@@ -73,9 +73,7 @@ def filtered(minilm60k: np.ndarray, minilm_queries: np.ndarray) -> Filtered:
     return made
 
 
-def test_no_way_scores_fewest_rows_everywhere(
-    filtered: Filtered, record_claim: Callable[..., Any]
-) -> None:
+def test_no_way_scores_fewest_rows_everywhere(filtered: Filtered, record_claim: Callable[..., Any]) -> None:
     scored = {share: {way: r.scored for way, r in row.items()} for share, row in filtered.table.items()}
     few, many = scored[SHARES[0]], scored[SHARES[-1]]
     held = few["scan"] < min(few["hop"], few["post"]) and min(many["hop"], many["post"]) < many["scan"]

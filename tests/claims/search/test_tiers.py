@@ -71,7 +71,9 @@ def milliseconds(ask: Callable[[int], object], count: int, drop: Path | None = N
 
 def test_memory_is_a_fifth(memory: Packed, disk: Packed, record_claim: Record) -> None:
     less = memory.nbytes / disk.nbytes
-    record_claim("S044", "rows on disk take at least 5 times less memory", less >= 5, f"{less:.1f} times less", without=ONE)
+    record_claim(
+        "S044", "rows on disk take at least 5 times less memory", less >= 5, f"{less:.1f} times less", without=ONE
+    )
     assert less >= 5
 
 
