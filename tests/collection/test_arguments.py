@@ -155,7 +155,7 @@ def test_an_event_stops_a_search(rows: Collection) -> None:
 def test_cells_of_frames_that_are_no_vectors(rows: Collection, cell: Any) -> None:
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     frame = pandas.DataFrame({"id": ["p", "q"], "vector": [[1.0, 2.0, 3.0, 4.0], cell]})
-    with pytest.raises(BadInput, match=r"^rows: 'vector': expected numbers in every row, got .* in row 1; "):
+    with pytest.raises(BadInput, match=r"^rows: 'vector': .*expected .*\brow 1\b|^rows: 'vector': row 1: expected "):
         rows.load(frame)
     assert len(rows) == 3
 
@@ -285,10 +285,13 @@ def test_an_encoder_that_no_name_loads_is_asked_for(tmp_path: Path) -> None:
 
 # ---- copies ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, pickle.dumps])
-def test_what_holds_files_says_why_it_is_not_copied(rows: Collection, way: Callable[[Any], Any]) -> None:
+def test_what_holds_files_says_why_it_is_not_pickled(rows: Collection, way: Callable[[Any], Any]) -> None:
     with rows.snapshot() as kept:
         for held in (rows, kept):
-            with pytest.raises(Unsupported, match="neither copied nor pickled; pass its path"):
+            if way is not pickle.dumps:
+                assert way(held) is held  # frameworks copy what holds a collection: they share it
+                continue
+            with pytest.raises(Unsupported, match="pass its path"):
                 way(held)
     with pytest.raises(Unsupported, match="neither copied nor pickled"):
         way(rows.vectors())

@@ -185,7 +185,7 @@ def test_vectors_in_json_lines_go_before_texts(tmp_path):
     x = np.eye(4) + 0.25
     rows = [{"id": i, "text": f"text {i}", "embedding": v.tolist()} for i, v in enumerate(x)]
     path = lines(tmp_path / "x.jsonl", rows)
-    for how in ([], ["--key", "embedding"]):
+    for how in ([], ["--key", "embedding", "--force"]):
         failed, said = run("compress", path, tmp_path / "x.nf", "--plan", "float16()", *how)
         assert (failed, "4 rows x 4," in said) == (False, True), said
     packed = nf.load(tmp_path / "x.nf")

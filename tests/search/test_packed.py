@@ -326,7 +326,7 @@ def test_a_value_beyond_float16_is_named() -> None:
 @pytest.mark.parametrize(
     ("fault", "kind", "words"),
     [
-        (MemoryError(), BadInput, "a.nf: opening it needs more memory than there is"),
+        (MemoryError(), BadInput, "a.nf: reading it needs more memory than there is"),
         (OSError(24, "Too many open files"), OSError, "Too many open files"),
         (KeyError("x"), Corrupt, "the contents do not"),
     ],

@@ -67,7 +67,7 @@ def test_verbs(folder, tmp_path):
         return made.output
 
     assert "24 rows written, 24 there" in run("add", tmp_path / "c", folder)
-    for how in ([], ["--key", "vector"]):
+    for how in ([], ["--key", "vector", "--force"]):
         assert "24 rows x 4" in run("compress", folder, tmp_path / "x.nf", "--plan", "float16()", *how)
     assert "24 rows x 4" in run("advise", folder, "--plan", "int8()", "--keep", 0.5, "-k", 2)
 
@@ -75,7 +75,7 @@ def test_verbs(folder, tmp_path):
 def test_key_names_a_column_of_one_file(tmp_path):
     pq.write_table(table(slice(0, 24)).append_column("other", [X.tolist()]), tmp_path / "x.parquet")
     for key in ("vector", "other"):
-        args = ["compress", tmp_path / "x.parquet", tmp_path / "x.nf", "--plan", "float16()", "--key", key]
+        args = ["compress", tmp_path / "x.parquet", tmp_path / "x.nf", "--plan", "float16()", "--force", "--key", key]
         assert not CliRunner().invoke(cli, list(map(str, args))).exit_code
     failed = CliRunner().invoke(cli, [*map(str, args[:-1]), "n"])
     assert "the column 'n' is int64; choose with --key" in failed.output

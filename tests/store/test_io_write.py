@@ -289,8 +289,8 @@ def test_what_is_no_table_of_numbers(tmp_path):
         (np.zeros(3, "f4"), "1-D"),
         (np.zeros((2, 2), complex), "complex"),
         (np.zeros((2, 2), bool), "bool"),
-        (np.array([["a", "b"]]), "<U1"),
-        (np.array([[{}]], dtype=object), "object"),
+        (np.array([["a", "b"]]), "'a'"),
+        (np.array([[{}]], dtype=object), r"\(dict\) in row 0"),
         (None, "NoneType"),
     ):
         refused(tmp_path / "x.npy", x, match)

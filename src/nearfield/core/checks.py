@@ -17,6 +17,7 @@ _SHOWN = 60
 def plain(value: Any) -> Any:
     """A scalar of NumPy, or an array of no dimensions (torch's too), as Python's own; anything else as it is.
 
+    >>> import numpy as np
     >>> plain(np.int64(8)), plain(np.array(0.5)), plain([8])
     (8, 0.5, [8])
     """
@@ -43,6 +44,7 @@ def whole(
 ) -> int:  # fmt: skip
     """A whole number from ``least`` to ``most`` as Python's own, or an error that names it.
 
+    >>> import numpy as np
     >>> whole("k", np.int32(3), 1)
     3
     """
@@ -59,6 +61,7 @@ def real(
 ) -> float:  # fmt: skip
     """A finite number within bounds (``above`` and ``below`` are not allowed themselves) as Python's own.
 
+    >>> import numpy as np
     >>> real("share", np.float64(0.5), "a share from 0 to 1", least=0, most=1)
     0.5
     """
