@@ -41,7 +41,7 @@ def opened(
     cut = None if tokenizer is None else as_tokenizer(tokenizer)
     if cut is not None:
         cut.check()
-    folder = _resolved(check_folder(path))  # a name that leads here now may lead elsewhere later
+    folder = Path(os.path.realpath(check_folder(path)))  # a name that leads here now may lead elsewhere later
     there = looks_like_one(folder)
     if mode == "x" and there:
         raise BadInput(f"{folder}: expected no collection there with mode='x', got one; open it without")
@@ -121,11 +121,11 @@ def check_folder(path: Any) -> Path:
     return folder
 
 
-def _resolved(name: str | Path) -> Path:
+def _resolved(name: str) -> Path:
     try:
         return Path(name).resolve(strict=True)
     except (OSError, ValueError, RuntimeError) as error:
-        raise BadInput(f"{str(name)[:80]!r}: cannot be used as a folder ({getattr(error, 'strerror', error)})") from None
+        raise BadInput(f"{name[:80]!r}: cannot be used as a folder ({getattr(error, 'strerror', error)})") from None
 
 
 def _make_folder(folder: Path) -> None:
