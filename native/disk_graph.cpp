@@ -31,10 +31,12 @@ struct DiskGraph::Walker {
     near.reset(std::max(width, k)), best.reset(k, nullptr), seen.reset(std::max(width, k) * kSeenShare);
     count = 0;
     int64_t found = 0;
+    // A walk that visits few rows visits them one by one: with several at once, most of them would be early ones.
+    const int64_t together = std::clamp<int64_t>(width / 8, 1, graph.beam_);
     meet(q, graph.entries_, graph.n_entries_);
     for (;;) {
       steps.clear();
-      for (int64_t row; int64_t(steps.size()) < graph.beam_ && (row = near.visit(width)) >= 0;) steps.push_back(row);
+      for (int64_t row; int64_t(steps.size()) < together && (row = near.visit(width)) >= 0;) steps.push_back(row);
       if (steps.empty()) {
         if (found >= k || width >= near.size()) break;
         width++;  // a narrow walk has found too few

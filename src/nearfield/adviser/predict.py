@@ -59,13 +59,14 @@ def predict(curve: Curve, measured: Estimate, k: int, grown: Grown, trials: int)
     whole, near = _carried(curve, k, far, level, edge), _near(curve, k, far, level, edge)
     fourfold = float(np.log(grown.rows) / np.log(4))
     steps = 0.0 if grown.longest else max(0.0, grown.steps) * fourfold
-    centre = (whole + near) / 2 - STEP_SHIFT * steps
+    centre, shift = (whole + near) / 2, STEP_SHIFT * steps
     errors = [FALL_ERROR * far / np.log(4), FIT_ERROR * fourfold * grown.longest, STEP_ERROR * steps]
     beside = [Z95 * float(e) for e in errors] + [APART * abs(whole - near)]
     low, high = (
         float(np.sqrt(np.square([_level(v, edge) - level, *beside]).sum())) for v in (measured.low, measured.high)
     )
-    return Estimate(*(_expit(v) for v in (centre, centre - low, centre + high)))
+    # The figure itself is that of the one surface: the other, and what grows, say only how far it may be off.
+    return Estimate(*(_expit(v) for v in (whole, centre - shift - low, centre + high)))
 
 
 def _carried(curve: Curve, k: int, far: float, level: float, edge: float) -> float:
