@@ -6,6 +6,7 @@
 // to ask for. Python's layers call in pieces of a twentieth of a second, so that nothing is waited for long.
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <thread>
 
 #include "bind.h"
@@ -19,6 +20,16 @@ bool ending = false;        // read and written under the lock
 // What daemon threads, or in a child its parent's other threads, still hold when the interpreter ends is no leak.
 void accept_leaks() { nb::set_leak_warnings(false); }
 
+// A thread may also stand in Python code that native code called. Python unwinds it all the same, which must not end the
+// process either: such a thread sleeps until the process has ended, as under Python 3.14.
+std::terminate_handler usual = nullptr;
+std::thread::id first_thread;
+
+[[noreturn]] void sleep_or_abort() {
+  if (std::this_thread::get_id() == first_thread && usual) usual();
+  for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+}
+
 bool has_other_threads() {
   PyThreadState* first = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
   return first && PyThreadState_Next(first);
@@ -26,7 +37,11 @@ bool has_other_threads() {
 
 void end_calls() {
   ending = true;
-  if (has_other_threads()) accept_leaks();
+  if (has_other_threads()) {
+    accept_leaks();
+    first_thread = std::this_thread::get_id();
+    usual = std::set_terminate(sleep_or_abort);
+  }
   nb::gil_scoped_release release;
   while (going.load() > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
