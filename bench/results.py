@@ -17,7 +17,17 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 Row = dict[str, Any]
-_PEERS = ("faiss-cpu", "turboquant-pro", "numkong", "hnswlib", "usearch", "scalable-vs", "scann", "rabitqlib")
+_PEERS = (
+    "faiss-cpu",
+    "turboquant-pro",
+    "numkong",
+    "hnswlib",
+    "usearch",
+    "scalable-vs",
+    "scann",
+    "rabitqlib",
+    "wordllama",
+)
 
 
 def load() -> float:

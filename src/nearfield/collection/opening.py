@@ -16,7 +16,7 @@ from nearfield.collection.state import TOKENIZERS, Settings, State, looks_like_o
 from nearfield.core.arrays import check_on_zero
 from nearfield.core.errors import BadInput, ReadOnly, Unsupported
 from nearfield.core.protocols import METRICS, Metric
-from nearfield.search.encoding import as_encoder
+from nearfield.search.encoding import SAFE, as_encoder
 from nearfield.store.catalog import Durability
 from nearfield.store.fields import Field, check_fields, dense
 from nearfield.store.parts import FOLDER
@@ -179,7 +179,8 @@ def _agree_encoder(collection: Collection, encoder: Any) -> None:
     """The encoder must be the one that made the rows."""
     for name, field in collection.fields.items():
         if field.kind == "dense":
-            collection.check_encoder(name, field, encoder)
+            known = isinstance(encoder, str) and encoder in SAFE
+            collection.check_encoder(name, field, as_encoder(encoder, dict(field.space)) if known else encoder)
             return
 
 
