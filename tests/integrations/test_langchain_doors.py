@@ -18,7 +18,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings, Fa
 from langchain_core.indexing import InMemoryRecordManager, aindex, index  # noqa: E402
 from langchain_core.runnables import RunnableLambda, RunnablePassthrough  # noqa: E402
 
-from nearfield.core.errors import BadInput, DataWarning, Unsupported  # noqa: E402
+from nearfield.core.errors import BadInput, DataWarning, UnknownKey, Unsupported  # noqa: E402
 from nearfield.integrations.langchain import NearfieldVectorStore  # noqa: E402
 
 
@@ -213,7 +213,11 @@ def test_keys_as_other_stores_name_them(store: NearfieldVectorStore, where: obje
 
 
 def test_keys_that_no_document_has_are_told(store: NearfieldVectorStore) -> None:
-    with pytest.warns(DataWarning, match="no row has 'lnag': did you mean 'lang'"):
+    # The store tells of its filter, and the collection of what became of it.
+    with (
+        pytest.warns(UnknownKey, match="no row has the key 'lnag'"),
+        pytest.warns(DataWarning, match="no row has 'lnag': did you mean 'lang'"),
+    ):
         assert store.similarity_search("x", filter={"lnag": "de"}) == []
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -223,7 +227,10 @@ def test_keys_that_no_document_has_are_told(store: NearfieldVectorStore) -> None
 def test_deleting_takes_the_same_filters(store: NearfieldVectorStore) -> None:
     assert store.delete(filter={"metadata.lang": "de"})
     assert sorted(row.id for row in store.collection) == ["a", "c", "e"]
-    with pytest.warns(DataWarning, match="no row has 'lnag'"):
+    with (
+        pytest.warns(UnknownKey, match="no row has the key 'lnag'"),
+        pytest.warns(DataWarning, match="no row has 'lnag'"),
+    ):
         store.delete(filter={"lnag": "en"})
     assert len(store.collection) == 3
 
