@@ -30,7 +30,7 @@ def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> 
     except (AttributeError, ImportError) as error:
         results.skipped("advise", error)
         return
-    for settings in suite["set"]:
+    for settings in suite.get("set", []):
         try:
             _set(settings, suite, shared, keeper, quick=quick)
         except (OSError, subprocess.SubprocessError, ValueError) as error:

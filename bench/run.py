@@ -51,6 +51,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few rows and queries; nothing is kept")
     parser.add_argument("--only", metavar="REGEX", help="engines whose label matches (dense and filtered); not kept")
     parser.add_argument("--builds", type=Path, help="folder where built indexes are kept between runs (dense)")
+    parser.add_argument("--against", metavar="PYTHON", help="the other version's interpreter (versions)")
     parser.add_argument("--data", help="folder that holds data/ (default: NEARFIELD_DATA, else ../shared)")
     parser.add_argument("--threads", type=int, default=1, help="threads of every engine (advise sets its own)")
     parser.add_argument("--out", type=Path, help="folder of the results (default: bench/results)")
@@ -77,7 +78,7 @@ def _hold_threads(threads: int) -> None:
 def _run(name: str, suite: dict[str, Any], shared: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
     """Run a suite; returns the rows that it kept."""
     from bench import advise, compression, dense, filtered, growth, judged, results
-    from bench import scan, scored, store, streaming, tiers  # isort: skip
+    from bench import scan, scored, store, streaming, tiers, versions  # isort: skip
 
     kinds = {"compression": compression.run, "judged": judged.run, "scan": scan.run, "advise": advise.run}
     kinds |= {
@@ -88,12 +89,13 @@ def _run(name: str, suite: dict[str, Any], shared: Path, given: argparse.Namespa
         "filtered": filtered.run,
         "streaming": streaming.run,
         "tiers": tiers.run,
+        "versions": versions.run,
     }
     if suite.get("kind") not in kinds:
         raise SystemExit(f"bench: {name}: kind must be one of {', '.join(kinds)}, got {suite.get('kind')!r}")
     folder = given.out or ROOT / "bench" / ("out" if given.quick or given.only else "results")
     print(f"== {name}, load {results.load():.2f} before it starts", flush=True)
-    suite |= {"only": given.only, "builds": given.builds}
+    suite |= {"only": given.only, "builds": given.builds, "against": given.against}
     with results.Keeper(folder, name, given.threads) as keeper:
         kinds[suite["kind"]](suite, shared, keeper, quick=given.quick)
     return [json.loads(line) for line in keeper.path.read_text(encoding="utf-8").splitlines()]

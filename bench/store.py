@@ -36,7 +36,7 @@ class Engine:
         quiet = {"ANONYMIZED_TELEMETRY": "False", "PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=files,
-            env=os.environ | quiet, preexec_fn=_pin,
+            env=os.environ | quiet, preexec_fn=pin,
         )  # fmt: skip
 
     def do(self, what: str, **how: Any) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Engine:
             self._process.kill()
 
 
-def _pin() -> None:
+def pin() -> None:
     """Keep a process to as many cores as the run has threads: the last ones."""
     if hasattr(os, "sched_setaffinity"):
         count = int(os.environ.get("OMP_NUM_THREADS", "1"))
@@ -72,6 +72,8 @@ def _pin() -> None:
 
 def interpreter(spec: dict[str, Any]) -> Path:
     """Python of an engine's environment, which is made at first use; nearfield's is made anew in each run."""
+    if "python" in spec:
+        return Path(str(spec["python"]))
     folder = Path(os.environ.get("NEARFIELD_BENCH_ENVS", ENVS)) / spec["env"]
     python = folder / "bin" / "python"
     if not (folder / ".done").exists():

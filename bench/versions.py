@@ -1,0 +1,182 @@
+"""Two versions of nearfield in turn on the same core: what was fast stays fast, bytes and recalls stay as they are.
+
+Each version runs in processes of its own, by the Python of its environment. Every figure is taken in rounds, one
+version after the other; what is kept is the ratio round by round, this version's speed over the other's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from bench import data, store
+from bench.results import ROOT, Keeper, Row
+from bench.timing import spread
+
+QUICK = {"rows": 3_000, "queries": 50, "rounds": 2}
+VERSIONS = ("this", "other")
+Pythons = dict[str, str]
+
+
+class Worker:
+    """A process of one version that answers commands (``bench/versions_once.py``)."""
+
+    def __init__(self, python: str, files: Path) -> None:
+        command = [python, str(ROOT / "bench" / "versions_once.py"), str(files)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=files, preexec_fn=store.pin
+        )
+
+    def do(self, what: str, **how: Any) -> dict[str, Any]:
+        """Send one command; ``RuntimeError`` where its process ended or the command failed."""
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("no pipes")
+        self._process.stdin.write(json.dumps({"do": what, **how}) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        answer: dict[str, Any] = json.loads(line) if line else {"error": "the process ended"}
+        if "error" in answer:
+            raise RuntimeError(f"{what} {how}: {answer['error']}")
+        return answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process.wait(30)
+
+
+def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> None:
+    """Compare the version of this process with the one that ``--against`` names."""
+    if not suite.get("against"):
+        raise ValueError("versions: expected --against PYTHON, the interpreter that has the version to compare with")
+    pythons = {"this": sys.executable, "other": suite["against"]}
+    parts = {"dense": dense, "store": stored}
+    ratios: dict[str, float] = {}
+    for name, part in parts.items():
+        with tempfile.TemporaryDirectory(dir=os.environ.get("NEARFIELD_BENCH_TMP")) as scratch:
+            settings = suite[name] | (QUICK if quick else {})
+            for row in part(settings, pythons, shared, Path(scratch)):
+                keeper.keep(row, said(row))
+                ratios |= {f"{row['name']}, {what}": each["median"] for what, each in row["ratios"].items()}
+    slower = {name: ratio for name, ratio in ratios.items() if ratio < suite["least"]}
+    summary = {"part": "summary", "least": suite["least"], "figures": len(ratios), "slower": slower}
+    keeper.keep(summary, f"{len(slower)} of {len(ratios)} figures are below {suite['least']}: {slower}")
+
+
+# ---- plans -----------------------------------------------------------------------------------------
+def dense(suite: dict[str, Any], pythons: Pythons, shared: Path, files: Path) -> list[Row]:
+    """Builds, and queries a second, of every plan."""
+    found = data.neighbours(shared, rows=suite["rows"], queries=suite["queries"], k=suite["k"])
+    np.save(files / "rows.npy", found.rows)
+    np.save(files / "queries.npy", found.queries["held-out"])
+    np.save(files / "truth.npy", found.truth["held-out"])
+    return [_plan(plan, efforts, suite, pythons, files) for plan, efforts in suite["plans"]]
+
+
+def _plan(plan: str, efforts: list[int], suite: dict[str, Any], pythons: Pythons, files: Path) -> Row:
+    workers = {name: Worker(python, files) for name, python in pythons.items()}
+    try:
+        built = {name: worker.do("build", plan=plan) for name, worker in workers.items()}
+        same = {"bytes": {name: b["bytes"] for name, b in built.items()}}
+        ratios = {"build": spread([built["other"]["cpu"] / built["this"]["cpu"]], 3)}
+        for effort in efforts:
+            for mode in ("single", "batch"):
+                ask = {"budget": effort, "k": suite["k"], "mode": mode}
+                rounds = _rounds(workers, suite["rounds"], ask)
+                ratios[f"{effort} {mode}"] = spread([r["other"]["cpu"] / r["this"]["cpu"] for r in rounds], 3)
+                same[f"recall {effort} {mode}"] = {name: each["recall"] for name, each in rounds[0].items()}
+    finally:
+        for worker in workers.values():
+            worker.__exit__()
+    return {"part": "dense", "name": plan, "ratios": ratios, "same": same}
+
+
+def _rounds(workers: dict[str, Worker], count: int, ask: dict[str, Any]) -> list[dict[str, dict[str, Any]]]:
+    """Each round asks both, in turn the one or the other first; one before the first warms up."""
+    found = []
+    for turn in range(count + 1):
+        order = VERSIONS if turn % 2 else VERSIONS[::-1]
+        found.append({name: workers[name].do("ask", **ask) for name in order})
+    return found[1:]
+
+
+# ---- Collections -----------------------------------------------------------------------------------
+def stored(suite: dict[str, Any], pythons: Pythons, shared: Path, files: Path) -> list[Row]:
+    """Writes, bytes, the first answer, and search under filters, of both durabilities."""
+    truth = store.prepare(suite, shared, files)
+    return [_store(name, suite, pythons, files, truth) for name in ("nearfield", "nearfield relaxed")]
+
+
+def _store(
+    engine: str, suite: dict[str, Any], pythons: Pythons, files: Path, truth: dict[str, np.ndarray]
+) -> Row:  # fmt: skip
+    speeds: dict[str, list[float]] = {}
+    same: dict[str, dict[str, float]] = {}
+    rounds: list[dict[str, dict[str, float]]] = []
+    for turn in range(suite["rounds"]):
+        found = {}
+        for version in VERSIONS if turn % 2 else VERSIONS[::-1]:
+            folder = files / version
+            folder.mkdir(exist_ok=True)
+            for each in ("rows.npy", "queries.npy", "meta.json"):
+                if not (folder / each).exists():
+                    (folder / each).symlink_to(files / each)
+            found[version] = _visit(engine, suite, pythons[version], folder, truth, same, version)
+        rounds.append(found)
+    for name in rounds[0]["this"]:
+        speeds[name] = [r["other"][name] / r["this"][name] for r in rounds]
+    ratios = {name: spread(values, 3) for name, values in speeds.items()}
+    medians = {v: {n: round(statistics.median(r[v][n] for r in rounds), 6) for n in ratios} for v in VERSIONS}
+    return {"part": "store", "name": engine, "ratios": ratios, "seconds": medians, "same": same}
+
+
+def _visit(
+    engine: str, suite: dict[str, Any], python: str, files: Path, truth: dict[str, np.ndarray],
+    same: dict[str, dict[str, float]], version: str,
+) -> dict[str, float]:  # fmt: skip
+    """Seconds of each kind of call; what must be the same goes into ``same``."""
+    spec = {"name": engine, "python": python}
+    taken: dict[str, float] = {}
+    rows = 0
+    for batch, total in suite["writes"].items():
+        rows = min(total, suite["rows"])
+        folder = store.home(files, engine)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        step = min(int(batch), rows)
+        with store.Engine(spec, files) as process:
+            process.do("open", folder=str(folder))
+            first = process.do("insert", start=0, stop=step, batch=step)["seconds"]
+            rest = process.do("insert", start=step, stop=rows, batch=step)["seconds"] if rows > step else first
+            taken[f"add {batch}"] = rest
+            process.do("close")
+    size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+    same.setdefault("bytes a row", {})[version] = round(size / rows, 2)
+    with store.Engine(spec, files) as process:
+        taken["first answer"] = process.do("first", folder=str(folder), k=suite["k"])["seconds"]
+        for kind, where in store.filters(suite).items():
+            ask = {"start": 0, "stop": suite["queries"], "k": suite["k"], "where": where, "limit": suite["limit_s"]}
+            found = process.do("search", **ask)
+            taken[f"search {kind}"] = statistics.median(found["seconds"][suite["queries"] // 10 :])
+            same.setdefault(f"recall {kind}", {})[version] = round(store.recall(found["ids"], truth[kind]), 4)
+    return taken
+
+
+# ---- what it says ----------------------------------------------------------------------------------
+def said(row: Row) -> str:
+    """A row in a line: ratios, and what is not the same."""
+    told = ", ".join(f"{name} {r['median']:.2f}" for name, r in row["ratios"].items())
+    differs = {name: v for name, v in row["same"].items() if v["this"] != v["other"]}
+    return f"{row['name']}: {told}" + (f"; not the same: {differs}" if differs else "")
