@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import nearfield as nf
 from collection.kit import Make, X, filled, sealed
 from nearfield.collection import writing
 from nearfield.core.errors import BadInput, Corrupt, NearfieldError, NotWritten, Replaced
+from nearfield.store.folder import LOOK
 
 MANY = np.random.default_rng(3).normal(size=(200, 4)).astype(np.float32)
 
@@ -116,6 +118,7 @@ def test_what_has_its_name_now_is_not_touched(
     ):
         with pytest.raises(Replaced, match="nothing was written: close it, and open it by the name it has now"):
             write()
+    time.sleep(LOOK)
     for open_ in (c, reader):
         with pytest.raises(Replaced, match="replaced, moved or deleted"):
             open_.search(X[0], k=1)

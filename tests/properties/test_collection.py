@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 import nearfield as nf
 from nearfield.collection import upkeep, writing
 from nearfield.core.errors import BadInput, Replaced
+from nearfield.store.folder import LOOK
 
 D = 4
 NAMES = [f"r{i}" for i in range(40)]
@@ -137,6 +139,7 @@ class Rows(RuleBasedStateMachine):
         ):
             with pytest.raises(Replaced, match="replaced, moved or deleted"):
                 write()
+        time.sleep(LOOK)
         for c in (self.c, self.reader):
             with pytest.raises(Replaced, match="replaced, moved or deleted"):
                 c.search(vector(1), k=1)

@@ -284,7 +284,7 @@ def _repaired(place: Folder, db: sqlite3.Connection, dry_run: bool) -> list[str]
     db.executemany("DELETE FROM dead WHERE version = ?", [(v,) for v in lost_dead])
     db.executemany("DELETE FROM manifest WHERE key = ?", [(key,) for key in unread])
     _put(db, "segments", [asdict(e) for e in good])
-    new = {**asdict(head), "tail": tail, "dead": dead, "records": _digest(db)}
+    new = {**head.record(), "tail": tail, "dead": dead, "records": _digest(db)}
     _put(db, "head", new | {"version": head.version + 1, "generation": head.generation + 1})
     db.execute("COMMIT")
     if bad:

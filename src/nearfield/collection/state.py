@@ -70,6 +70,10 @@ class State:
             raise BadInput(f"{self.folder}: this collection was closed; open it again")
         return self.reader.snapshot()
 
+    def seen(self) -> Snapshot:
+        """The state that was seen last, behind a call that looked."""
+        return self.reader.seen() or self.snapshot()
+
     def settings(self) -> Settings | None:
         """What was decided when it was made; None where it was not made to the end."""
         found = self.catalog.get("settings", {})

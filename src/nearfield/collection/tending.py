@@ -27,7 +27,7 @@ class Tending:
 
     def after_write(self) -> None:
         """Do what is due, or begin it."""
-        snapshot = self._state.snapshot()
+        snapshot = self._state.seen()
         rows = upkeep.due_rows(snapshot)
         if not rows:
             return

@@ -21,7 +21,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,6 +60,10 @@ class Head:
         """A head from its record, once that was checked."""
         known = {k: record[k] for k in cls.__dataclass_fields__}
         return cls(**known | {k: tuple(record[k]) for k in ("tail", "dead", "records")})
+
+    def record(self) -> dict[str, Any]:
+        """Its record."""
+        return {k: getattr(self, k) for k in self.__dataclass_fields__}
 
 
 def checksum(*parts: Any) -> int:
@@ -218,7 +222,7 @@ class Catalog:
                     db.execute(statement)
                 db.execute(f"PRAGMA application_id = {MAGIC}")
                 db.execute(f"PRAGMA user_version = {VERSION}")
-                self._put("head", asdict(Head()))
+                self._put("head", Head().record())
             db.execute("COMMIT")
         except BaseException:
             self._rollback()
@@ -287,7 +291,7 @@ class Catalog:
 
     def changed(self) -> int:
         """A number that differs once another connection has committed; raises ``Replaced`` for another folder."""
-        self.folder.check()
+        self.folder.check_now_and_then()
         with self._guard, self.telling():
             if self._look is not None and (not self._look.settled or self.disturbed()):
                 self._db.close()
@@ -449,7 +453,7 @@ class Catalog:
             records,
             head.fields + change.new_fields,
         )
-        self._put("head", asdict(new))
+        self._put("head", new.record())
         return new
 
     def _bury(self, change: Change, version: int, dead: tuple[int, int]) -> tuple[int, int]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import stat
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ _BY_HANDLE = {os.open, os.unlink, os.rename, os.stat} <= os.supports_dir_fd and 
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NOFOLLOW, _NONBLOCK = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)
 _DIRECTORY = os.O_RDONLY | _FLAGS | _NOFOLLOW | getattr(os, "O_DIRECTORY", 0)
+LOOK = 0.05  # seconds for which a read trusts that the folder was there: asking the system each time is dear
 Identity = tuple[int, int]  # device and inode: of a file that is open, no other file has them
 
 
@@ -76,7 +79,9 @@ class Folder:
         if _BY_HANDLE:
             self._handle = os.open(self.path, _DIRECTORY)
             self._close = weakref.finalize(self, os.close, self._handle)
-        self._known: dict[str, Identity] = {".": identity(os.stat(self.path if self._handle is None else self._handle))}
+        self._seen = -math.inf  # when it was there
+        # By whole names: each call of a Collection looks whether they are the same.
+        self._known = {str(self.path): identity(os.stat(self.path if self._handle is None else self._handle))}
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -88,29 +93,39 @@ class Folder:
 
     def remember(self, name: str) -> None:
         """From now on the file of this name too must be the same one; ``Replaced`` where it is not."""
+        path = str(self.path / name)
         try:
-            found = identity(os.stat(self.path / name, follow_symlinks=False))
+            found = identity(os.stat(path, follow_symlinks=False))
         except FileNotFoundError:
             self.check()
-            raise BadInput(f"{self.path / name}: no such file; see that this is the folder of a collection") from None
-        if self._known.setdefault(name, found) != found:
+            raise BadInput(f"{path}: no such file; see that this is the folder of a collection") from None
+        if self._known.setdefault(path, found) != found:
             self.check()
 
     def is_there(self) -> bool:
         """Whether the name of the folder still leads to it, and the files that are remembered are the same."""
         try:
-            return all(identity(os.stat(self.path / name, follow_symlinks=False)) == known
-                       for name, known in self._known.items())  # fmt: skip
+            for path, known in self._known.items():
+                if identity(os.stat(path, follow_symlinks=False)) != known:
+                    return False
         except OSError:
             return False
+        return True
+
+    def check_now_and_then(self) -> None:
+        """``check`` for reads, which lose nothing: no more often than every ``LOOK`` seconds."""
+        if time.monotonic() - self._seen >= LOOK:
+            self.check()
 
     def check(self) -> None:
         """Raise ``Replaced`` where the name of the folder no longer leads to it: what is written would not be found."""
         if not self.is_there():
+            self._seen = -math.inf
             raise Replaced(
                 f"{self.path}: the folder was replaced, moved or deleted since it was opened; nothing was written: "
                 "close it, and open it by the name it has now"
             )
+        self._seen = time.monotonic()
 
     # -- files in it, one folder deep --------------------------------------------------------------
 

@@ -105,7 +105,7 @@ class Part:
 
     def places(self, rows: I64) -> I64:
         """Where rows of these numbers lie, -1 for each that is not here."""
-        if not self.n:
+        if not self.n or not len(rows):
             return np.full(len(rows), -1, np.int64)
         at = np.minimum(np.searchsorted(self.rows, rows), self.n - 1)
         return np.where(self.rows[at] == rows, at, -1).astype(np.int64)

@@ -142,15 +142,20 @@ class Snapshot:
     def places(self, rows: I64) -> Iterator[tuple[Part, I64, I64]]:
         """The parts in which rows lie that are, or were, in this state: which of them, and at what positions."""
         numbers = np.searchsorted(self._firsts, rows, side="right") - 1
-        left = np.arange(len(rows), dtype=np.int64)
-        for number in np.unique(numbers).tolist():
-            for part in (self.segments[number].part if number >= 0 else self.tail.part, self.tail.part):
-                asked = left[numbers[left] == number]
-                at = part.places(rows[asked])
-                yield part, asked[at >= 0], at[at >= 0]
-                left = np.setdiff1d(left, asked[at >= 0], assume_unique=True)
+        missing = np.ones(len(rows), np.bool_)
+        for number in set(numbers.tolist()) - {-1}:
+            part, asked = self.segments[number].part, np.flatnonzero(numbers == number)
+            at = part.places(rows[asked])
+            here = at >= 0
+            missing[asked] = ~here
+            yield part, asked[here], at[here]
+        left = np.flatnonzero(missing)
         if len(left):
-            raise BadInput(f"row {int(rows[left[0]])}: expected the number of a row that is there")
+            at = self.tail.part.places(rows[left])
+            if (at < 0).any():
+                row = int(rows[left[at < 0][0]])
+                raise BadInput(f"row {row}: expected the number of a row that is there")
+            yield self.tail.part, left, at
 
     @cached_property
     def paths(self) -> dict[str, frozenset[str]]:
@@ -241,6 +246,11 @@ class Reader:
                 self._stale = True
             self._seen, self._stale = seen, False
             return new
+
+    def seen(self) -> Snapshot | None:
+        """The state that was seen last, None where it is known to have changed since."""
+        with self._guard:
+            return None if self._stale else self._snapshot
 
     def pinned(self) -> tuple[Snapshot, Lease]:
         """The latest state with a lease of its own, which keeps its files until it is closed."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,8 +12,6 @@ from typing import Any
 from nearfield.core.errors import BadInput, MissingExtra
 from nearfield.core.method import signature
 from nearfield.core.optional import require
-from nearfield.numerics import porter2
-from nearfield.store.stopwords import ENGLISH
 
 # What SQLite's FTS5 does for each. Snowball's stemmers of other languages are made for letters with their accents.
 _CUTS = {
@@ -105,7 +102,11 @@ class Tokenizer:
     def label(self) -> str:
         """What lists made by it are called in a file's name."""
         text = str(self)
-        return text if text in _CUTS else f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        if text in _CUTS:
+            return text
+        import hashlib  # here and below: what opens a collection need not load what few of them use
+
+        return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     @property
     def cut(self) -> str:
@@ -116,6 +117,8 @@ class Tokenizer:
     def stops(self) -> frozenset[str]:
         """The stop words themselves, in lower case."""
         if isinstance(self.stop_words, str):
+            from nearfield.store.stopwords import ENGLISH
+
             return ENGLISH
         return frozenset(self.stop_words or ())
 
@@ -124,6 +127,8 @@ class Tokenizer:
         if self.language is None:
             return None
         if self.language == "english":
+            from nearfield.numerics import porter2
+
             return porter2.stem
         stem: Stem = _snowball(self.language)().stemWord  # it keeps the word at hand: each caller has one of its own
         return stem
