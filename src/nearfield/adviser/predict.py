@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from nearfield.adviser.lists import Curve
 from nearfield.adviser.quality import Z95, Estimate
 
-FALL_ERROR = 0.05  # standard error, on the logit scale, of predicting a fourfold larger collection
+FALL_ERROR = 0.04  # standard error, on the logit scale, of predicting a fourfold larger collection
 FIT_ERROR = 0.13  # the same of fits on a sample that holds the longest rows, in which the others are repeated
 STEP_SHIFT, STEP_ERROR = 0.7, 0.5  # what growing steps of a grid cost, for each unit of their logarithm
 APART = 1.75  # times the distance of the two surfaces that the interval reaches at least
