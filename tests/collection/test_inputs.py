@@ -232,6 +232,19 @@ def test_case_19_links_files_and_other_folders(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "full").iterdir()) == ["thesis.txt"]
 
 
+def test_what_is_no_file_is_not_written(c: Collection, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name, said in (
+        (tmp_path / "pipe", "expected a file to write, got a device or pipe"),
+        (Path("/dev/null"), "expected a file to write, got a device or pipe"),
+        (tmp_path / "folder", "names a BEIR folder, which holds no vectors"),
+    ):
+        for overwrite in (False, True):
+            with pytest.raises(BadInput, match=said):
+                c.export(name, overwrite=overwrite)
+    assert sorted(p.name for p in tmp_path.iterdir() if p.suffix == ".jsonl") == []
+
+
 @pytest.mark.parametrize("plan", [None, "int8"])
 def test_case_20_how_many(c: Collection, plan: str | None) -> None:
     if plan:

@@ -213,12 +213,10 @@ def test_keys_as_other_stores_name_them(store: NearfieldVectorStore, where: obje
 
 
 def test_keys_that_no_document_has_are_told(store: NearfieldVectorStore) -> None:
-    # The store tells of its filter, and the collection of what became of it.
-    with (
-        pytest.warns(UnknownKey, match="no row has the key 'lnag'"),
-        pytest.warns(DataWarning, match="no row has 'lnag': did you mean 'lang'"),
-    ):
-        assert store.similarity_search("x", filter={"lnag": "de"}) == []
+    for key, said in (("lnag", "no row has the key 'lnag'; did you mean 'lang'"), ("colour", "no row has 'colour'")):
+        with pytest.warns(DataWarning) as told:
+            assert store.similarity_search("x", filter={key: "de"}) == []
+        assert [said in str(each.message) for each in told] == [True]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert store.similarity_search("x", filter={"lang": "fr"}) == []
@@ -227,10 +225,7 @@ def test_keys_that_no_document_has_are_told(store: NearfieldVectorStore) -> None
 def test_deleting_takes_the_same_filters(store: NearfieldVectorStore) -> None:
     assert store.delete(filter={"metadata.lang": "de"})
     assert sorted(row.id for row in store.collection) == ["a", "c", "e"]
-    with (
-        pytest.warns(UnknownKey, match="no row has the key 'lnag'"),
-        pytest.warns(DataWarning, match="no row has 'lnag'"),
-    ):
+    with pytest.warns(UnknownKey, match="no row has the key 'lnag'"):
         store.delete(filter={"lnag": "en"})
     assert len(store.collection) == 3
 

@@ -147,10 +147,13 @@ def export(
     if isinstance(target, os.PathLike) or "." in str(target) or os.path.isdir(target):
         from nearfield.store.exchange import write_rows
 
-        if vectors and not os.path.splitext(os.fspath(target))[1]:
-            raise BadInput(f"export: {os.fspath(target)!r} names a BEIR folder, which holds no vectors: leave them out")
         folder = not os.path.splitext(os.fspath(target))[1]
         check_output(target, overwrite=overwrite)
+        if vectors and folder:
+            raise BadInput(
+                f"export: {os.fspath(target)!r} names a BEIR folder, which holds no vectors: leave them out, or name a "
+                "file such as rows.jsonl"
+            )
         if folder or os.path.isdir(target):
             check_output(os.path.join(target, "corpus.jsonl"), overwrite=overwrite)
         return write_rows(target, rows, guard=guard)

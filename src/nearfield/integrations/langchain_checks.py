@@ -10,7 +10,7 @@ import numpy as np
 
 from nearfield.core.arrays import to_f32, unit_rows
 from nearfield.core.errors import DataWarning, Unsupported
-from nearfield.store.filters import Filter, Not, parse_where, unknown_paths
+from nearfield.store.filters import Filter, Not, misspelt, parse_where, unknown_paths
 from nearfield.store.filters.tree import And, Leaf, Or, every, some
 
 _NAMES = ("model", "model_name", "model_id", "repo_id")  # where LangChain's Embeddings keep the name of a model
@@ -98,7 +98,8 @@ def _cosines(a: Any, b: Any) -> Any:
 def where_of(collection: Any, given: Any) -> Filter | None:
     """A filter as a Collection takes it; keys may be named as in ``metadata.lang``, as other stores want it.
 
-    Warns of keys that no row has: they choose nothing, or with ``!=`` everything.
+    Warns of keys that no row has: they choose nothing, or with ``!=`` everything. Of those that look misspelt the
+    Collection itself warns.
     """
     if given is None:
         return None
@@ -106,7 +107,9 @@ def where_of(collection: Any, given: Any) -> Filter | None:
     where = parse_where(given)
     if not any(path.startswith(_PREFIX) for path in paths):
         where = _without_prefix(where)
-    if paths and (unknown := unknown_paths(where, paths)):
+    slips = misspelt(where, paths)
+    unknown = {path: hint for path, hint in unknown_paths(where, paths).items() if path not in slips}
+    if paths and unknown:
         told = "; ".join(f"{path!r}: {hint}" for path, hint in unknown.items())
         warnings.warn(f"filter: expected keys of the documents' metadata, no row has {told}", DataWarning, stacklevel=4)
     return where

@@ -16,6 +16,8 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> No
     A link is refused, whatever it leads to, and so is a place anywhere in the folder of a Collection.
     """
     place = Path(path)
+    if place.exists() and not place.is_dir() and not place.is_file():
+        raise BadInput(f"{place}: expected a file to write, got a device or pipe; name a file")
     if place.is_symlink():
         raise BadInput(f"{place}: is a link; name the file that it leads to, or remove it")
     if os.path.lexists(place) and not place.is_dir() and not overwrite:
