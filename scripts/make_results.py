@@ -521,17 +521,20 @@ def _short_store(rows: list[Row]) -> str:
 
 def _short_crash(rows: list[Row]) -> str:
     """What the crash suites counted."""
-    parts = {r["part"]: r for r in rows}
-    if not {"kills", "faults", "replay"} <= set(parts):
+    if not {"kills", "faults", "replay"} <= {r["part"] for r in rows}:
         return ""
-    kills, faults, replay = (parts[name] for name in ("kills", "faults", "replay"))
-    bad = sum(r["problems"] for r in parts.values())
+
+    def total(part: str, name: str) -> str:
+        return f"{sum(r[name] for r in rows if r['part'] == part):,}"
+
+    bad = sum(r["problems"] for r in rows)
     return (
-        f"Crashes (`make crash`): {kills['kills']:,} SIGKILLs at random moments and calls with "
-        f"{kills['rows_acknowledged']:,} rows acknowledged: {kills['lost']} lost, {kills['torn']} torn, "
-        f"{kills['repairs']} repairs. {faults['cases']:,} failing calls (no space, EIO, short write), and "
-        f"{replay['crashes']:,} power cuts over {replay['events']:,} recorded events: "
-        f"{bad or 'no'} problems.\n\n"
+        f"Crashes (`make crash`), of folders that stay and of folders that are moved and linked meanwhile: "
+        f"{total('kills', 'kills')} SIGKILLs at random moments and calls with "
+        f"{total('kills', 'rows_acknowledged')} rows acknowledged: {total('kills', 'lost')} lost, "
+        f"{total('kills', 'torn')} torn, {total('kills', 'repairs')} repairs. {total('faults', 'cases')} failing calls "
+        f"(no space, EIO, short write), and {total('replay', 'crashes')} power cuts over {total('replay', 'events')} "
+        f"recorded events: {bad or 'no'} problems.\n\n"
     )
 
 

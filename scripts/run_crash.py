@@ -1,7 +1,8 @@
 """Runs the crash suites in full and keeps their counts: python scripts/run_crash.py [--kills 1000] [--seed 1]
 
 Kills at random moments and calls; every call of a workload failing in turn, with no space, an error, a short write or
-a lost sync; and every prefix of what was written, with what a power cut may leave of it.
+a lost sync; and every prefix of what was written, with what a power cut may leave of it. All of it with a folder that
+stays where it is, and with one that is reached by a link, moved and followed while it is open.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from crash import faults, replay, shim  # noqa: E402
 from crash.host import Host  # noqa: E402
 from crash.kill import Killer  # noqa: E402
 
-TARGET = "collection"
+TARGETS = ("collection", "collection-moved")
 Counts = tuple[dict[str, object], list[object]]
 
 
@@ -38,24 +39,26 @@ def main() -> int:
         scratch = Path(made)
         with Host(shim.build(scratch)) as host:
             for name, run in (("kills", _kills), ("faults", _faults), ("replay", _replay)):
-                row, found = run(host, given, scratch / name)
-                keeper.keep({"part": name, "problems": len(found), **row}, f"{name}: {len(found)} problems; {row}")
-                problems += found
+                for target in TARGETS:
+                    row, found = run(host, target, given, scratch / f"{name}-{target}")
+                    told = {"part": name, "target": target, "problems": len(found), **row}
+                    keeper.keep(told, f"{name} of {target}: {len(found)} problems; {row}")
+                    problems += found
     for problem in problems[:20]:
         print(problem, file=sys.stderr)
     return bool(problems)
 
 
-def _kills(host: Host, given: argparse.Namespace, folder: Path) -> Counts:
+def _kills(host: Host, target: str, given: argparse.Namespace, folder: Path) -> Counts:
     folder.mkdir()
-    summary = asdict(Killer(host, TARGET, given.seed, folder).go(given.kills, None))
+    summary = asdict(Killer(host, target, given.seed, folder).go(given.kills // len(TARGETS), None))
     found = summary.pop("problems")
     return summary, found
 
 
-def _faults(host: Host, given: argparse.Namespace, folder: Path) -> Counts:
+def _faults(host: Host, target: str, given: argparse.Namespace, folder: Path) -> Counts:
     folder.mkdir()
-    breaker = faults.Breaker(host, TARGET, given.seed, folder)
+    breaker = faults.Breaker(host, target, given.seed, folder)
     report = breaker.go(breaker.cases(given.most))
     return {
         "cases": report.cases,
@@ -65,9 +68,9 @@ def _faults(host: Host, given: argparse.Namespace, folder: Path) -> Counts:
     }, report.problems
 
 
-def _replay(host: Host, given: argparse.Namespace, folder: Path) -> Counts:
+def _replay(host: Host, target: str, given: argparse.Namespace, folder: Path) -> Counts:
     folder.mkdir()
-    report = replay.check(host, replay.record(host, TARGET, given.seed, folder), folder, most=given.most)
+    report = replay.check(host, replay.record(host, target, given.seed, folder), folder, most=given.most)
     counts = {"events": report.events, "crashes": report.crashes, "states": report.opened, "s": report.seconds}
     return counts, report.problems
 
