@@ -51,7 +51,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few rows and queries; nothing is kept")
     parser.add_argument("--only", metavar="REGEX", help="engines whose label matches (dense and filtered); not kept")
     parser.add_argument("--builds", type=Path, help="folder where built indexes are kept between runs (dense)")
-    parser.add_argument("--against", metavar="PYTHON", help="the other version's interpreter (versions)")
+    parser.add_argument("--against", nargs=2, metavar=("COMMIT", "PYTHON"), help="the other version (versions)")
     parser.add_argument("--data", help="folder that holds data/ (default: NEARFIELD_DATA, else ../shared)")
     parser.add_argument("--threads", type=int, default=1, help="threads of every engine (advise sets its own)")
     parser.add_argument("--out", type=Path, help="folder of the results (default: bench/results)")

@@ -18,7 +18,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from bench import data, store
+from bench import curves, data, store
+from bench.curves import Point, Times
 from bench.results import ROOT, Keeper, Row
 from bench.timing import spread
 
@@ -60,18 +61,19 @@ class Worker:
 def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> None:
     """Compare the version of this process with the one that ``--against`` names."""
     if not suite.get("against"):
-        raise ValueError("versions: expected --against PYTHON, the interpreter that has the version to compare with")
-    pythons = {"this": sys.executable, "other": suite["against"]}
+        raise ValueError("versions: expected --against COMMIT PYTHON, the version to compare with and its interpreter")
+    commit, python = suite["against"]
+    pythons = {"this": sys.executable, "other": python}
     parts = {"dense": dense, "store": stored}
     ratios: dict[str, float] = {}
     for name, part in parts.items():
         with tempfile.TemporaryDirectory(dir=os.environ.get("NEARFIELD_BENCH_TMP")) as scratch:
             settings = suite[name] | (QUICK if quick else {})
             for row in part(settings, pythons, shared, Path(scratch)):
-                keeper.keep(row, said(row))
+                keeper.keep(row | {"against": commit}, said(row))
                 ratios |= {f"{row['name']}, {what}": each["median"] for what, each in row["ratios"].items()}
     slower = {name: ratio for name, ratio in ratios.items() if ratio < suite["least"]}
-    summary = {"part": "summary", "least": suite["least"], "figures": len(ratios), "slower": slower}
+    summary = {"part": "summary", "least": suite["least"], "figures": len(ratios), "slower": slower, "against": commit}
     keeper.keep(summary, f"{len(slower)} of {len(ratios)} figures are below {suite['least']}: {slower}")
 
 
@@ -86,30 +88,44 @@ def dense(suite: dict[str, Any], pythons: Pythons, shared: Path, files: Path) ->
 
 
 def _plan(plan: str, efforts: list[int], suite: dict[str, Any], pythons: Pythons, files: Path) -> Row:
+    """Speed at each recall, since another version may find more or fewer rows by one budget."""
     workers = {name: Worker(python, files) for name, python in pythons.items()}
     try:
         built = {name: worker.do("build", plan=plan) for name, worker in workers.items()}
-        same = {"bytes": {name: b["bytes"] for name, b in built.items()}}
-        ratios = {"build": spread([built["other"]["cpu"] / built["this"]["cpu"]], 3)}
-        for effort in efforts:
-            for mode in ("single", "batch"):
-                ask = {"budget": effort, "k": suite["k"], "mode": mode}
-                rounds = _rounds(workers, suite["rounds"], ask)
-                ratios[f"{effort} {mode}"] = spread([r["other"]["cpu"] / r["this"]["cpu"] for r in rounds], 3)
-                same[f"recall {effort} {mode}"] = {name: each["recall"] for name, each in rounds[0].items()}
+        points = {name: [_point(worker, e, suite["k"]) for e in efforts] for name, worker in workers.items()}
+        points = {name: curves.worth(found, suite["targets"]) for name, found in points.items()}
+        for mode in ("single", "batch"):
+            _race(workers, points, suite, mode)
     finally:
         for worker in workers.values():
             worker.__exit__()
+    ratios = {"build": spread([built["other"]["cpu"] / built["this"]["cpu"]], 3)}
+    for mode in ("single", "batch"):
+        for target in suite["targets"]:
+            ours, theirs = (curves.at(points[name], mode, target) for name in VERSIONS)
+            if ours and theirs:
+                ratios[f"{mode} at {target}"] = spread([a / b for a, b in zip(ours, theirs)], 3)
+    same: dict[str, Any] = {"bytes": {name: b["bytes"] for name, b in built.items()}}
+    for effort in efforts:
+        found = {n: next((p.recall for p in points[n] if p.effort == effort), None) for n in VERSIONS}
+        if None not in found.values():
+            same[f"recall at budget {effort}"] = found
     return {"part": "dense", "name": plan, "ratios": ratios, "same": same}
 
 
-def _rounds(workers: dict[str, Worker], count: int, ask: dict[str, Any]) -> list[dict[str, dict[str, Any]]]:
-    """Each round asks both, in turn the one or the other first; one before the first warms up."""
-    found = []
-    for turn in range(count + 1):
-        order = VERSIONS if turn % 2 else VERSIONS[::-1]
-        found.append({name: workers[name].do("ask", **ask) for name in order})
-    return found[1:]
+def _point(worker: Worker, effort: int, k: int) -> Point:
+    found = worker.do("ask", budget=effort, k=k, mode="batch")
+    return Point(effort, found["recall"], found["cpu"])
+
+
+def _race(workers: dict[str, Worker], points: dict[str, list[Point]], suite: dict[str, Any], mode: str) -> None:
+    """Each round asks both versions at all of their efforts, in turn the one or the other first; one more warms up."""
+    for turn in range(suite["rounds"] + 1):
+        for name in VERSIONS if turn % 2 else VERSIONS[::-1]:
+            for point in points[name]:
+                cpu = workers[name].do("ask", budget=point.effort, k=suite["k"], mode=mode)["cpu"]
+                if turn:
+                    point.times.setdefault(mode, Times()).qps.append(suite["queries"] / cpu)
 
 
 # ---- Collections -----------------------------------------------------------------------------------

@@ -61,7 +61,9 @@ def _files(folder: Path, root: Path) -> dict[Path, str]:
         _tiers(results.read(folder, "tiers")),
         _streaming(results.read(folder, "streaming")),
         _advise(advise),
+        _intervals(results.read(folder, "intervals")),
         _store(store),
+        _versions(results.read(folder, "versions")),
     ]
     short = f"{_short(compression)}{_short_dense(dense[0])}{_short_store(store)}{_short_crash(crash)}"
     return {
@@ -275,6 +277,45 @@ def _advise(rows: list[Row]) -> str:
     return "\n\n".join(
         [said, table(head, lines), table(["plan", "bytes", "predicted", "measured", "error", "set"], plans)]
     )
+
+
+def _intervals(rows: list[Row]) -> str:
+    """How often the adviser's intervals hold, and how near its choice is to the least bytes."""
+    found = _part(rows, "coverage")
+    if not found:
+        return ""
+    lines = [
+        [r["set"], r["intervals"], *(f"{r[name]:.3f}" for name in ("held", "held_by_as_many")),
+         f"{r['half_width']:.4f}",
+         *(f"{r[name]:.3f}" for name in ("verified_held", "verified_held_by_as_many"))]
+        for r in found
+    ]  # fmt: skip
+    least = _part(rows, "smallest")[0]
+    said = (
+        f"## What the adviser promises\n\nHow many of its 95% intervals of recall@10 hold what other queries find on "
+        f"all rows: three times as many queries as it had, and as many. {least['runs']} plans that it chose lie within "
+        f"{least['worst']:.3f} times the least number of bytes that was enough, {least['share']:.0%} within "
+        f"{least['within']}. {_where(rows[0])}"
+    )
+    head = ["vectors", "intervals", "predicted", "as many", "half-width", "verified", "as many"]
+    return f"{said}\n\n{table(head, lines)}"
+
+
+def _versions(rows: list[Row]) -> str:
+    """This version's speed over another one's."""
+    found = [r for r in rows if r["part"] in ("dense", "store")]
+    if not found:
+        return ""
+    lines = [
+        [_code(r["name"]), what, f"{ratio['median']:.2f}", f"{ratio['min']:.2f} to {ratio['max']:.2f}"]
+        for r in found
+        for what, ratio in r["ratios"].items()
+    ]
+    said = (
+        f"## This version and an earlier one\n\nSpeed over that of commit {found[0]['against']}, both built, in turn "
+        f"on one core: the median of the rounds, and the least and most. {_where(rows[0])}"
+    )
+    return f"{said}\n\n{table(['plan or store', 'what', 'ratio', 'rounds'], lines)}"
 
 
 # -- dense search ----------------------------------------------------------------------------------

@@ -414,6 +414,14 @@ def test_watch_tells_drift_and_keeps_its_false_alarms(fresh: Make, rng: np.rando
     assert moved["canaries"].value < 1.0
 
 
+def test_opening_waits_for_no_writer(fresh: Make) -> None:
+    c = fresh(dim=4)
+    with c._state.lock.held(1):
+        for how in ({}, {"dim": 4}, {"dim": 4, "mode": "r"}):
+            with nf.open(c.path, timeout=0, **how) as other:  # type: ignore[arg-type]
+                assert len(other) == len(c)
+
+
 def test_modes_locks_and_stops(fresh: Make, rng: np.random.Generator) -> None:
     c, x = fresh(dim=16), rows(rng, 50)
     c.upsert(list(range(50)), x)

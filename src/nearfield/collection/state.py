@@ -53,8 +53,9 @@ class State:
             )
         self.lock = Lock(self.place, "lock", "being written")
         self.work = Lock(self.place, "work", "being compacted")
-        hold = self.lock.held(max(timeout, 1.0)) if create else contextlib.nullcontext()
-        with hold:  # one at a time makes a catalogue
+        new = create and not os.path.lexists(folder / NAME)
+        hold = self.lock.held(max(timeout, 1.0)) if new else contextlib.nullcontext()
+        with hold:  # one at a time makes a catalogue; whoever opens one that is there waits for no writer
             self.reader = Reader(self.place, write=write, create=create, durability=durability)
         self.closed = False
         self._tidied = False
