@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from nearfield.collection import reading, searches, updating, upkeep, writing
+from nearfield.collection import reading, searches, upkeep, writing
 from nearfield.collection.encoding import Encoding
 from nearfield.collection.fieldrows import FieldRows
 from nearfield.collection.intake import take_rows
@@ -279,6 +279,8 @@ class Collection(Twins):
         that are not there are passed over. Where a text changes, the recorded encoder makes its vector anew; without
         one, ``BadInput`` asks for ``x``.
         """
+        from nearfield.collection import updating
+
         fields = self.fields
         vectors = self._by_field(x, field, fields)
         renewal = None if texts is None else self._encoding.renewal(fields, vectors)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nearfield.collection.fieldrows import FieldRows
 from nearfield.collection.intake import Intake
 from nearfield.collection.state import State
-from nearfield.collection.updating import Renewal
 from nearfield.core.arrays import to_f32
 from nearfield.core.checks import plain
 from nearfield.core.errors import BadInput, Unsupported, warn
@@ -22,6 +21,9 @@ from nearfield.search.encoding import SAFE, as_encoder, encode_texts, encoder_of
 from nearfield.store.catalog import Change
 from nearfield.store.fields import Field
 from nearfield.store.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from nearfield.collection.updating import Renewal
 
 _KNOWN = 256  # vectors that must be there before others are compared with them
 _LOOKED = 1000
@@ -75,6 +77,8 @@ class Encoding:
         name = self._field(fields)
         if name is None or name in given:
             return None
+        from nearfield.collection.updating import Renewal
+
         return Renewal(name, lambda texts: encode_texts(self._encoder(name, fields[name]), texts))
 
     def query(self, text: str, snapshot: Snapshot, expand: Any = None, nearest: Any = None) -> Any:

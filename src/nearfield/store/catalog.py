@@ -40,6 +40,7 @@ _BUSY_MS = 20_000
 _PATIENCE = 0.5  # seconds
 _ABANDONED: list[sqlite3.Connection] = []  # a child must neither use nor close the connections of its parent
 Durability = Literal["full", "relaxed"]
+_TEXT, _BLOB = frozenset((str, type(None))), frozenset((bytes, type(None)))  # what SQLite gives for such a column
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,9 @@ class TailRecord:
         """Why this cannot be a row, None where it can: SQLite keeps values of any type in any column."""
         if self.digest() != self.crc:
             return "does not match its checksum"
-        named = (type(self.id) is str and self.id != "") or type(self.id) is int
-        texts = all(value is None or isinstance(value, str) for value in (self.text, self.meta))
-        if self.row < 0 or not named or not texts or not all(v is None or isinstance(v, bytes) for v in self.vectors):
+        named = type(self.id) is int or (type(self.id) is str and self.id != "")
+        texts = type(self.text) in _TEXT and type(self.meta) in _TEXT
+        if self.row < 0 or not named or not texts or not _BLOB.issuperset(map(type, self.vectors)):
             return "holds values of other types than rows have"
         return None
 
@@ -131,6 +132,7 @@ class Catalog:
         self._guard = threading.RLock()
         self.uncertain = False  # a commit failed at its end: it may yet be found on the disk, until the next one
         calm_at_fork(self._guard)
+        self._head: tuple[tuple[str, int] | None, Head] = (None, Head())  # as its record has it
         self._look: Look | None = None  # of a catalogue that is read without locks
         self._looks = 0
         with self.telling():
@@ -310,8 +312,14 @@ class Catalog:
         return look is not None and (Look.at(self.folder).files != look.files or (failed and not look.settled))
 
     def head(self) -> Head:
-        """The head."""
-        return Head.of(self.get("head"))
+        """The head; one that was read or written last is not read anew."""
+        with self._guard, self.telling():
+            found = self._db.execute("SELECT json, crc FROM manifest WHERE key = 'head'").fetchone()
+            if found is None:
+                raise Corrupt(f"{self.path}: the record 'head' is missing")
+            if found != self._head[0]:
+                self._head = (found, Head.of(self._parsed("head", *found)))
+            return self._head[1]
 
     def check_records(self, head: Head) -> None:
         """Raise ``Corrupt`` unless the records of the manifest are those that this head was committed with."""
@@ -453,7 +461,7 @@ class Catalog:
             records,
             head.fields + change.new_fields,
         )
-        self._put("head", new.record())
+        self._head = (self._put("head", new.record()), new)
         return new
 
     def _bury(self, change: Change, version: int, dead: tuple[int, int]) -> tuple[int, int]:
@@ -480,15 +488,14 @@ class Catalog:
         """Write a record; the digest of all records afterwards."""
         count, digest = records
         old = self._db.execute("SELECT crc FROM manifest WHERE key = ?", (key,)).fetchone()
-        return count + (old is None), digest ^ (0 if old is None else old[0]) ^ self._put(key, value)
+        return count + (old is None), digest ^ (0 if old is None else old[0]) ^ self._put(key, value)[1]
 
-    def _put(self, key: str, value: Any) -> int:
+    def _put(self, key: str, value: Any) -> tuple[str, int]:
+        """Write a record; what of it lies there now: its text and checksum."""
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        self._db.execute(
-            "INSERT OR REPLACE INTO manifest VALUES(?, ?, ?)",
-            (key, text, checksum(key, text)),
-        )
-        return checksum(key, text)
+        written = text, checksum(key, text)
+        self._db.execute("INSERT OR REPLACE INTO manifest VALUES(?, ?, ?)", (key, *written))
+        return written
 
     def _rollback(self) -> None:
         with contextlib.suppress(sqlite3.Error):

@@ -132,8 +132,8 @@ class Folder:
     @contextlib.contextmanager
     def within(self, part: str = ".") -> Iterator[int | None]:
         """A handle of the folder, or of one in it, to open, rename or delete files by; None where there are none."""
-        if self._handle is None:
-            yield None
+        if self._handle is None or part == ".":
+            yield self._handle
             return
         handle = os.open(part, _DIRECTORY, dir_fd=self._handle)
         try:
