@@ -13,6 +13,7 @@ from nearfield.maps.tldr import TLDR
 from nearfield.maps.whiten import Whiten
 
 
+@pytest.mark.slow
 def test_strong_compression(retrieval: Any, judge: Any, record_claim: Any) -> None:
     """S035: TLDR > PCA, whitened or not, at strong compression; the lead is gone at 64 of 384 dimensions.
 
