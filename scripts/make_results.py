@@ -569,13 +569,19 @@ def _short_crash(rows: list[Row]) -> str:
         return f"{sum(r[name] for r in rows if r['part'] == part):,}"
 
     bad = sum(r["problems"] for r in rows)
+    model = "".join(
+        f", and {r['steps']:,} steps of {r['rules']} kinds in {r['sequences']:,} random sequences, compared with a "
+        f"dictionary after each"
+        for r in rows
+        if r["part"] == "model"
+    )
     return (
         f"Crashes (`make crash`), of folders that stay and of folders that are moved and linked meanwhile: "
         f"{total('kills', 'kills')} SIGKILLs at random moments and calls with "
         f"{total('kills', 'rows_acknowledged')} rows acknowledged: {total('kills', 'lost')} lost, "
         f"{total('kills', 'torn')} torn, {total('kills', 'repairs')} repairs. {total('faults', 'cases')} failing calls "
         f"(no space, EIO, short write), and {total('replay', 'crashes')} power cuts over {total('replay', 'events')} "
-        f"recorded events: {bad or 'no'} problems.\n\n"
+        f"recorded events{model}: {bad or 'no'} problems.\n\n"
     )
 
 
