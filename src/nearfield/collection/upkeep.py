@@ -148,6 +148,9 @@ def _rewrite(state: State, first: int, last: int, step: Step | None = None) -> N
     try:
         with state.writing() as now:
             kept = entries(now)
+            if old[0] not in kept:  # every row was deleted meanwhile, and these segments with them
+                discard(state, made)
+                return
             at = kept.index(old[0])
             kept[at : at + len(old)] = made
             change = Change(

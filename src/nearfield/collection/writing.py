@@ -43,7 +43,7 @@ def write_rows(state: State, given: Intake, *, new_only: bool = False, since: in
     with state.writing() as snapshot:
         if given.unnamed:
             given.ids, given.kind = fresh_ids(snapshot, len(given))
-        _same_kind(snapshot, given.kind)
+        snapshot = _of_one_kind(state, snapshot, given.kind)
         where, at = snapshot.find(given.ids, given.kind)
         if (new_only or given.unnamed) and (where >= 0).any():
             names = [given.ids[i] for i in np.flatnonzero(where >= 0)[:5].tolist()]
@@ -74,9 +74,19 @@ def fresh_ids(snapshot: Snapshot, n: int) -> tuple[list[Id], IdKind]:
     return list(range(first, first + n)), "int"
 
 
-def _same_kind(snapshot: Snapshot, kind: IdKind) -> None:
-    if snapshot.head.ids and snapshot.head.ids != kind and len(snapshot):
+def _of_one_kind(state: State, snapshot: Snapshot, kind: IdKind) -> Snapshot:
+    """A state that takes ids of this kind: where every row was deleted, what is left of them goes."""
+    if snapshot.head.ids in ("", kind):
+        return snapshot
+    if len(snapshot):
         raise BadInput(f"ids: expected {snapshot.head.ids}, as those that are there, got {kind}")
+    if not snapshot.segments and not snapshot.tail.part.n:
+        return snapshot
+    old = entries(snapshot)
+    none = np.zeros(0, np.int64)
+    change = Change(manifest={"segments": []}, new_generation=True, dead_upto=(snapshot.head.version, none))
+    state.commit(change, unlink=tuple(old))
+    return state.snapshot()
 
 
 def _numbers(snapshot: Snapshot, vectors: dict[str, Any]) -> dict[int, Any]:
