@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial, reduce
 from operator import xor
@@ -28,7 +28,7 @@ from nearfield.store.blame import blaming
 from nearfield.store.catalog import Catalog, Head, TailRecord, checksum
 from nearfield.store.catalog_file import NAME, connect, connect_reader, refuse_irregular
 from nearfield.store.fields import Field
-from nearfield.store.folder import Folder
+from nearfield.store.folder import Folder, is_there
 from nearfield.store.locks import Lock
 from nearfield.store.parts import FOLDER, Entry, Fields, SegmentPart
 from nearfield.store.records import read_record
@@ -221,7 +221,7 @@ def repair(folder: Path, *, dry_run: bool = True) -> list[str]:
     that do not match their checksums are removed. The catalogue of before is kept beside it.
     """
     path = folder / NAME
-    if not os.path.lexists(path):
+    if not is_there(path):
         raise BadInput(f"{folder}: no collection there: {NAME} is missing; restore a backup")
     with contextlib.ExitStack() as held:
         place = Folder(folder)
@@ -237,6 +237,8 @@ def repair(folder: Path, *, dry_run: bool = True) -> list[str]:
             held.callback(db.close)
             return _repaired(place, db, dry_run)
         except sqlite3.DatabaseError as error:
+            if "unable to open" in str(error):
+                raise BadInput(f"{path}: cannot be opened, nothing was changed; see to the rights to it") from None
             raise Corrupt(
                 f"{path}: SQLite cannot read it ({error}), so it cannot be repaired; restore a backup"
             ) from None
@@ -263,9 +265,11 @@ def _repaired(place: Folder, db: sqlite3.Connection, dry_run: bool) -> list[str]
                 raise Corrupt("its ids are of another kind than the others, or its rows were never numbered")
             check_segment(part, fields)
             good.append(entry)
-        except NearfieldError as error:
+        except Corrupt as error:
             bad.append(entry)
             told.append(f"{entry.file}: {entry.n} rows (numbers {entry.first} to {entry.last}) are lost: {error}")
+        except (OSError, NearfieldError) as error:  # no rights, no memory, no handles: that says nothing of its rows
+            raise BadInput(f"{folder}: {entry.file} cannot be read now, nothing was changed: {error}") from None
     tail, lost, why = _sound_tail(db, head, fields, max((e.last for e in good), default=-1))
     told += [f"tail: row {row} is lost: it {fault}" for row, fault in zip(lost, why)]
     dead, lost_dead = _sound_dead(db)
@@ -279,19 +283,33 @@ def _repaired(place: Folder, db: sqlite3.Connection, dry_run: bool) -> list[str]
     if not told or dry_run:
         return told
     _keep_catalog(place, db)
-    db.execute("BEGIN IMMEDIATE")
-    db.executemany("DELETE FROM tail WHERE row = ?", [(row,) for row in lost])
-    db.executemany("DELETE FROM dead WHERE version = ?", [(v,) for v in lost_dead])
-    db.executemany("DELETE FROM manifest WHERE key = ?", [(key,) for key in unread])
-    _put(db, "segments", [asdict(e) for e in good])
-    new = {**head.record(), "tail": tail, "dead": dead, "records": _digest(db)}
-    _put(db, "head", new | {"version": head.version + 1, "generation": head.generation + 1})
-    db.execute("COMMIT")
-    if bad:
-        place.make(DAMAGED)
-        for entry in bad:
-            place.move(FOLDER, DAMAGED, entry.file)
+    with _put_aside(place, [entry.file for entry in bad]):
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany("DELETE FROM tail WHERE row = ?", [(row,) for row in lost])
+        db.executemany("DELETE FROM dead WHERE version = ?", [(v,) for v in lost_dead])
+        db.executemany("DELETE FROM manifest WHERE key = ?", [(key,) for key in unread])
+        _put(db, "segments", [asdict(e) for e in good])
+        new = {**head.record(), "tail": tail, "dead": dead, "records": _digest(db)}
+        _put(db, "head", new | {"version": head.version + 1, "generation": head.generation + 1})
+        db.execute("COMMIT")
     return told
+
+
+@contextlib.contextmanager
+def _put_aside(place: Folder, names: list[str]) -> Iterator[None]:
+    """Move segments into ``damaged/``, and back where what follows fails: one that no catalogue names is deleted."""
+    moved: list[str] = []
+    try:
+        if names:
+            place.make(DAMAGED)
+        for name in names:
+            place.move(FOLDER, DAMAGED, name)
+            moved.append(name)
+        yield
+    except BaseException:
+        for name in moved:
+            place.move(DAMAGED, FOLDER, name)
+        raise
 
 
 def _keep_catalog(place: Folder, db: sqlite3.Connection) -> None:

@@ -18,7 +18,7 @@ from nearfield.store.atomic import sync_folder
 from nearfield.store.catalog import Catalog, Change, Durability, Head
 from nearfield.store.catalog_file import NAME
 from nearfield.store.fields import Field
-from nearfield.store.folder import Folder
+from nearfield.store.folder import Folder, is_there
 from nearfield.store.locks import LEASES, Lock, network_kind, oldest_lease
 from nearfield.store.parts import FOLDER, Entry
 from nearfield.store.snapshot import Reader, Snapshot
@@ -53,7 +53,7 @@ class State:
             )
         self.lock = Lock(self.place, "lock", "being written")
         self.work = Lock(self.place, "work", "being compacted")
-        new = create and not os.path.lexists(folder / NAME)
+        new = create and not is_there(folder / NAME)
         hold = self.lock.held(max(timeout, 1.0)) if new else contextlib.nullcontext()
         with hold:  # one at a time makes a catalogue; whoever opens one that is there waits for no writer
             self.reader = Reader(self.place, write=write, create=create, durability=durability)
@@ -215,7 +215,7 @@ def refuse_links(folder: Path) -> None:
 
 def looks_like_one(folder: Path) -> bool:
     """Whether a folder holds a Collection."""
-    return (folder / NAME).exists()
+    return is_there(folder / NAME)
 
 
 def folder_bytes(folder: Path) -> int:

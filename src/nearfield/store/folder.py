@@ -53,6 +53,20 @@ def open_regular(path: str | os.PathLike[str], flags: int = os.O_RDONLY, *, foll
     return handle
 
 
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Whether something has this name; ``BadInput`` where the system does not tell, as for want of rights.
+
+    What cannot be looked at is not missing: whoever took it for lost would give up rows that are there.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise BadInput(f"{os.fspath(path)}: cannot be looked at ({error.strerror}); see to the rights to it") from None
+    return True
+
+
 def _irregular(path: str | os.PathLike[str], what: str) -> Corrupt:
     return Corrupt(f"{os.fspath(path)}: expected a regular file, got {what}; refusing to follow or read it")
 

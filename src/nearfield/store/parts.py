@@ -18,7 +18,7 @@ from nearfield.numerics.runs import smallest_uint
 from nearfield.store.blame import blaming
 from nearfield.store.fields import Field
 from nearfield.store.filters import Compare, Filter, In, Leaf, mask, text_mask
-from nearfield.store.folder import Folder
+from nearfield.store.folder import Folder, is_there
 from nearfield.store.ids import Id, IdKind, Ids, IntIds, StrIds, Wanted, build_ids
 from nearfield.store.metadata import Metadata
 from nearfield.store.records import SEGMENT_FILE
@@ -163,9 +163,14 @@ class SegmentPart(Part):
         self.entry = entry
         self.folder = folder
         self.path = folder.path / FOLDER / entry.file
-        if not os.path.lexists(self.path):
+        if not is_there(self.path):
             raise Corrupt(f"{self.path}: the catalogue names this file and it is not there; see: repair --dry-run")
-        self.segment = Segment(self.path, KIND, follow=False)
+        try:
+            self.segment = Segment(self.path, KIND, follow=False)
+        except PermissionError as error:
+            raise BadInput(f"{self.path}: cannot be read ({error.strerror}); see to the rights to it") from None
+        except BadInput as error:  # a folder of its name, or a file of another kind
+            raise Corrupt(str(error)) from None
         self._fields = fields
         self._vectors: dict[int, Vectors | None] = {}
         self._masks: OrderedDict[Filter, NDArray[np.bool_]] = OrderedDict()
