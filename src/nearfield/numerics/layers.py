@@ -32,7 +32,7 @@ class Layered(Graph):
     """``links`` of the lowest layer; ``entries`` are the members of the upper ones, those of the highest first.
 
     ``upper`` ``[members of all upper layers, lowest first; degree]``: links by the places of members in ``entries``.
-    Where there is no link in it, walks begin in the lowest layer, at the first of the members.
+    Where members have no link in it, walks begin in the lowest layer, at the first of them.
     """
 
     upper: U32
@@ -43,7 +43,7 @@ class Layered(Graph):
         if native is None:
             raise Unsupported("graphs are walked by native code, which is not installed here; use the index flat()")
         n, rows = len(self.links), finders.native_rows(fmt, codes, metric, terms)
-        if (self.upper == NO_LINK).all():
+        if len(self.entries) > 1 and (self.upper == NO_LINK).all():
             return native.graph_finder(rows, self.links, self.entries[: entry_count(n)], self.effort)
         counts = layer_counts(n, self.upper.shape[1])
         return native.layered_finder(rows, self.links, self.entries, self.upper, counts, self.effort)
