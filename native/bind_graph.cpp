@@ -101,10 +101,10 @@ struct BoundGrowth {
     nearfield::lead_back(g, edges.data(), count);
     done.data()[0] += count;
   }
-  void settle(int64_t from, int64_t to) const {
-    expect(from >= 0 && from <= to && to <= g.rows.n, "settle: no such rows");
+  void settle(In<uint32_t, 1> rows) const {
+    check(rows, g.rows.n);
     Unlocked release;
-    nearfield::settle(g, from, to);
+    nearfield::settle(g, rows.data(), int64_t(rows.shape(0)));
   }
 };
 
@@ -214,7 +214,7 @@ void bind_graph(nb::module_& m) {
       .def("choose_beyond", &BoundGrowth::choose_beyond, "rows"_a, "chosen"_a)
       .def("enter", &BoundGrowth::enter, "rows"_a, "chosen"_a)
       .def("lead_back", &BoundGrowth::lead_back, "edges"_a, "done"_a)
-      .def("settle", &BoundGrowth::settle, "from_row"_a, "to_row"_a);
+      .def("settle", &BoundGrowth::settle, "rows"_a);
   m.def("descend", descend_bound, "isa"_a, "bytes"_a, "sides"_a, "links"_a, "counts"_a, "of"_a, "of_sides"_a, "rows"_a,
         "starts"_a, "threads"_a);
   m.def("grow_trees", grow_trees_bound, "isa"_a, "bytes"_a, "sides"_a, "rows"_a, "normals"_a, "along"_a,

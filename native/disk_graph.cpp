@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "best.h"
+#include "bitmap.h"
 #include "frontier.h"
 #include "graph.h"
 #include "pool.h"
@@ -38,16 +39,16 @@ struct DiskGraph::Walker {
       steps.clear();
       for (int64_t row; int64_t(steps.size()) < together && (row = near.visit(width)) >= 0;) steps.push_back(row);
       if (steps.empty()) {
-        if (found >= k || width >= near.size()) break;
-        width++;  // a narrow walk has found too few
-        continue;
+        if (width < near.size() && found + waiting() < k) {
+          width++;  // a narrow walk has met too few
+          continue;
+        }
+        see_rest();
+        break;
       }
       if (reading) ask_ahead();
-      read(steps.data(), int64_t(steps.size()));
-      const float* got = exact();
+      found += see();
       for (size_t s = 0; s < steps.size(); s++) {
-        const int64_t row = steps[s];
-        if (!allow || (allow[row >> 6] >> (row & 63) & 1)) best.push(got[s], row), found++;
         links.resize(size_t(graph.nodes_.degree));
         std::memcpy(links.data(), at[s] + graph.nodes_.values + 4, links.size() * 4);
         meet(q, links.data(), graph.nodes_.degree);
@@ -55,6 +56,37 @@ struct DiskGraph::Walker {
     }
     best.write(true, k, ids, scores);
     *scored = count;
+  }
+
+  bool admitted(int64_t row) const { return !w.allow || has(w.allow, row); }
+
+  // How many rows of the frontier may be found, but that the walk has not been there.
+  int64_t waiting() const {
+    int64_t some = 0;
+    for (int64_t r = 0; r < near.size(); r++) some += !near.visited(r) && admitted(near.row(r));
+    return some;
+  }
+
+  // Scores their nodes and meets nobody: they are among the best by their codes, where fewer are visited than wanted.
+  void see_rest() {
+    for (int64_t left = waiting(); left > 0; left -= int64_t(steps.size())) {
+      steps.clear();
+      while (int64_t(steps.size()) < std::min(graph.beam_, left)) {
+        const int64_t row = near.visit(near.size());
+        if (admitted(row)) steps.push_back(row);
+      }
+      see();
+    }
+  }
+
+  // Reads the nodes of this step and scores them; returns how many of them are admitted.
+  int64_t see() {
+    read(steps.data(), int64_t(steps.size()));
+    const float* got = exact();
+    int64_t some = 0;
+    for (size_t s = 0; s < steps.size(); s++)
+      if (admitted(steps[s])) best.push(got[s], steps[s]), some++;
+    return some;
   }
 
   void begin(const float* x) {

@@ -61,10 +61,9 @@ void lead_back(const Growing& g, const uint64_t* edges, int64_t count) {
   });
 }
 
-void settle(const Growing& g, int64_t from, int64_t to) {
-  share_out(g.threads, to - from, g, [&](Linker& linker, int64_t i) {
-    const int64_t row = from + i;
-    if (g.counts[row] > g.degree) keep(g, uint32_t(row), linker.prune(linker.around(uint32_t(row)), g.degree));
+void settle(const Growing& g, const uint32_t* rows, int64_t count) {
+  share_out(g.threads, count, g, [&](Linker& linker, int64_t i) {
+    if (g.counts[rows[i]] > g.degree) keep(g, rows[i], linker.prune(linker.around(rows[i]), g.degree));
   });
 }
 

@@ -46,7 +46,7 @@ void enter(const Growing& g, const uint32_t* rows, int64_t count, const uint32_t
 // edges, and are pruned where they hold too many; those of one row are together.
 void lead_back(const Growing& g, const uint64_t* edges, int64_t count);
 
-// Prunes those of some rows that hold more than `degree` links.
-void settle(const Growing& g, int64_t from, int64_t to);
+// Prunes those of some rows, each named once, that hold more than `degree` links.
+void settle(const Growing& g, const uint32_t* rows, int64_t count);
 
 }  // namespace nearfield

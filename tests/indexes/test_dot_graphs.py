@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import nearfield as nf
-from nearfield.numerics import byterows
+from nearfield.numerics import byterows, graphs
 from nearfield.numerics.byterows import ByteRows
+from nearfield.numerics.linking import NO_LINK
 
 N, D, K = 4000, 32, 10
 GRAPHS = ["vamana()", "hnsw()", "packed_graph()", "nndescent()", "diskgraph()"]
@@ -43,7 +47,8 @@ def recall(found: Any, true: Any) -> float:
 
 def at(packed: nf.Packed, q: Any, true: Any, scored: int, **how: Any) -> float:
     """Recall where so many rows are scored, between those of two budgets."""
-    hits = [packed.search(q, k=K, budget=budget, **how) for budget in (scored * 3 // 5, scored, scored * 3 // 2)]
+    budgets = [scored * tenths // 10 for tenths in (6, 8, 9, 10, 11, 12, 15)]
+    hits = [packed.search(q, k=K, budget=budget, **how) for budget in budgets]
     return float(np.interp(scored, [h.scored.mean() for h in hits], [recall(h.rows, true) for h in hits]))
 
 
@@ -54,6 +59,55 @@ def test_few_rows_scored_find_the_best_products(codec: str, graph: str, lengths:
     x = rows(lengths)
     packed = nf.Plan(f"{codec} | {graph}").fit(x, metric="dot")
     assert at(packed, Q, best(x, Q), 300) >= 0.97
+
+
+@pytest.fixture(scope="session")
+def factors(data: Path) -> Any:
+    """Items and users of ``log(1 + plays)`` of Last.fm, of rank 64: ``V S`` and ``U``."""
+    with gzip.open(data / "recsys/lastfm/train.csv.gz", "rt", encoding="utf-8", newline="") as file:
+        users, items, plays = np.array([line for line in csv.reader(file) if line[0].isdigit()], np.float64).T[:3]
+    user, item = (np.unique(numbers, return_inverse=True)[1] for numbers in (users, items))
+    table = np.zeros((user.max() + 1, item.max() + 1))
+    table[user, item] = np.log1p(plays)
+    _, left = np.linalg.eigh(table @ table.T)
+    left = left[:, :-65:-1]
+    return np.ascontiguousarray(table.T @ left, np.float32), np.ascontiguousarray(left[:500], np.float32)
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize("codec", ["float16()", "lvq(bits=8)"])
+def test_a_hundred_rows_scored_find_the_best_factors(codec: str, graph: str, factors: Any) -> None:
+    x, q = factors
+    packed = nf.Plan(f"{codec} | {graph}").fit(x, metric="dot")
+    assert at(packed, q, best(x, q), 100) >= 0.96
+
+
+@pytest.mark.parametrize("lengths", ["lognormal", "pareto"])
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_a_hundred_rows_scored_find_most_of_the_best_products(graph: str, lengths: str) -> None:
+    x = rows(lengths)
+    packed = nf.Plan(f"float16() | {graph}").fit(x, metric="dot")
+    assert packed.search(Q, k=K, budget=20).scored.mean() < 50  # where walks begin, and the neighbours of the first
+    assert at(packed, Q, best(x, Q), 100) >= 0.94
+
+
+def test_the_longest_rows_are_linked_to_fewer() -> None:
+    x = rows("lognormal")
+    made = ByteRows.to_link(iter([x]), N, "dot")
+    graph = graphs.build(made, degree=16, width=64, alpha=1.1, rng=np.random.default_rng(0))
+    counts = (graph.links != NO_LINK).sum(axis=1)
+    longest = graphs.linked_again(made, graph.entries)
+    assert len(longest) > N // 8 - 16
+    assert counts[longest].max() == 12
+    assert counts.max() == 16
+    assert not len(graphs.linked_again(ByteRows.to_link(iter([directions(500, 5)]), 500, "dot"), graph.entries[:1]))
+
+
+def test_hnsw_walks_its_lowest_layer_alone() -> None:
+    packed = nf.Plan("float16() | hnsw()").fit(rows("lognormal"), metric="dot")
+    assert (packed.index.graph.upper == NO_LINK).all()
+    equal = nf.Plan("float16() | hnsw()").fit(directions(N, 1), metric="dot")
+    assert (equal.index.graph.upper != NO_LINK).any()
 
 
 def test_slightly_unequal_lengths_lose_nothing_to_equal_ones() -> None:

@@ -143,7 +143,7 @@ std::vector<uint32_t> built(const Rows& rows, int threads, const LineRows* lines
   const std::vector<uint32_t> all = counted(kRows);
   for (int64_t at = 0, some = 4; at < kRows; at += some, some = std::min<int64_t>(std::max<int64_t>(4, at / 2), kRows - at))
     give_links(g, all.data() + at, some, [&](uint32_t* chosen) { choose(g, all.data() + at, some, nullptr, chosen); });
-  settle(g, 0, kRows);
+  settle(g, counted(kRows).data(), kRows);
   return grown.settled();
 }
 
@@ -168,7 +168,7 @@ std::vector<uint32_t> mended(const Rows& rows, const std::vector<uint32_t>& from
   }
   const int64_t some = int64_t(astray.size());
   give_links(g, astray.data(), some, [&](uint32_t* chosen) { choose_beyond(g, astray.data(), some, chosen); });
-  settle(g, 0, kRows);
+  settle(g, counted(kRows).data(), kRows);
   return grown.settled();
 }
 
@@ -197,7 +197,7 @@ std::vector<uint32_t> linked(const Rows& rows, int threads) {
   Grown grown;
   const Growing g = grown.growing(rows, threads);
   give_links(g, counted(kRows).data(), kRows, [&](uint32_t* chosen) { choose_near(g, 0, kRows, near.data(), k, chosen); });
-  settle(g, 0, kRows);
+  settle(g, counted(kRows).data(), kRows);
   return grown.settled();
 }
 

@@ -105,6 +105,18 @@ def test_it_is_kept_from_time_to_time(x: Any, tmp_path: Path, monkeypatch: pytes
     assert not (tmp_path / "rows.nf.building").exists()
 
 
+@pytest.mark.parametrize("plan", PLANS)
+def test_rows_that_are_linked_again_go_on_to_the_same_graph(plan: str, x: Any, tmp_path: Path) -> None:
+    x *= np.exp(np.random.default_rng(5).normal(size=(len(x), 1))).astype(np.float32)
+    whole, out = columns(nf.Plan(plan).fit(x, metric="dot")), tmp_path / "rows.nf"
+    for most in (1700, len(x), len(x) + 32):
+        with pytest.raises(Stop):
+            nf.Plan(plan).fit(x, metric="dot", out=out, progress=Watch(most))
+    last = Watch(len(x) * 2)
+    assert columns(nf.Plan(plan).fit(x, metric="dot", out=out, progress=last)) == whole
+    assert all(done > len(x) for done in last.seen)
+
+
 @pytest.mark.parametrize("error", [Stop, KeyboardInterrupt])
 def test_near_rows_go_on_to_the_same_graph(error: type[BaseException], x: Any, tmp_path: Path) -> None:
     plan, out = "float16() | nndescent(degree=8, near=12, trees=3, rounds=6)", tmp_path / "rows.nf"

@@ -39,8 +39,9 @@ class DiskGraph(Index):
     ``degree``, ``width`` and ``alpha`` as in ``vamana``; ``values`` is the type of the vectors beside the links;
     ``cached`` nodes near the places where walks begin are kept in memory once they were read. ``budget`` is about how
     many rows are scored by their codes; with as many as there are rows all are, and those scores count. It is overshot
-    by what a step of the beam meets, and cannot be fewer than ``k`` nodes meet, some 300 for ten. Rows that are added
-    later are known by their codes alone, and all scored until the index is built anew.
+    by what a step of the beam meets, and cannot be fewer than where walks begin and the neighbours of the first row.
+    Where that visits fewer than ``k`` nodes, the best of the others met are read as well. Rows that are added later are
+    known by their codes alone, and all scored until the index is built anew.
 
     >>> import numpy as np, nearfield as nf
     >>> x = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)

@@ -36,7 +36,8 @@ class HNSW(Walking):
     Rows added later are scored as well, every one, until the index is built anew beside what goes on: once there are
     more than 512 of them and more than an eighth of all.
 
-    Under dot with unequal lengths the longest rows are in the upper layers, and links are chosen as in ``vamana``.
+    Under dot with unequal lengths nothing is descended: walks begin at the longest rows of the lowest layer, and links
+    are chosen as in ``vamana``, the longest rows having at most three quarters of them.
 
     >>> import numpy as np, nearfield as nf
     >>> x = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)

@@ -35,7 +35,8 @@ class Vamana(Walking):
     search that names none: about how many rows it scores, 30 to 130 at the least: where walks begin, and the
     neighbours of the first rows. Rows added later are linked in at once.
 
-    Under dot with unequal lengths rows are linked at ``x / |x|**2``, and walks begin at the longest.
+    Under dot with unequal lengths rows are linked at ``x / |x|**2``, and walks begin at the longest, which are linked
+    again in the end, to at most three quarters of ``degree``.
 
     >>> import numpy as np, nearfield as nf
     >>> x = np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)

@@ -30,7 +30,8 @@ _BATCH_SHARE, _BATCH = 0.02, 1024  # a batch is at most this share of the rows, 
 _WIDEST = 1 << 30  # searches are held to the number of rows
 _PROBES, _PROBED = 256, 64  # rows that walks are measured with, and of a first piece
 _ROWS_AN_ENTRY, _ENTRIES, _SAMPLE = 256, 64, 16_384
-_LONGEST, _APART, _EARLY = 8, 8, 64  # of inverted rows: where walks begin, and the share that enters first
+_LONGEST, _APART = 8, 8  # of inverted rows: where walks begin
+_EARLY, _AGAIN = 64, 8  # of inverted rows, the shares of the longest that enter first, and that are linked again
 
 
 @dataclass
@@ -78,13 +79,15 @@ def build(
     width: int,
     alpha: float,
     rng: np.random.Generator,
+    chosen: int | None = None,
     order: U32 | None = None,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
     aside: Aside | None = None,
     lined: Lined | None = None,
 ) -> Graph:
-    """Link every row to at most ``degree`` others, in the order given or a drawn one.
+    """Link every row to at most ``degree`` others, in the order given or a drawn one; a row that enters is given
+    ``chosen`` of them.
 
     ``width`` is the frontier's while building, ``alpha`` how much nearer another link must lead for one to be
     dropped. ``progress`` is called with rows linked and rows in all; what it raises ends the building. How far it
@@ -98,20 +101,31 @@ def build(
     most = None if order is None else ORDERED
     order = rng.permutation(n).astype(np.uint32) if order is None else order
     order = insertion_order(rows, order, entries[np.sort(np.unique(entries, return_index=True)[1])])
+    longest = linked_again(rows, entries)
+    entering = np.concatenate([order, longest])
     seen = None if lined is None else lined.native(rows.lift, rows.square)
     how = (degree, width, alpha) if lined is None or aside is None else (degree, width, alpha, lined.digest())
-    growing = Links(rows, degree=degree, width=width, alpha=alpha, threads=threads, lines=seen)
-    taken = Taken.up(aside, rows, growing.arrays, how, (order,), growing.sound)
+    growing = Links(rows, degree=degree, chosen=chosen, width=width, alpha=alpha, threads=threads, lines=seen)
+    again = growing.of_fewer(rows)
+    taken = Taken.up(
+        aside,
+        rows,
+        growing.arrays,
+        how,
+        (entering,),
+        lambda found, done: done <= len(entering) and growing.sound(found),
+    )
     with taken.kept():
-        for at, some in batches(n, most):
+        for at, some in batches(n, most, len(longest)):
             if at < taken.done:
                 continue
-            entering = Entering(growing, order[at : at + some])
-            entering.choose(entries)
-            taken.change(entering.link, at + some)
+            coming = Entering(growing if at < n else again, entering[at : at + some])
+            coming.choose(entries)
+            taken.change(coming.link, at + some)
             taken.look()
             if progress:
-                progress(at + some, n)
+                progress(at + some, len(entering))
+        again.settle(longest)
         growing.settle()
     graph = Graph(growing.settled(), entries, np.zeros((2, 4), np.float32))
     graph.effort = effort_of(graph, rows, None, rng)
@@ -127,19 +141,22 @@ def link_near(
     entering = Entering(growing, np.arange(growing.n, dtype=np.uint32))
     entering.choose_near(near)
     entering.link()
+    growing.of_fewer(rows).settle(linked_again(rows, entries))
     growing.settle()
     graph = Graph(growing.settled(), entries, np.zeros((2, 4), np.float32))
     graph.effort = effort_of(graph, rows, None, rng)
     return graph
 
 
-def batches(n: int, most: int | None = None) -> Iterator[tuple[int, int]]:
-    """Where batches begin and how long they are: each at most half as long as all before it."""
+def batches(n: int, most: int | None = None, behind: int = 0) -> Iterator[tuple[int, int]]:
+    """Where batches begin and how long they are: each at most half as long as all before it, and those of rows
+    ``behind`` the ``n``-th apart from the others.
+    """
     at, most = 1, most or max(_BATCH, int(_BATCH_SHARE * n))
     if n == 1:
         yield 0, 1
-    while at < n:
-        some = min(max(1, at // 2), most, n - at)
+    while at < n + behind:
+        some = min(max(1, at // 2), most, (n if at < n else n + behind) - at)
         yield at, some
         at += some
 
@@ -212,6 +229,19 @@ def insertion_order(rows: ByteRows, order: U32, first: U32) -> U32:
         longest = np.argsort(rows.square, kind="stable")[: len(order) // _EARLY].astype(np.uint32)
         first = np.concatenate([first, longest[~np.isin(longest, first)]])
     return np.concatenate([first, order[~np.isin(order, first)]])
+
+
+def linked_again(rows: ByteRows, entries: U32) -> U32:
+    """Of inverted rows a share of the longest, the longest first: they are linked again once all rows are there.
+
+    Nearly every walk ends among them. Rows of one batch are not linked to each other, and those that came early knew
+    few of the others; elsewhere that costs little. Entries for queries that are against the longest keep links that
+    lead far.
+    """
+    if not rows.inverted:
+        return np.zeros(0, np.uint32)
+    longest = np.argsort(rows.square, kind="stable")[: len(rows.values) // _AGAIN].astype(np.uint32)
+    return longest[(np.arange(len(longest)) < _LONGEST) | ~np.isin(longest, entries)]
 
 
 def effort_of(graph: Graph, rows: ByteRows, among: I64 | None, rng: np.random.Generator, *, finder: Any = None) -> F32:

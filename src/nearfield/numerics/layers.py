@@ -1,6 +1,9 @@
 """A graph in layers (HNSW): each holds a share of the rows below, and leads to where the walk of the lowest begins.
 
 Rows enter in batches, as in :mod:`nearfield.numerics.graphs`: each is linked to what was there before its batch.
+
+Inverted rows have the lowest layer alone. Where its walk is to begin is known, at the longest rows, and a descent would
+score as many as the walk that follows it.
 """
 
 from __future__ import annotations
@@ -14,14 +17,13 @@ from numpy.typing import NDArray
 
 from nearfield.core.errors import Unsupported
 from nearfield.core.protocols import F32, I64, U8, Aside, Metric, RowFormat
-from nearfield.numerics import finders, kernels
+from nearfield.numerics import finders, graphs, kernels
 from nearfield.numerics.byterows import ByteRows
-from nearfield.numerics.graphs import ORDERED, Graph, batches, beginnings, effort_of, insertion_order
-from nearfield.numerics.linking import U32, Entering, Links
+from nearfield.numerics.graphs import ORDERED, Graph, batches, effort_of, entry_count
+from nearfield.numerics.linking import NO_LINK, U32, Entering, Links
 from nearfield.numerics.pieces import Pace
 from nearfield.numerics.taken_up import Taken
 
-_ALL = 1e6  # so much nearer no link leads: inverted rows of the highest layer are all linked to each other
 _DESCENTS = 256  # rows of a first piece that descend through a layer
 
 
@@ -30,6 +32,7 @@ class Layered(Graph):
     """``links`` of the lowest layer; ``entries`` are the members of the upper ones, those of the highest first.
 
     ``upper`` ``[members of all upper layers, lowest first; degree]``: links by the places of members in ``entries``.
+    Where members have no link in it, walks begin in the lowest layer, at the first of them.
     """
 
     upper: U32
@@ -39,8 +42,10 @@ class Layered(Graph):
         native = kernels.native()
         if native is None:
             raise Unsupported("graphs are walked by native code, which is not installed here; use the index flat()")
-        counts = layer_counts(len(self.links), self.upper.shape[1])
-        rows = finders.native_rows(fmt, codes, metric, terms)
+        n, rows = len(self.links), finders.native_rows(fmt, codes, metric, terms)
+        if len(self.entries) > 1 and (self.upper == NO_LINK).all():
+            return native.graph_finder(rows, self.links, self.entries[: entry_count(n)], self.effort)
+        counts = layer_counts(n, self.upper.shape[1])
         return native.layered_finder(rows, self.links, self.entries, self.upper, counts, self.effort)
 
 
@@ -73,12 +78,14 @@ def build(
     """
     if kernels.native() is None:
         raise Unsupported("graphs are built by native code, which is not installed here; use the index flat()")
+    if rows.inverted:
+        lowest = graphs.build(
+            rows, degree=2 * degree, chosen=degree, width=width, alpha=1.0, order=None if drawn else order, rng=rng,
+            progress=progress, threads=threads, aside=aside,
+        )  # fmt: skip
+        return _without_descent(lowest, degree)
     n = len(rows.values)
-    high = _high(rows, rng)
-    order = (
-        insertion_order(rows, order, high[: layer_counts(n, degree)[-1]].astype(np.uint32)) if rows.inverted else order
-    )
-    growing = _Growing(rows, order, degree, width, threads, high)
+    growing = _Growing(rows, order, degree, width, threads, rng.permutation(n))
     taken = Taken.up(aside, rows, growing.arrays, (degree, width), (order, growing.members), growing.sound)
     with taken.kept():
         for at, some in batches(n, None if drawn else ORDERED):
@@ -100,8 +107,7 @@ class _Layer(Links):
     """A layer while it grows; rows are known by their places in it."""
 
     def __init__(self, rows: ByteRows, degree: int, chosen: int, width: int, threads: int | None) -> None:
-        alpha = _ALL if rows.inverted and len(rows.values) <= degree else 1.0
-        super().__init__(rows, degree=degree, chosen=chosen, width=width, alpha=alpha, threads=threads)
+        super().__init__(rows, degree=degree, chosen=chosen, width=width, alpha=1.0, threads=threads)
         self._rows, self._workers, self._descending = rows, kernels.thread_count(threads), Pace(_DESCENTS)
 
     def entering(self, rows: U32, starts: U32) -> Entering:
@@ -136,9 +142,7 @@ class _Growing:
         self.place[self.members] = np.arange(len(self.members))
         above = [self.members[:count] for count in self.counts]
         self.upper = [
-            _Layer(
-                ByteRows(rows.values[some], rows.sides[some], rows.dim, rows.inverted), degree, degree, width, threads
-            )
+            _Layer(ByteRows(rows.values[some], rows.sides[some], rows.dim), degree, degree, width, threads)
             for some in above
         ]
         self.lowest = _Layer(rows, 2 * degree, degree, width, threads)
@@ -152,7 +156,7 @@ class _Growing:
     def sound(self, found: dict[str, NDArray[Any]], linked: int) -> bool:
         """Whether such arrays could be those of so many rows linked."""
         each = ({name: found[f"{name}{at}"] for name in layer.arrays} for at, layer in enumerate(self.all))
-        within = all(layer.sound(some, 0) for layer, some in zip(self.all, each))
+        within = all(layer.sound(some) for layer, some in zip(self.all, each))
         return within and linked <= len(self.order)
 
     def enter(self, at: int, some: int) -> Callable[[], None]:
@@ -185,12 +189,11 @@ class _Growing:
         return link
 
 
-def _high(rows: ByteRows, rng: np.random.Generator) -> I64:
-    """All rows, those of the highest layer first: drawn; of inverted ones where walks begin, and then the longest."""
-    if not rows.inverted:
-        return rng.permutation(len(rows.values))
-    first, longest = beginnings(rows, None, rng), np.argsort(rows.square, kind="stable")
-    return np.concatenate([first, longest[~np.isin(longest, first)]])
+def _without_descent(lowest: Graph, degree: int) -> Layered:
+    """A graph of inverted rows as the lowest layer; the members are where walks begin, again and again."""
+    counts = layer_counts(len(lowest.links), degree)
+    upper = np.full((sum(counts), degree), NO_LINK, np.uint32)
+    return Layered(lowest.links, np.resize(lowest.entries, counts[0]), lowest.effort, upper)
 
 
 def _members(rank: NDArray[np.int64], counts: list[int], high: I64) -> U32:

@@ -26,6 +26,7 @@ NO_LINK = np.uint32(0xFFFFFFFF)  # stands behind the last link of a row
 _HALF = np.uint64(32)  # bits
 _ROWS, _TAKERS = 64, 1024  # rows of a first piece: to be linked, and that take links back
 _INVERTED = 1.3  # alpha at the least where rows are inverted: with fewer links walks pass by the longest
+_NEAREST = 2  # candidates for each link of a row at which many walks end
 _EDGES = 1 << 21  # links back that are put in order at once
 
 
@@ -50,7 +51,8 @@ class Links:
         dead: NDArray[np.bool_] | None = None,
     ) -> None:
         self.n, self.degree, self.chosen = len(rows.values), degree, chosen or degree
-        alpha = max(alpha, _INVERTED) if rows.inverted else alpha
+        self._width, self._threads = width, threads
+        self._alpha = alpha = max(alpha, _INVERTED) if rows.inverted else alpha
         self.links, self.counts = unlinked(self.n, degree) if held is None else held
         self.native = kernels.native().Growth(
             kernels.which_isa(), rows.values, rows.sides, self.links, self.counts,
@@ -59,22 +61,31 @@ class Links:
         )  # fmt: skip
         self.choosing, self.taking = Pace(_ROWS), Pace(_TAKERS)
 
+    def of_fewer(self, rows: ByteRows) -> Links:
+        """The same links, for rows at which many walks end: three quarters as many, chosen among the nearest alone.
+
+        A walk scores all links of a row, and of many candidates those are kept that lead farther.
+        """
+        degree, width = self.degree - self.degree // 4, min(self._width, _NEAREST * self.degree)
+        held = (self.links, self.counts)
+        return Links(rows, degree=degree, width=width, alpha=self._alpha, threads=self._threads, held=held)
+
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What a build keeps."""
         return {"links": self.links, "counts": self.counts}
 
-    def sound(self, found: dict[str, NDArray[Any]], linked: int) -> bool:
-        """Whether such arrays could be those of so many rows linked."""
+    def sound(self, found: dict[str, NDArray[Any]]) -> bool:
+        """Whether such arrays could be those of a build."""
         links, counts = found["links"], found["counts"]
         held = np.arange(links.shape[1]) < counts[:, None]
-        within = counts.min() >= 0 and counts.max() <= links.shape[1] and (links[held] < self.n).all()
-        return bool(within and linked <= self.n)
+        return bool(counts.min() >= 0 and counts.max() <= links.shape[1] and (links[held] < self.n).all())
 
-    def settle(self) -> None:
-        """Prune rows that hold more links than they keep."""
-        for piece in Pace(_TAKERS).pieces(self.n):
-            self.native.settle(piece.start, piece.stop)
+    def settle(self, rows: U32 | None = None) -> None:
+        """Prune those of some rows, or of all, that hold more links than they keep."""
+        rows = np.arange(self.n, dtype=np.uint32) if rows is None else rows
+        for piece in Pace(_TAKERS).pieces(len(rows)):
+            self.native.settle(rows[piece])
 
     def settled(self) -> U32:
         """The links that remain, ``NO_LINK`` behind the last."""
