@@ -28,6 +28,7 @@ _PEERS = (
     "rabitqlib",
     "bm25s",
     "PyStemmer",
+    "wordllama",
 )
 
 

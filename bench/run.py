@@ -77,11 +77,12 @@ def _hold_threads(threads: int) -> None:
 
 def _run(name: str, suite: dict[str, Any], shared: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
     """Run a suite; returns the rows that it kept."""
-    from bench import advise, compression, dense, filtered, growth, judged, results
+    from bench import advise, compression, dense, encoders, filtered, growth, judged, results
     from bench import scan, scored, store, streaming, tiers, versions  # isort: skip
 
     kinds = {"compression": compression.run, "judged": judged.run, "scan": scan.run, "advise": advise.run}
     kinds |= {
+        "encoders": encoders.run,
         "store": store.run,
         "dense": dense.run,
         "growth": growth.run,

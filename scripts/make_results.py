@@ -52,6 +52,7 @@ def _files(folder: Path, root: Path) -> dict[Path, str]:
         _compression(compression),
         _judged(judged),
         _texts(judged),
+        _encoders(results.read(folder, "encoders")),
         _scan(scan),
         *map(_dense, dense),
         _scored(results.read(folder, "scored")),
@@ -213,6 +214,30 @@ def _with_interval(measured: dict[str, Any]) -> str:
     text = f"{measured['ndcg10']:.4f} ({measured['low']:.3f} to {measured['high']:.3f})"
     if "ahead" in measured:
         text += f", {measured['ahead']:+.4f} ({measured['ahead_low']:+.3f} to {measured['ahead_high']:+.3f})"
+    return text
+
+
+def _encoders(rows: list[Row]) -> str:
+    found = _part(rows, "encoder")
+    if not found:
+        return ""
+    sets = found[0]["sets"]
+    head = ["encoder", *(f"{name} (n = {m['n']:,})" for name, m in sets.items()), "texts/s"]
+    lines = [[r["name"], *(_beside(r["sets"][name]) for name in sets), f"{r['texts_per_s']:,.0f}"] for r in found]
+    said = (
+        f"## Encoders of texts\n\nnDCG@10 (stsb: Spearman's correlation) with 95% intervals over queries, and what "
+        f"{found[0]['name']} is ahead of each, paired by query; documents of {next(iter(sets))} encoded a second of "
+        f"processor time. *lower*: texts in lower case. {_where(found[0])}"
+    )
+    return f"{said}\n\n{table(head, lines)}"
+
+
+def _beside(measured: dict[str, Any]) -> str:
+    low, high = measured["interval"]
+    text = f"{measured['value']:.4f} ({low:.3f} to {high:.3f})"
+    if "first_minus_this" in measured:
+        least, most = measured["first_minus_this"]
+        text += f", {measured['first_ahead']:+.4f} ({least:+.3f} to {most:+.3f})"
     return text
 
 

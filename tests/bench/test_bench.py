@@ -176,6 +176,12 @@ queries = "retrieval/arxiv60k/heldout_title_minilm_f16.npy"
 keywords = { k = 5, sample = 200, plans = ["int8()", "transform(bytes=8)"], verify = false }
 """
 
+ENCODERS = """
+kind = "encoders"
+sets = ["scifact"]
+encoders = ["static", "static 1", "nothing"]
+"""
+
 TIERS = """
 kind = "tiers"
 [rows]
@@ -360,6 +366,34 @@ def test_growth_over_drawn_rows(tiny: Path) -> None:
     exponents = next(r["exponents"] for r in rows if r["part"] == "exponents")
     assert 0.5 < exponents["bytes"] <= 1.01
     assert exponents["query at 0.5"] is not None
+
+
+def test_encoders_are_compared_with_the_first(tiny: Path) -> None:
+    done = bench(tiny, encoders=ENCODERS)
+    assert done.returncode == 0, done.stderr
+    assert "left out: nothing" in done.stdout
+    first, second = kept(tiny, "encoders")
+    assert (first["name"], second["name"]) == ("static", "static 1")
+    told = second["sets"]["scifact"]
+    assert told["n"] == 4
+    assert told["interval"][0] <= told["value"] <= told["interval"][1]
+    assert told["first_ahead"] == 0  # all texts are alike
+    assert told["first_minus_this"] == [0, 0]
+    assert "first_minus_this" not in first["sets"]["scifact"]
+    page = _page(tiny)
+    assert "## Encoders of texts" in page
+    value, (low, high) = told["value"], told["interval"]
+    assert f"| static 1 | {value:.4f} ({low:.3f} to {high:.3f}), +0.0000 (+0.000 to +0.000) |" in page
+
+
+def test_spearman_shares_ranks() -> None:
+    sys.path.insert(0, str(ROOT))
+    try:
+        from bench import encoders
+    finally:
+        sys.path.remove(str(ROOT))
+    assert encoders.spearman(np.array([1.0, 2, 2, 3]), np.array([1.0, 2, 2, 9])) == pytest.approx(1)
+    assert encoders.spearman(np.array([1.0, 2, 2, 4]), np.array([4.0, 2, 3, 1])) == pytest.approx(-0.9486833)
 
 
 def test_drawn_rows_lie_as_the_rows_that_they_were_fitted_to(rng: np.random.Generator) -> None:

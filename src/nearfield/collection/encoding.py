@@ -14,10 +14,10 @@ from nearfield.collection.intake import Intake
 from nearfield.collection.state import State
 from nearfield.core.arrays import to_f32
 from nearfield.core.checks import plain
-from nearfield.core.errors import BadInput, Unsupported, warn
+from nearfield.core.errors import BadInput, warn
 from nearfield.core.protocols import F32, Progress
 from nearfield.numerics.likeness import LEAST, look_alike
-from nearfield.search.encoding import SAFE, as_encoder, encode_texts, encoder_of
+from nearfield.search.encoding import as_encoder, check_space, encode_texts, encoder_of, loads
 from nearfield.store.catalog import Change
 from nearfield.store.fields import Field
 from nearfield.store.snapshot import Snapshot
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _KNOWN = 256  # vectors that must be there before others are compared with them
 _LOOKED = 1000
-_TELLING = ("model", "revision", "prefix")  # what must agree where both sides say it
 
 
 def space_of(encoder: Any) -> dict[str, Any]:
@@ -107,12 +106,7 @@ class Encoding:
             if note:
                 record(self._state, name, space)
             return
-        for key in _TELLING:
-            if key in known and key in space and known[key] != space[key]:
-                raise Unsupported(
-                    f"{name}: the rows are in the space of {known.get('model')!r} ({key} {known[key]!r}), these come "
-                    f"from {space.get('model')!r} ({key} {space[key]!r}); use the same model, or another field"
-                )
+        check_space(known, space, name, "use the same model and revision, or another field")
 
     def watch(self, given: Intake, fields: dict[str, Field]) -> None:
         """Warn where vectors of a field without a record do not look like those that are there."""
@@ -149,18 +143,18 @@ class Encoding:
     def _encoder(self, name: str, field: Field) -> Any:
         if self._made is None:
             recorded = dict(field.space).get("encoder")
-            if self.given is None and recorded not in SAFE:
+            if self.given is None and not loads(recorded):
                 raise BadInput(
                     f"{name}: was encoded by {recorded!r}, which no name loads: open with encoder=, or pass vectors"
                 )
-            self._made = encoder_of(self.given if self.given is not None else recorded, field.dim)
+            self._made = encoder_of(self.given if self.given is not None else recorded, field.dim, dict(field.space))
             self.check(name, field, self._made)
         return self._made
 
 
 def _unknown(encoder: Any) -> bool:
     """Whether this is only the name of a model."""
-    return isinstance(encoder, str) and encoder not in SAFE
+    return isinstance(encoder, str) and not loads(encoder)
 
 
 def record(state: State, name: str, space: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from nearfield.core.arrays import check_on_zero
 from nearfield.core.checks import real, whole
 from nearfield.core.errors import BadInput, ReadOnly, Unsupported
 from nearfield.core.protocols import METRICS, Metric
-from nearfield.search.encoding import as_encoder
+from nearfield.search.encoding import as_encoder, loads
 from nearfield.store.catalog import Durability
 from nearfield.store.catalog_file import NAME
 from nearfield.store.fields import Field, check_fields, dense
@@ -206,7 +206,8 @@ def _agree_encoder(collection: Collection, encoder: Any) -> None:
     """The encoder must be the one that made the rows."""
     for name, field in collection.fields.items():
         if field.kind == "dense":
-            collection.check_encoder(name, field, encoder)
+            made = as_encoder(encoder, dict(field.space)) if loads(encoder) else encoder
+            collection.check_encoder(name, field, made)
             return
 
 

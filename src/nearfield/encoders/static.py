@@ -25,11 +25,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfield.core.errors import BadInput, Corrupt
+from nearfield.core.errors import BadInput, BadParameter, Corrupt
 from nearfield.core.protocols import F32, Progress
 from nearfield.numerics.wordpiece import CharacterTable, WordPiece
 
-_FILE = Path(__file__).with_name("data") / "static.npz"
+_FOLDER = Path(__file__).with_name("data")
+_FILES = {"1": "static.npz", "2": "static-2.npz"}  # a table each, oldest first: vectors of all of them stay searchable
 _BLOCK = 256  # texts looked up together
 _NEW = 2048  # new words worked out at once
 _GATHERED = 1024  # word vectors gathered at once: 1 MiB stays in the cache
@@ -47,7 +48,12 @@ class Static:
     ``[UNK]``, so that no row is zero. Queries and documents are encoded alike. Word vectors are kept
     between calls (at most 64 MiB), and calls from several threads wait for each other.
 
-    Raises ``BadInput`` for anything that is not a string, naming its place.
+    ``revision`` names the table: the newest where None, an older one for vectors that it made; vectors of two
+    revisions cannot be compared. A name in place of the object (``encoder="static"``) takes the revision that a file
+    or a collection records by itself; ``encoder="static-1"`` names one for vectors that nothing is recorded of.
+
+    Raises ``BadParameter`` for a revision that there is not, and ``BadInput`` for anything that is not a string,
+    naming its place.
 
     Source: the method of model2vec, then fitted to the vectors of all-MiniLM-L6-v2.
 
@@ -60,14 +66,19 @@ class Static:
     """
 
     name = "static"
+    revisions = tuple(_FILES)
 
-    def __init__(self) -> None:
-        table = _read(_FILE)
+    def __init__(self, revision: str | None = None) -> None:
+        if revision is not None and revision not in _FILES:
+            raise BadParameter(f"static(revision=) expects one of {', '.join(_FILES)}, got {revision!r}")
+        table = _read(_FOLDER / _FILES[revision or self.revisions[-1]])
         self._codes: NDArray[np.uint8] = table["codes"]
         self._scales: NDArray[np.float16] = table["scales"]
         self._about: dict[str, Any] = json.loads(table["about"].tobytes())
-        vocabulary = zlib.decompress(table["vocabulary"].tobytes()).decode().split("\n")
+        vocabulary = _list(table["vocabulary"])
         self._pieces = WordPiece(vocabulary)
+        # whole words with a row of their own, after those of the pieces
+        self._words = {word: (row,) for row, word in enumerate(_list(table["words"]), len(vocabulary))}
         self._characters = CharacterTable(keep_punctuation=False)
         self.dim = 2 * int(self._codes.shape[1])
         self.revision = str(self._about["revision"])
@@ -149,7 +160,7 @@ class Static:
             grown[: self._known] = self._vectors[: self._known]
             self._vectors = grown
         for start in range(0, len(new), _NEW):
-            pieces = [self._pieces.pieces(word) for word in new[start : start + _NEW]]
+            pieces = [self._words.get(word) or self._pieces.pieces(word) for word in new[start : start + _NEW]]
             self._vectors[self._known : self._known + len(pieces)] = self._add_pieces(pieces)
             self._known += len(pieces)
         new.clear()
@@ -194,11 +205,17 @@ class _WordRows(dict[str, int]):
 def _read(file: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in ("codes", "scales", "vocabulary", "about")}
+            table = {name: arrays[name] for name in ("codes", "scales", "vocabulary", "about")}
+            # the first table has no words of its own
+            return table | {"words": arrays["words"] if "words" in arrays else np.zeros(0, dtype=np.uint8)}
     except FileNotFoundError as error:
         raise Corrupt(f"expected the encoder's table at {file}, found none; reinstall nearfield") from error
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise Corrupt(f"{file}: the encoder's table is damaged ({error}); reinstall nearfield") from error
+
+
+def _list(packed: NDArray[Any]) -> list[str]:
+    return zlib.decompress(packed.tobytes()).decode().split("\n") if packed.size else []
 
 
 def _unit(x: F32) -> F32:

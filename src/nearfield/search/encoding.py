@@ -3,38 +3,57 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from nearfield.core import rooms
 from nearfield.core.arrays import some
-from nearfield.core.errors import BadInput, DataWarning, Unknown, did_you_mean
+from nearfield.core.errors import BadInput, DataWarning, Unknown, Unsupported, did_you_mean
 from nearfield.core.protocols import F32, Progress
 
 # A file may name these: they load nothing but what is installed. Others must be passed by the caller.
-SAFE = ("static", "minilm")
+_SAFE = ("static", "minilm")
+_REVISED = ("static",)  # of these the revision may be named too: static-1
+_TELLING = ("model", "revision", "prefix")  # what must agree where both sides say it
 
 
-def as_encoder(encoder: Any) -> Any:
+def loads(encoder: Any) -> bool:
+    """Whether this is a name that may be loaded wherever it is met: ``static``, ``static-1``, ``minilm``."""
+    return isinstance(encoder, str) and _parts(encoder)[0] in _SAFE
+
+
+def _parts(name: str) -> tuple[str, str | None]:
+    """The encoder that is named, and its revision where the name tells one."""
+    first, _, last = name.rpartition("-")
+    return (first, last) if first in _REVISED and last.isdigit() else (name, None)
+
+
+def as_encoder(encoder: Any, space: Mapping[str, Any] | None = None) -> Any:
     """An encoder object from its name, or the object itself.
 
+    ``space`` is the record of the rows that a named encoder has to fit: it comes in the revision that made them,
+    where it still has that one. A name may tell the revision itself (``static-1``).
     Raises ``BadInput`` where it is neither, ``Unknown`` for a name that no encoder has.
     """
     if isinstance(encoder, str):
-        known = rooms.catalog("encoders")
-        if encoder not in known:
+        known, (name, revision) = rooms.catalog("encoders"), _parts(encoder)
+        if name not in known:
             raise Unknown(f"encoder: no encoder {encoder!r}; {did_you_mean(encoder, known)}")
-        made = rooms.load("encoders", encoder)
-        if encoder not in SAFE:
+        made = rooms.load("encoders", name)
+        if name not in _SAFE:
             raise BadInput(f"encoder: {encoder!r} needs a model, and is made in Python: {made.__name__}(...)")
-        return made()
+        recorded = (space or {}).get("revision")
+        if revision is None and recorded in getattr(made, "revisions", ()):
+            revision = recorded
+        return made() if revision is None else made(revision=revision)
     if not hasattr(encoder, "encode"):
         raise BadInput(f"encoder: expected a name or an object with encode(texts), got {type(encoder).__name__}")
     return encoder
 
 
-def encoder_of(encoder: Any, width: int) -> Any:
+def encoder_of(encoder: Any, width: int, space: Mapping[str, Any] | None = None) -> Any:
     """The encoder that made vectors of this width; ``BadInput`` where it cannot have made them."""
-    made = as_encoder(encoder)
+    made = as_encoder(encoder, space)
     dim = getattr(made, "dim", None)
     if dim is not None and dim != width:
         name = encoder if isinstance(encoder, str) else type(made).__name__
@@ -43,6 +62,20 @@ def encoder_of(encoder: Any, width: int) -> Any:
             "name the one that did, or none"
         )
     return made
+
+
+def check_space(rows: Mapping[str, Any], encoder: Mapping[str, Any], what: str, remedy: str) -> None:
+    """Refuse an encoder by name whose vectors are in another space than the rows.
+
+    ``rows`` and ``encoder`` are space records; ``what`` names the rows, ``remedy`` says what to do.
+    Raises ``Unsupported``.
+    """
+    for key in _TELLING:
+        if key in rows and key in encoder and rows[key] != encoder[key]:
+            raise Unsupported(
+                f"{what}: the rows are in the space of {rows.get('model')!r} ({key} {rows[key]!r}), these come "
+                f"from {encoder.get('model')!r} ({key} {encoder[key]!r}); {remedy}"
+            )
 
 
 def encode_texts(encoder: Any, texts: Any, *, queries: bool = False, progress: Progress | None = None) -> F32:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from nearfield.core.arrays import Moved, as_batch, block_rows, check_on_zero
 from nearfield.core.bitmaps import Bitmap
-from nearfield.core.errors import BadInput, NearfieldError, Unsupported
+from nearfield.core.errors import BadInput, NearfieldError
 from nearfield.core.habits import answering
 from nearfield.core.hits import Hits
 from nearfield.core.indexes import Index
 from nearfield.core.protocols import F32, I64, U8, Metric
-from nearfield.search.encoding import SAFE, as_encoder, encode_texts
+from nearfield.search.encoding import as_encoder, check_space, encode_texts, loads
 from nearfield.search.fit import Fitted, mapped_blocks
 from nearfield.search.searching import Searched
 from nearfield.search.tiers import DiskColumn, sizes, told
@@ -238,19 +238,16 @@ class Packed:
         return np.asanyarray(queries)[None, :] if one else queries
 
     def _text_encoder(self, encoder: Any) -> Any:
-        name = self.fitted.encoder
-        if encoder is not None:
-            self._encoder = as_encoder(encoder)
-        if self._encoder is None:
+        name, space = self.fitted.encoder, self.fitted.space
+        made = self._encoder if encoder is None else as_encoder(encoder, space)
+        if made is None:
             if name is None:
                 raise BadInput("this file records no encoder: search it with vectors, or pass encoder=")
-            if name not in SAFE:
+            if not loads(name):
                 raise BadInput(f"this file was encoded by {name!r}, which is not loaded by name: pass encoder=")
-            self._encoder = as_encoder(name)
-        space, own = self.fitted.space, getattr(self._encoder, "space", {})
-        for key in ("model", "revision"):
-            if key in space and key in own and space[key] != own[key]:
-                raise Unsupported(f"the rows are in the space of {space[key]!r}, the encoder is {own[key]!r}")
+            made = as_encoder(name, space)
+        check_space(space, getattr(made, "space", {}), "encoder", "search with the encoder of the rows")
+        self._encoder = made
         return self._encoder
 
     # -- reading back ------------------------------------------------------------------------------
