@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ import pytest
 
 import nearfield as nf
 from collection.kit import Make, X, filled, sealed
-from nearfield.collection import writing
-from nearfield.core.errors import BadInput, Corrupt, NearfieldError, NotWritten, Replaced
+from nearfield.collection import health, writing
+from nearfield.core.errors import BadInput, Corrupt, NearfieldError, NotWritten, Replaced, Unsupported
 from nearfield.store.folder import LOOK
 
 MANY = np.random.default_rng(3).normal(size=(200, 4)).astype(np.float32)
@@ -124,8 +125,49 @@ def test_what_has_its_name_now_is_not_touched(
             open_.search(X[0], k=1)
     c.close()
     assert sorted((p.relative_to(tmp_path), p.stat().st_size) for p in tmp_path.rglob("*.nf")) == before
-    with nf.open(away) as moved:
+    with nf.open(away, mode="r") as moved:
         assert (len(moved), moved.check()) == (60, [])
+
+
+def test_a_log_that_is_deleted_while_it_is_written(fresh: Make) -> None:
+    """As by a copy of a quiet folder that is restored over it: what comes later goes into another log."""
+    c = filled(fresh(dim=4))
+    path, reader = Path(c.path), nf.open(c.path, mode="r")
+    for name in ("catalog.db-wal", "catalog.db-shm"):
+        (path / name).unlink()
+    add = "import sys, nearfield as nf; c = nf.open(sys.argv[1], dim=4); c.upsert([int(sys.argv[2])], [[1, 2, 3, 4]])"
+    subprocess.run([sys.executable, "-c", add, str(path), "2000"], check=True)
+    for write in (lambda: c.upsert([1000], X[:1]), lambda: c.delete([1]), lambda: c.compact(purge=True)):
+        with pytest.raises(Replaced, match=r"this file was replaced, moved or deleted .*nothing was written"):
+            write()
+    time.sleep(LOOK)
+    with pytest.raises(Replaced, match=r"catalog\.db-wal"):
+        reader.ids()
+    c.close()
+    reader.close()
+    subprocess.run([sys.executable, "-c", add, str(path), "2001"], check=True)
+    with nf.open(path) as again:
+        assert [row.id for row in again.get([2000, 2001])] == [2000, 2001]
+        assert again.check() == []
+
+
+def test_a_copy_of_hard_links_is_not_written_through(fresh: Make, tmp_path: Path) -> None:
+    filled(fresh(dim=4)).close()
+    live = next(tmp_path.rglob("catalog.db")).parent
+    backup = tmp_path / "backup"
+    shutil.copytree(live, backup, copy_function=os.link)
+    for path in (live, backup):
+        for open_ in (nf.open, partial(nf.open, dim=4), partial(health.repair, dry_run=False)):
+            with pytest.raises(Unsupported, match="is a hard link of another copy's"):
+                open_(path)
+        with nf.open(path, mode="r") as c:
+            assert len(c) == 60
+    shutil.copy(live / "catalog.db", live / "x")
+    os.replace(live / "x", live / "catalog.db")
+    with nf.open(live) as c:
+        c.delete(where="true")
+    with nf.open(backup) as c:
+        assert (len(c), c.check()) == (60, [])
 
 
 def test_a_folder_that_comes_back_goes_on(fresh: Make, tmp_path: Path) -> None:

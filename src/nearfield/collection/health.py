@@ -26,7 +26,7 @@ from nearfield.store import tokenizers
 from nearfield.store.atomic import sync_folder
 from nearfield.store.blame import blaming
 from nearfield.store.catalog import Catalog, Head, TailRecord, checksum
-from nearfield.store.catalog_file import NAME, connect, connect_reader, refuse_irregular
+from nearfield.store.catalog_file import NAME, connect, connect_reader, refuse_irregular, refuse_shared
 from nearfield.store.fields import Field
 from nearfield.store.folder import Folder, is_there
 from nearfield.store.locks import Lock
@@ -229,6 +229,7 @@ def repair(folder: Path, *, dry_run: bool = True) -> list[str]:
         refuse_links(place.path)
         refuse_irregular(place)
         if not dry_run:
+            refuse_shared(place)
             for lock in (Lock(place, "work", "being compacted"), Lock(place, "lock", "being written")):
                 held.callback(lock.close)
                 held.enter_context(lock.held(_WAIT))

@@ -16,7 +16,7 @@ from nearfield.core.protocols import METRICS, Metric
 from nearfield.store import tokenizers
 from nearfield.store.atomic import sync_folder
 from nearfield.store.catalog import Catalog, Change, Durability, Head
-from nearfield.store.catalog_file import NAME
+from nearfield.store.catalog_file import NAME, refuse_shared
 from nearfield.store.fields import Field
 from nearfield.store.folder import Folder, is_there
 from nearfield.store.locks import LEASES, Lock, network_kind, oldest_lease
@@ -53,6 +53,8 @@ class State:
             )
         self.lock = Lock(self.place, "lock", "being written")
         self.work = Lock(self.place, "work", "being compacted")
+        if write:
+            refuse_shared(self.place)
         new = create and not is_there(folder / NAME)
         hold = self.lock.held(max(timeout, 1.0)) if new else contextlib.nullcontext()
         with hold:  # one at a time makes a catalogue; whoever opens one that is there waits for no writer

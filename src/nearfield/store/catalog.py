@@ -30,7 +30,7 @@ import numpy as np
 from nearfield.core.errors import BadInput, Corrupt, NearfieldError, NotWritten, ReadOnly, StorageFull
 from nearfield.core.protocols import I64
 from nearfield.store.atomic import sync_folder
-from nearfield.store.catalog_file import NAME, Look, can_write, connect, connect_reader, refuse_irregular
+from nearfield.store.catalog_file import LOG, NAME, Look, can_write, connect, connect_reader, refuse_irregular
 from nearfield.store.folder import Folder
 from nearfield.store.locks import calm_at_fork
 from nearfield.store.records import read_record
@@ -160,9 +160,18 @@ class Catalog:
         try:
             self._prepare(create)
             self.folder.remember(NAME)  # SQLite opened it by its name
+            self._watch_log()
         except BaseException:
             self._db.close()
             raise
+
+    def _watch_log(self) -> None:
+        """The log too must be the same from now on: SQLite would go on writing one that was deleted.
+
+        It is there from the first read on until the last connection closes.
+        """
+        self._db.execute("PRAGMA user_version").fetchone()
+        self.folder.remember_anew(LOG)
 
     @property
     def immutable(self) -> bool:

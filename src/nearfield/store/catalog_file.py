@@ -7,11 +7,11 @@ import sqlite3
 import time
 from dataclasses import dataclass
 
-from nearfield.core.errors import BadInput, ReadOnly
-from nearfield.store.folder import Folder
+from nearfield.core.errors import BadInput, ReadOnly, Unsupported
+from nearfield.store.folder import Folder, is_there
 from nearfield.store.journals import check_beside
 
-NAME = "catalog.db"
+NAME, LOG = "catalog.db", "catalog.db-wal"
 _TICK = 100_000_000  # ns: two changes nearer than this may have one time of change
 
 
@@ -21,6 +21,16 @@ def refuse_irregular(folder: Folder) -> None:
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise BadInput(f"{path}: expected a regular file, got a link, folder or device; refusing to follow it")
     check_beside(path)
+
+
+def refuse_shared(folder: Folder) -> None:
+    """Raise ``Unsupported`` where the catalogue has other names too: they would change with it."""
+    path = folder.path / NAME
+    if is_there(path) and os.lstat(path).st_nlink > 1:
+        raise Unsupported(
+            f"{path}: is a hard link of another copy's, as cp -l makes them, and writing would change both; make it a "
+            f"file of its own (cp {NAME} x && mv x {NAME}), or open it with mode='r'"
+        )
 
 
 def connect(folder: Folder, *, write: bool, create: bool = False, name: str = NAME) -> sqlite3.Connection:

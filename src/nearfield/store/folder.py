@@ -116,15 +116,25 @@ class Folder:
         if self._known.setdefault(path, found) != found:
             self.check()
 
+    def remember_anew(self, name: str) -> None:
+        """The file of this name, if it is there, is the one that must be the same from now on."""
+        path = str(self.path / name)
+        self._known.pop(path, None)
+        if is_there(path):
+            self.remember(name)
+
     def is_there(self) -> bool:
         """Whether the name of the folder still leads to it, and the files that are remembered are the same."""
-        try:
-            for path, known in self._known.items():
+        return self._replaced() is None
+
+    def _replaced(self) -> str | None:
+        for path, known in self._known.items():
+            try:
                 if identity(os.stat(path, follow_symlinks=False)) != known:
-                    return False
-        except OSError:
-            return False
-        return True
+                    return path
+            except OSError:
+                return path
+        return None
 
     def check_now_and_then(self) -> None:
         """``check`` for reads, which lose nothing: no more often than every ``LOOK`` seconds."""
@@ -133,10 +143,12 @@ class Folder:
 
     def check(self) -> None:
         """Raise ``Replaced`` where the name of the folder no longer leads to it: what is written would not be found."""
-        if not self.is_there():
+        path = self._replaced()
+        if path is not None:
             self._seen = -math.inf
+            what = "the folder" if path == str(self.path) else "this file"
             raise Replaced(
-                f"{self.path}: the folder was replaced, moved or deleted since it was opened; nothing was written: "
+                f"{path}: {what} was replaced, moved or deleted since it was opened; nothing was written: "
                 "close it, and open it by the name it has now"
             )
         self._seen = time.monotonic()
