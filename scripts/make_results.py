@@ -594,6 +594,8 @@ def _short_crash(rows: list[Row]) -> str:
         return f"{sum(r[name] for r in rows if r['part'] == part):,}"
 
     bad = sum(r["problems"] for r in rows)
+    both = any(r.get("target") == "collection-moved" for r in rows)
+    moved = ", of folders that stay and of folders that are moved and linked meanwhile" if both else ""
     model = "".join(
         f", and {r['steps']:,} steps of {r['rules']} kinds in {r['sequences']:,} random sequences, compared with a "
         f"dictionary after each"
@@ -601,7 +603,7 @@ def _short_crash(rows: list[Row]) -> str:
         if r["part"] == "model"
     )
     return (
-        f"Crashes (`make crash`), of folders that stay and of folders that are moved and linked meanwhile: "
+        f"Crashes (`make crash`){moved}: "
         f"{total('kills', 'kills')} SIGKILLs at random moments and calls with "
         f"{total('kills', 'rows_acknowledged')} rows acknowledged: {total('kills', 'lost')} lost, "
         f"{total('kills', 'torn')} torn, {total('kills', 'repairs')} repairs. {total('faults', 'cases')} failing calls "
