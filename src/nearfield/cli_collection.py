@@ -312,7 +312,7 @@ def repair(folder: str, dry_run: bool, as_json: bool) -> None:
 @AS_JSON
 def backup(folder: str, target: str, as_json: bool) -> None:
     """Write a consistent copy of FOLDER into TARGET, a new folder, while others read and write."""
-    with _open(folder, write=True) as made:
+    with _open(folder, write=os.access(folder, os.W_OK)) as made:
         made.backup(target, progress_bar())
         told = {"folder": folder, "copy": target, "rows": len(made)}
     click.echo(dump(told) if as_json else f"{target}: a copy of {told['rows']} rows")

@@ -149,3 +149,9 @@ def test_more_rows_than_there_are(here: Path) -> None:
         words = ["socks"] if name == "rows" else ["--queries", "x.npy"]
         code, out, _ = run("search", name, *words, "-k", "1000000")
         assert (code, len(out.splitlines())) == (0, count if name == "rows" else count * 40)
+
+
+def test_a_link_that_leads_nowhere_is_named(here: Path) -> None:
+    (here / "dangling").symlink_to("nowhere")
+    code, _, err = run("info", "dangling")
+    assert (code, err) == (2, "nearfield: 'dangling': is a link to 'nowhere', which is not there\n")

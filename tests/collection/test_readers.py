@@ -141,6 +141,17 @@ def test_dry_run_of_a_repair(folder: Path, weak: list[str]) -> None:
     assert len(whole.stderr.splitlines()) == 1
 
 
+def test_a_reader_makes_a_backup(folder: Path, weak: list[str]) -> None:
+    target = folder.parent / "out"
+    target.mkdir()
+    target.chmod(0o777)
+    told = [*weak, sys.executable, "-m", "nearfield", "backup", str(folder), str(target / "copy")]
+    done = subprocess.run(told, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    with nf.open(folder, mode="r") as c, nf.open(target / "copy", mode="r") as copy:
+        assert (copy.ids(), copy.check()) == (c.ids(), [])
+
+
 def test_a_log_without_its_index_says_so(folder: Path, weak: list[str]) -> None:
     copy = folder.with_name("copy")
     with nf.open(folder) as c:

@@ -70,6 +70,8 @@ def check_path(path: object) -> str:
         try:
             mode = os.stat(name).st_mode
         except (FileNotFoundError, NotADirectoryError):
+            if os.path.islink(name):
+                raise bad(name, f"is a link to {shown(os.readlink(name), 200)}, which is not there") from None
             raise bad(name, f"no such file; {_neighbours(name)}") from None
         if stat.S_ISDIR(mode):
             raise bad(name, f"expected a file, got a folder; name a file in it: {_listing(name)}")

@@ -232,19 +232,18 @@ class Lease:
         if self._handle >= 0:
             with _where_possible():
                 _take(self._handle, shared=True)
+        self._close = weakref.finalize(self, os.close, self._handle) if self._handle >= 0 else None
+        if self._close is not None:
+            self._close.atexit = False  # the system gives it back then
         on_fork(self)
 
     def close(self) -> None:
         """Give it back."""
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
+        if self._close is not None:
+            self._close()
 
     def forked(self) -> None:
         """It is the parent's, who must be able to give it back alone."""
-        self.close()
-
-    def __del__(self) -> None:
         self.close()
 
 
