@@ -170,8 +170,9 @@ class Catalog:
 
         It is there from the first read on until the last connection closes.
         """
-        self._db.execute("PRAGMA user_version").fetchone()
-        self.folder.remember_anew(LOG)
+        if self.write or can_write(self.folder):  # whoever cannot write holds no log, and sees it come and go
+            self._db.execute("PRAGMA user_version").fetchone()
+            self.folder.remember_anew(LOG)
 
     @property
     def immutable(self) -> bool:
@@ -305,20 +306,39 @@ class Catalog:
         self.folder.check_now_and_then()
         with self._guard, self.telling():
             if self._look is not None and (not self._look.settled or self.disturbed()):
-                self._db.close()
-                self._open_patiently(create=False)
-            if self._look is not None:
-                return -self._looks
-            return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+                self._reopen()
+            try:
+                return self._version()
+            except sqlite3.OperationalError:
+                if self.write:
+                    raise
+            self._reopen()
+            return self._version()
+
+    def _version(self) -> int:
+        """Of this connection; those of a connection before it are others."""
+        of_data = 0 if self._look is not None else int(self._db.execute("PRAGMA data_version").fetchone()[0])
+        return (self._looks << 32) + of_data
+
+    def _reopen(self) -> None:
+        """Read by another connection: the files are others, or a log came or went with its writer."""
+        self._db.close()
+        self._open_patiently(create=False)
 
     def disturbed(self, *, failed: bool = False) -> bool:
-        """Whether a catalogue that is read without locks was written meanwhile: then what was read may be no state.
+        """Whether a catalogue that this process cannot write was written meanwhile: what was read may be no state.
 
         What ``failed`` to be read is worth another try too where the last change is so near that it has no time of
-        its own.
+        its own, and where a log came or went.
         """
         look = self._look
-        return look is not None and (Look.at(self.folder).files != look.files or (failed and not look.settled))
+        if look is None:
+            gone = failed and not self.write and not can_write(self.folder)
+            if gone:
+                with self._guard, self.telling():
+                    self._reopen()
+            return gone
+        return Look.at(self.folder).files != look.files or (failed and not look.settled)
 
     def head(self) -> Head:
         """The head; one that was read or written last is not read anew."""
