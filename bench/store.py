@@ -27,16 +27,15 @@ QUICK = {"rows": 3_000, "queries": 20, "rounds": 1, "writes": {"1": 20, "100": 3
 LOWER = ("bytes_per_row", "open_cold_s", "open_warm_s", "p50_ms", "p99_ms")  # columns where less is better
 
 
-class Engine:
-    """A process that answers commands."""
+class Process:
+    """A process that answers commands: JSON lines in, JSON lines out; pinned as the run is."""
 
-    def __init__(self, spec: dict[str, Any], files: Path) -> None:
-        self.name = spec["name"]
-        command = [str(interpreter(spec)), str(ROOT / "bench" / "store_engines.py"), self.name, str(files)]
+    def __init__(self, name: str, command: list[str], files: Path) -> None:
+        self.name = name
         quiet = {"ANONYMIZED_TELEMETRY": "False", "PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=files,
-            env=os.environ | quiet, preexec_fn=pin,
+            env=os.environ | quiet, preexec_fn=_pin,
         )  # fmt: skip
 
     def do(self, what: str, **how: Any) -> dict[str, Any]:
@@ -63,7 +62,17 @@ class Engine:
             self._process.kill()
 
 
-def pin() -> None:
+class Engine(Process):
+    """One engine by the Python of its environment."""
+
+    def __init__(self, spec: dict[str, Any], files: Path) -> None:
+        name = spec["name"]
+        super().__init__(
+            name, [str(interpreter(spec)), str(ROOT / "bench" / "store_engines.py"), name, str(files)], files
+        )
+
+
+def _pin() -> None:
     """Keep a process to as many cores as the run has threads: the last ones."""
     if hasattr(os, "sched_setaffinity"):
         count = int(os.environ.get("OMP_NUM_THREADS", "1"))

@@ -6,15 +6,13 @@ version after the other; what is kept is the ratio round by round, this version'
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -28,34 +26,11 @@ VERSIONS = ("this", "other")
 Pythons = dict[str, str]
 
 
-class Worker:
-    """A process of one version that answers commands (``bench/versions_once.py``)."""
+class Worker(store.Process):
+    """A process of one version (``bench/versions_once.py``)."""
 
     def __init__(self, python: str, files: Path) -> None:
-        command = [python, str(ROOT / "bench" / "versions_once.py"), str(files)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=files, preexec_fn=store.pin
-        )
-
-    def do(self, what: str, **how: Any) -> dict[str, Any]:
-        """Send one command; ``RuntimeError`` where its process ended or the command failed."""
-        if self._process.stdin is None or self._process.stdout is None:
-            raise RuntimeError("no pipes")
-        self._process.stdin.write(json.dumps({"do": what, **how}) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        answer: dict[str, Any] = json.loads(line) if line else {"error": "the process ended"}
-        if "error" in answer:
-            raise RuntimeError(f"{what} {how}: {answer['error']}")
-        return answer
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process.stdin:
-            self._process.stdin.close()
-        self._process.wait(30)
+        super().__init__(python, [python, str(ROOT / "bench" / "versions_once.py"), str(files)], files)
 
 
 def run(suite: dict[str, Any], shared: Path, keeper: Keeper, *, quick: bool) -> None:
