@@ -1,6 +1,8 @@
 """Rows of pandas frames, cell by cell: nothing but pandas is needed.
 
-The index is the ids where it says something: where it has a name, or is none that pandas counted itself.
+The index is the ids where it says something: where it has a name, or does not just count the rows from 0. pandas gives
+a ``RangeIndex`` to what it filters or cuts, too, where the labels that stay are evenly spaced: they are ids as any
+others. The first rows of a frame, as of ``head``, cannot be told from a fresh frame.
 """
 
 from __future__ import annotations
@@ -58,7 +60,8 @@ def _index(frame: Any) -> str | None:
         )
     if index.name is not None:
         return str(index.name)
-    return None if type(index).__name__ == "RangeIndex" else _INDEX
+    counts = type(index).__name__ == "RangeIndex" and index.start == 0 and index.step == 1
+    return None if counts else _INDEX
 
 
 def _batches(frame: Any, keys: list[str], index: str | None, names: Names, rows: int) -> Iterator[RowBatch]:
