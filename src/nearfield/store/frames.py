@@ -106,8 +106,8 @@ def from_frame(
 
     Columns are found by name and type as by ``read_rows``. pandas frames need nothing else: None, NaN, NaT and NA mean
     there that the row has no value, and without a column of ids an index is the ids, unless it has no name and counts
-    the rows from 0: so do those of a fresh frame and of its ``head``. One of numbers under the columns 0, 1, 2 ... holds
-    vectors. A lazy polars frame is collected. All but pandas need the extra ``arrow``.
+    the rows from 0: so do those of a fresh frame and of its ``head``. One of numbers under the columns 0, 1, 2 ...
+    holds vectors. A lazy polars frame is collected. All but pandas need the extra ``arrow``.
     """
     names = Names(id, text, vector, meta)
     library = type(frame).__module__.partition(".")[0]
