@@ -167,6 +167,7 @@ def export(
     made: Collection, target: Any, where: Any, *, vectors: bool, overwrite: bool, guard: bool, progress: Progress | None
 ) -> Any:
     """Write rows into a file, and return how many; or give them as a table, a frame or a data set."""
+    _check_target(target)
     rows = _rows(made, where, vectors=vectors, progress=progress)
     if isinstance(target, os.PathLike) or "." in str(target) or os.path.isdir(target):
         from nearfield.store.exchange import write_rows
@@ -188,6 +189,12 @@ def export(
     if target == "arrow":
         return frames.to_table(rows)
     return frames.to_dataset(rows) if target == "dataset" else frames.to_frame(rows, target)
+
+
+def _check_target(target: Any) -> None:
+    if not isinstance(target, (str, os.PathLike)):
+        kinds = ", ".join(_KINDS)
+        raise BadInput(f"export: expected the name of a file or one of {kinds}, got {type(target).__name__}")
 
 
 def _rows(made: Collection, where: Any, *, vectors: bool, progress: Progress | None) -> Iterator[RowBatch]:

@@ -70,6 +70,8 @@ def _batches(frame: Any, keys: list[str], index: str | None, names: Names, rows:
         id_key = index
     texts = names.texts_in(keys, "rows")
     vectors = names.vectors_in(keys, "rows") or _by_type(frame, names)
+    if names.vector is None:
+        vectors += [k for k in _sparse(frame, names) if k not in vectors]
     taken = [id_key, _INDEX, *texts, *vectors]  # an index without a name is either the ids or means nothing
     meta = names.meta_in(keys, taken, "rows")
     for start in range(0, len(frame), rows):
@@ -109,6 +111,17 @@ def _by_type(frame: Any, names: Names) -> list[str]:
         if column.dtype == object and key not in names.given:
             first = next((v for v in column if v is not None), None)
             if _floats(first):
+                out.append(key)
+    return out
+
+
+def _sparse(frame: Any, names: Names) -> list[str]:
+    """Columns of ``{term: weight}``, whatever their names: no metadata has numbers as keys."""
+    out = []
+    for i, key in enumerate(map(str, frame.columns)):
+        if frame.iloc[:, i].dtype == object and key not in names.given:
+            first = next((v for v in frame.iloc[:, i] if isinstance(v, dict) and v), {})
+            if first and all(isinstance(k, (int, np.integer)) for k in first):
                 out.append(key)
     return out
 
