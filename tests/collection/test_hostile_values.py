@@ -76,6 +76,16 @@ def test_a_frame_with_sparse_vectors_loads_again(c, tmp_path):
         assert again.get(["a"])[0].vectors["v"].tolist() == [1, 0, 0]
 
 
+def test_a_frame_with_token_vectors_loads_again(tmp_path):
+    pytest.importorskip("pandas")
+    with nf.open(tmp_path / "c", fields={"vector": nf.dense(3), "r": nf.ragged(2)}) as made:
+        made.upsert(["a", "b"], {"vector": X[:2], "r": [np.eye(2), None]})
+        with nf.open(tmp_path / "again", fields=made.fields) as again:
+            again.load(made.export("pandas"))
+            (row,) = again.get(["a"])
+            assert (row.vectors["r"].tolist(), row.meta) == ([[1, 0], [0, 1]], {})
+
+
 def test_progress_that_cannot_be_called(c, tmp_path):
     for call in (
         lambda: c.compact(progress=1),

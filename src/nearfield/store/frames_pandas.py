@@ -71,7 +71,7 @@ def _batches(frame: Any, keys: list[str], index: str | None, names: Names, rows:
     texts = names.texts_in(keys, "rows")
     vectors = names.vectors_in(keys, "rows") or _by_type(frame, names)
     if names.vector is None:
-        vectors += [k for k in _sparse(frame, names) if k not in vectors]
+        vectors += [k for k in _unmistakable(frame, names) if k not in vectors]
     taken = [id_key, _INDEX, *texts, *vectors]  # an index without a name is either the ids or means nothing
     meta = names.meta_in(keys, taken, "rows")
     for start in range(0, len(frame), rows):
@@ -115,13 +115,14 @@ def _by_type(frame: Any, names: Names) -> list[str]:
     return out
 
 
-def _sparse(frame: Any, names: Names) -> list[str]:
-    """Columns of ``{term: weight}``, whatever their names: no metadata has numbers as keys."""
+def _unmistakable(frame: Any, names: Names) -> list[str]:
+    """Columns of ``{term: weight}`` or of 2-D arrays of floats, whatever their names: no metadata is of these."""
     out = []
     for i, key in enumerate(map(str, frame.columns)):
         if frame.iloc[:, i].dtype == object and key not in names.given:
-            first = next((v for v in frame.iloc[:, i] if isinstance(v, dict) and v), {})
-            if first and all(isinstance(k, (int, np.integer)) for k in first):
+            first = next((v for v in frame.iloc[:, i] if isinstance(v, (dict, np.ndarray)) and len(v) > 0), None)
+            terms = isinstance(first, dict) and all(isinstance(k, (int, np.integer)) for k in first)
+            if terms or (isinstance(first, np.ndarray) and first.ndim == 2 and first.dtype.kind == "f"):
                 out.append(key)
     return out
 
