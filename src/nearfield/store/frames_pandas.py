@@ -120,7 +120,10 @@ def _unmistakable(frame: Any, names: Names) -> list[str]:
     out = []
     for i, key in enumerate(map(str, frame.columns)):
         if frame.iloc[:, i].dtype == object and key not in names.given:
-            first = next((v for v in frame.iloc[:, i] if isinstance(v, (dict, np.ndarray)) and len(v) > 0), None)
+            first = next(
+                (v for v in frame.iloc[:, i] if (isinstance(v, np.ndarray) and v.ndim) or (isinstance(v, dict) and v)),
+                None,
+            )
             terms = isinstance(first, dict) and all(isinstance(k, (int, np.integer)) for k in first)
             if terms or (isinstance(first, np.ndarray) and first.ndim == 2 and first.dtype.kind == "f"):
                 out.append(key)
