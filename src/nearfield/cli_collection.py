@@ -113,6 +113,7 @@ def add(folder: str, files: tuple[str, ...], as_json: bool, **given: Any) -> Non
     FILES: JSON lines, CSV, Parquet, Arrow, folders of Parquet or Arrow parts, BEIR folders, or vectors in any format
     that advise reads; ``-`` is standard input. Where no row of a file has a vector, titles and texts are encoded. Rows
     without ids are numbered behind those that are there: a file that is added twice is there twice.
+    No file may replace rows that were numbered in the same call: put files with ids first.
     """
     from nearfield.collection import exchange
 
@@ -124,9 +125,13 @@ def add(folder: str, files: tuple[str, ...], as_json: bool, **given: Any) -> Non
     sources[0] = chain([first], sources[0])
     again = (b for file in files for b in exchange.batches_of(file, given["batch"], **names))
     added = without = 0
+    numbered: list[range] = []
     with closing(_for_rows(folder, first, again, given)) as made:
         for source in sources:
-            done = exchange.load(made, source, new_only=given["new_only"], encoder=None, progress=progress_bar())
+            done = exchange.load(
+                made, source, new_only=given["new_only"], encoder=None, progress=progress_bar(), numbered=numbered
+            )
+            numbered += done.numbered
             added, without = added + done.rows, without + done.without
         told = {"folder": folder, "added": added, "rows": len(made)}
     if without:

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 import nearfield as nf
 from nearfield.cli import cli
-from nearfield.core.errors import BadInput
+from nearfield.core.errors import BadInput, DataWarning
+from nearfield.store.exchange import read_rows
 from nearfield.store.rows import RowBatch
 
 V = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
@@ -118,6 +119,82 @@ def test_a_chosen_array_or_none(tmp_path):
         for what in ("id", "text", "vector"):
             with pytest.raises(BadInput, match=f"{what}='b' names a column, got a file of numbers alone"):
                 c.load(tmp_path / "y.npy", **{what: "b"})
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_ids_and_texts_beside_vectors(tmp_path, save):
+    path, x = tmp_path / "x.npz", np.arange(20.0).reshape(10, 2) + 1
+    names, said = np.array([f"n{i}" for i in range(10)]), np.array([f"text {i}" for i in range(9)] + [""])
+    for kinds, how in (
+        ({"ids": names, "texts": said}, {}),
+        ({"id": np.arange(10) * 3, "text": said}, {}),
+        ({"doc_id": names}, {}),
+        ({"key": names, "body": said, "texts": said[::-1]}, {"id": "key", "text": "texts", "vector": "x"}),
+        ({"ids": names, "texts": said}, {"id": "", "text": ""}),
+    ):
+        save(path, x=x, **kinds)
+        with warnings.catch_warnings():
+            if how.get("id") == "":
+                warnings.simplefilter("ignore")
+            found = [row for batch in read_rows(path, rows=4, **how) for row in unbatched(batch)]
+        ids = next((v for k, v in kinds.items() if k in ("ids", "id", "doc_id", "key")), None)
+        texts = next((v for k, v in kinds.items() if k in ("texts", "text")), None)
+        if how.get("id") == "":
+            ids = texts = None
+        assert [i for i, _, _ in found] == ([None] * 10 if ids is None else ids.tolist())
+        assert [t for _, t, _ in found] == ([None] * 10 if texts is None else texts.tolist())
+        assert [v for _, _, v in found] == x.tolist()
+
+
+def unbatched(batch):
+    n = len(batch)
+    return zip(batch.ids or [None] * n, batch.texts or [None] * n, batch.vectors["vector"].tolist())
+
+
+def test_arrays_beside_vectors_that_do_not_fit(tmp_path):
+    path, x = tmp_path / "x.npz", np.eye(3)
+    for other, match in (
+        ({"ids": np.arange(2)}, r"a value in the array 'ids' for each of 3 rows, got shape \(2,\)"),
+        ({"ids": np.array(5)}, r"each of 3 rows, got shape \(\)"),
+        ({"ids": np.arange(3.0)}, "integers or text in the array 'ids', got 'float64'"),
+        ({"texts": np.arange(3)}, "expected text in the array 'texts', got 'int64'"),
+        ({"ids": np.array(["a", 1, None], object)}, "in the array 'ids', got 'object'"),
+    ):
+        np.savez(path, vectors=x, **other)
+        with pytest.raises(BadInput, match=match):
+            list(read_rows(path))
+    np.savez(path, vectors=x, labels=np.arange(3))
+    with pytest.warns(
+        DataWarning, match="read are the vectors in 'vectors' and arrays named ids and texts, not 'labels'"
+    ):
+        assert [batch.ids for batch in read_rows(path)] == [None]
+    with pytest.raises(BadInput, match="id='label' names no array beside the vectors, there is: 'labels'"):
+        list(read_rows(path, id="label"))
+    assert [batch.ids for batch in read_rows(path, id="labels")] == [[0, 1, 2]]
+    np.savez(path, vectors=x, ids=np.arange(3))
+    lines(tmp_path / "x.jsonl", [{"id": "a"}] * 3)
+    with pytest.raises(BadInput, match=r"ids and texts in one place, got them here and in .*x\.jsonl'"):
+        list(read_rows(path))
+
+
+def test_rows_that_were_numbered_are_not_replaced_in_the_same_call(tmp_path):
+    bare = lines(tmp_path / "bare.jsonl", [{"text": f"bare {i}", "vector": [1, i]} for i in range(5)])
+    named = lines(tmp_path / "named.jsonl", [{"id": i, "text": f"named {i}", "vector": [2, i]} for i in (9, 4, 2)])
+    again = lines(tmp_path / "again.jsonl", [{"id": 9, "text": "again", "vector": [3, 1]}])
+    more = lines(tmp_path / "more.jsonl", [{"id": 70 + i, "text": "more", "vector": [4, 1]} for i in range(2)])
+    code, said = run("add", tmp_path / "c", bare, named, "--batch", 2)
+    assert code, said
+    assert "expected others than rows without ids were given before, got 4; put files with ids before" in said
+    with nf.open(tmp_path / "c", mode="r") as c:
+        assert [row.text for row in c.get([0, 1, 2, 3, 4])] == [f"bare {i}" for i in range(5)]
+    for number, files in enumerate(([named, bare], [named, bare, again], [bare, more], [named, again])):
+        assert not run("add", tmp_path / f"c{number}", *files)[0]
+    with nf.open(tmp_path / "c1", mode="r") as c:
+        assert (len(c), c.get([9])[0].text) == (8, "again")
+    code, said = run(
+        "add", tmp_path / "c4", named, bare, bare, lines(tmp_path / "x.jsonl", [{"id": 12, "vector": [1, 1]}])
+    )
+    assert "were given before, got 12;" in said
 
 
 def test_titles(tmp_path):

@@ -88,6 +88,10 @@ CSV = [
     (b'id,vector\na,"[1,2]"\nb,"[1]"\n', "'vector': expected vectors of width 2"),
     (b"id,vector\na," + b"[" * 100_000 + b"\n", "line 2: 'vector': expected a list of numbers"),
     (b'a,b\n1,"' + b"2" * 200_000 + b'"\n', "larger than field limit"),
+    (b'id,text\na,"5 inch\n' + b"r,t\n" * 1000, 'line 2: expected an end of the quote that opens there, .*as "" in'),
+    (b'id,text\na,b\nc,"d', "line 3: expected an end of the quote that opens there"),
+    (b'id,text,k\n\na,"x\n\ny","z\n\nb,c,d\n', "line 5: expected an end of the quote that opens there"),
+    (b'id,text\na,"' + b"r,text\n" * 50_000, "field limit .131072. in the row that begins in line 2; quote or shorten"),
 ]
 
 
@@ -95,6 +99,7 @@ CSV = [
 def test_csv(tmp_path, case):
     content, match = CSV[case]
     refused(tmp_path, "x.csv", content, match)
+    refused(tmp_path, "x.csv.gz", gzip.compress(content), match)
 
 
 def test_bombs(tmp_path, monkeypatch):

@@ -27,7 +27,11 @@ def frame(index=None, **columns):
 def test_an_index_is_the_ids():
     for index, ids in (
         (None, None),
-        (pd.RangeIndex(5, 7), None),  # a slice of a frame: pandas counted it
+        (pd.RangeIndex(2), None),
+        (pd.RangeIndex(5, 7), [5, 6]),  # the end of a frame
+        (pd.RangeIndex(0, 4, 2), [0, 2]),  # every second row of a frame
+        (pd.RangeIndex(1, -1, -1), [1, 0]),
+        (pd.RangeIndex(2, name="line"), [0, 1]),
         (pd.RangeIndex(5, 7, name="line"), [5, 6]),
         (pd.Index([7, 3]), [7, 3]),
         (pd.Index(["x", "y"]), ["x", "y"]),
@@ -41,6 +45,17 @@ def test_an_index_is_the_ids():
     assert (found.ids, found.meta) == (["p", "q"], [{"line": 5}, {"line": 6}])
     found = rows(frame(pd.Index([5, 6], name="line"), k=["p", "q"]), id="line")
     assert (found.ids, found.meta) == ([5, 6], [{"k": "p"}, {"k": "q"}])
+
+
+def test_rows_that_were_chosen_keep_their_labels():
+    whole = pd.DataFrame({"vector": [[float(i)] for i in range(6)], "odd": [False, True] * 3})
+    numbers = pd.DataFrame([[float(i), 0.5] for i in range(6)])
+    for made in (whole, numbers):
+        for part in (made.iloc[1::2], made.tail(2), made.sort_index(ascending=False), made.loc[[4, 2, 0]]):
+            found = rows(part)
+            assert found.ids == [int(v[0]) for v in found.vectors["vector"]] == part.index.tolist()
+        assert rows(made).ids is None
+    assert rows(whole[whole.odd]).ids == [1, 3, 5]
 
 
 def test_an_index_that_cannot_be():

@@ -87,6 +87,8 @@ def test_columns_of_ids(tmp_path):
         ("\n\n", BadInput, "expected rows"),
         ("1,2\n1,0x1f\n", BadInput, "0x1f"),
         ('1,2\n1,"' + "1" * 200_000 + '"\n', BadInput, "larger than field limit"),
+        ('a,b\n1,"2\n3,4\n', BadInput, "line 2: expected an end of the quote that opens there, got the end"),
+        ('a;b\n1;2\n3;"4', BadInput, "line 3: expected an end of the quote that opens there"),
         ("a\0,2\n1,2\n", Corrupt, "NUL"),
     ],
 )

@@ -25,7 +25,7 @@ from nearfield.collection.searching import field_named
 from nearfield.collection.state import Frozen, Settings, State
 from nearfield.collection.tending import Tending
 from nearfield.collection.twins import Twins
-from nearfield.core.checks import whole
+from nearfield.core.checks import check_progress, whole
 from nearfield.core.errors import BadInput, Unsupported
 from nearfield.core.habits import answering
 from nearfield.core.hits import HitList, HitLists
@@ -184,6 +184,7 @@ class Collection(Twins):
         self, ids: Any, x: Any, texts: Any, meta: Any, field: str | None, encoder: Any, repeats: str,
         progress: Progress | None, *, new_only: bool, since: int | None = None,
     ) -> list[Any]:  # fmt: skip
+        check_progress(progress)
         if repeats not in ("raise", "last"):
             raise BadInput(f"repeats: expected 'raise' or 'last', got {repeats!r}")
         fields = self.fields
@@ -257,6 +258,7 @@ class Collection(Twins):
         """
         from nearfield.collection import exchange
 
+        check_progress(progress)
         names = {"id": id, "text": text, "vector": vector, "meta": meta}
         batches = exchange.batches_of(source, whole("rows", rows, 1), **names)
         return exchange.load(self, batches, new_only=new_only, encoder=encoder, progress=progress).rows
@@ -348,6 +350,7 @@ class Collection(Twins):
         from nearfield.collection import exchange
 
         how = {"vectors": vectors, "overwrite": overwrite, "guard": guard}
+        check_progress(progress)
         return exchange.export(self, target, self._filter(where), progress=progress, **how)
 
     def facets(self, key: str, *, where: Any = None, k: int | None = None) -> list[tuple[Any, int]]:
@@ -446,6 +449,7 @@ class Collection(Twins):
         from nearfield.collection import recoding
 
         _, number = field_named(self._state.snapshot(), field, "dense")
+        check_progress(progress)
         how = {"originals": originals, "queries": queries, "rng": rng, "progress": progress}
         self._tending.stop()
         if not background:
@@ -526,6 +530,7 @@ class Collection(Twins):
         """Read every byte; returns a line for each thing that is wrong: none where all is sound."""
         from nearfield.collection import health
 
+        check_progress(progress)
         return health.check(self._state, progress)
 
     def backup(self, target: Any, progress: Progress | None = None) -> None:
@@ -534,10 +539,12 @@ class Collection(Twins):
 
         if not isinstance(target, (str, os.PathLike)):
             raise BadInput(f"backup: expected the path of a new folder, got {type(target).__name__}")
+        check_progress(progress)
         self._tending.stop()
         health.backup(self._state, target, progress)
 
     def compact(self, *, purge: bool = False, progress: Progress | None = None) -> None:
         """Merge segments, drop what was deleted, give the space back; ``purge`` leaves no trace of it on the disk."""
+        check_progress(progress)
         self._tending.stop()
         upkeep.compact(self._state, purge=purge, progress=progress)

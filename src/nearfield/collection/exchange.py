@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,17 +53,26 @@ def _checked(source: Iterable[Any]) -> Iterator[RowBatch]:
 
 @dataclass
 class Loaded:
-    """How many rows were written, and how many of them have no vector."""
+    """How many rows were written, how many of them have no vector, and the numbers that were given as ids to others."""
 
     rows: int = 0
     without: int = 0
+    numbered: list[range] = field(default_factory=list)
+
+    def number(self, ids: list[Any]) -> None:
+        """Note the ids that rows without any were given: numbers in a row, or names that nobody else can have."""
+        if ids and isinstance(ids[0], int):
+            first = self.numbered.pop().start if self.numbered and self.numbered[-1].stop == ids[0] else ids[0]
+            self.numbered.append(range(first, ids[-1] + 1))
 
 
 def load(
-    made: Collection, batches: Iterable[RowBatch], *, new_only: bool, encoder: Any, progress: Progress | None
-) -> Loaded:
+    made: Collection, batches: Iterable[RowBatch], *, new_only: bool, encoder: Any, progress: Progress | None,
+    numbered: Sequence[range] = (),
+) -> Loaded:  # fmt: skip
     """Write batches of rows, each by one commit.
 
+    ``numbered`` are ids that rows of sources before this one were given, as they had none: no row may replace them.
     Where some rows of the source have vectors, those that have none stay without one; else the texts are encoded.
     """
     write = made.writer(new_only=new_only)
@@ -76,7 +86,10 @@ def load(
             named = batch.ids is not None
             seen |= dict.fromkeys(batch.vectors)
             x = _vectors(made, batch, list(seen))
-            write(batch.ids, x, batch.texts, batch.meta, encoder if seen else None)
+            _check_numbered(batch, numbered)
+            ids = write(batch.ids, x, batch.texts, batch.meta, encoder if seen else None)
+            if not named:
+                done.number(ids)
             done.rows += len(batch)
             done.without += _without(x, len(batch))
             if progress:
@@ -86,6 +99,17 @@ def load(
             error.args = (f"{error}; the {done.rows:,} rows before this batch are written", *error.args[1:])
         raise
     return done
+
+
+def _check_numbered(batch: RowBatch, numbered: Sequence[range]) -> None:
+    """Refuse ids that name rows by the numbers that these happened to get: they would go without a word."""
+    taken = (i for i in batch.ids or () if isinstance(i, int) and any(r.start <= i < r.stop for r in numbered))
+    found = list(itertools.islice(taken, 5))
+    if found:
+        raise BadInput(
+            f"ids: expected others than rows without ids were given before, got {', '.join(map(str, found))}; put "
+            "files with ids before those without"
+        )
 
 
 def _vectors(made: Collection, batch: RowBatch, seen: list[str]) -> dict[str, Any]:
@@ -143,6 +167,7 @@ def export(
     made: Collection, target: Any, where: Any, *, vectors: bool, overwrite: bool, guard: bool, progress: Progress | None
 ) -> Any:
     """Write rows into a file, and return how many; or give them as a table, a frame or a data set."""
+    _check_target(target)
     rows = _rows(made, where, vectors=vectors, progress=progress)
     if isinstance(target, os.PathLike) or "." in str(target) or os.path.isdir(target):
         from nearfield.store.exchange import write_rows
@@ -164,6 +189,12 @@ def export(
     if target == "arrow":
         return frames.to_table(rows)
     return frames.to_dataset(rows) if target == "dataset" else frames.to_frame(rows, target)
+
+
+def _check_target(target: Any) -> None:
+    if not isinstance(target, (str, os.PathLike)):
+        kinds = ", ".join(_KINDS)
+        raise BadInput(f"export: expected the name of a file or one of {kinds}, got {type(target).__name__}")
 
 
 def _rows(made: Collection, where: Any, *, vectors: bool, progress: Progress | None) -> Iterator[RowBatch]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfield.core import arrays
+from nearfield.core.dlpack import without_tensors
 from nearfield.core.errors import BadInput
 from nearfield.core.protocols import Batch
 from nearfield.store.fields import Field, exactly
@@ -141,9 +142,9 @@ def _count(vectors: Mapping[str, Any], texts: Any, meta: Any) -> int:
     for given in (texts, meta, *vectors.values()):
         if isinstance(given, (str, Mapping)):
             return 1  # one text, the metadata of one row, or one sparse vector
-        if given is not None and hasattr(given, "__len__"):
+        if given is not None and _has_length(given):
             return 1 if _one_vector(given) else len(given)
-        if given is not None and hasattr(given, "shape"):
+        if given is not None and getattr(given, "shape", None):
             return int(given.shape[0])
     return 0
 
@@ -161,7 +162,7 @@ def sound_texts(texts: Any, n: int) -> list[str | None] | None:
         return None
     if isinstance(texts, str) and n == 1:
         texts = [texts]
-    if isinstance(texts, (str, bytes, dict, Set)) or not hasattr(texts, "__len__"):
+    if isinstance(texts, (str, bytes, dict, Set)) or not _has_length(texts):
         raise BadInput(f"texts: expected a list of str, got {type(texts).__name__}")
     if len(texts) != n:
         raise BadInput(f"texts: expected one for each of {n} ids, got {len(texts)}")
@@ -173,6 +174,11 @@ def sound_texts(texts: Any, n: int) -> list[str | None] | None:
     return out
 
 
+def _has_length(given: Any) -> bool:
+    """Whether there are items to count: an array of no axes has none, whatever it says."""
+    return hasattr(given, "__len__") and getattr(given, "shape", None) != ()
+
+
 def _metadata(meta: Any, n: int) -> list[dict[str, Any]]:
     if meta is None:
         return [{} for _ in range(n)]
@@ -180,7 +186,7 @@ def _metadata(meta: Any, n: int) -> list[dict[str, Any]]:
         if n != 1:
             raise BadInput(f"meta: expected a dictionary for each of {n} ids, got one")
         meta = [meta]
-    if isinstance(meta, (str, bytes, Set)) or hasattr(meta, "columns") or not hasattr(meta, "__len__"):
+    if isinstance(meta, (str, bytes, Set)) or hasattr(meta, "columns") or not _has_length(meta):
         raise BadInput(f"meta: expected a list of dictionaries, got {type(meta).__name__}")
     if len(meta) != n:
         raise BadInput(f"meta: expected one for each of {n} ids, got {len(meta)}")
@@ -188,6 +194,7 @@ def _metadata(meta: Any, n: int) -> list[dict[str, Any]]:
 
 
 def _given(name: str, spec: Field, given: Any, n: int, on_zero: str) -> Given:
+    given = without_tensors(given, name)
     if spec.kind == "dense":
         return _dense(name, spec, given, n, on_zero)
     if spec.kind == "sparse":

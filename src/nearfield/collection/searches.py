@@ -176,6 +176,8 @@ def _rankings(
             fields.append((number, spec, ready, single))
             if spec.kind == "dense" and spec.nearness != "hamming":
                 log.add(known, ready)
+    if not fields and request.text is None:
+        raise BadInput(f"search: expected a vector of a field, or text=, got None for {', '.join(map(repr, queries))}")
     specs = [spec for _, spec, _, _ in fields]
     count = max([len(ready) for _, spec, ready, _ in fields if spec.kind == "dense"], default=1)
     several = any(not single for _, _, _, single in fields)

@@ -16,6 +16,7 @@ from nearfield.collection.intake import ragged_columns, sparse_columns
 from nearfield.collection.matching import EMPTY, picked
 from nearfield.collection.plans import Coded
 from nearfield.core import arrays
+from nearfield.core.dlpack import without_tensors
 from nearfield.core.errors import BadInput, Cancelled
 from nearfield.core.fusers import Ranking
 from nearfield.core.protocols import F32, I64, Metric
@@ -199,6 +200,7 @@ def ready_queries(name: str, spec: Field, given: Any, on_zero: str) -> tuple[Any
     if spec.kind == "sparse":
         found = sparse_columns(name, spec, [given], 1)
         return (found.indices, found.values), True
+    given = without_tensors(given, "query")
     if spec.kind == "ragged":
         return np.asarray(ragged_columns(name, spec, [given], 1).values, dtype=np.float32), True
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
 
-from nearfield.collection.intake import Intake, sound_texts, take_rows
+from nearfield.collection.intake import Intake, ragged_columns, sound_texts, sparse_columns, take_rows
 from nearfield.collection.reading import matching
 from nearfield.collection.results import Row
 from nearfield.collection.state import State
@@ -17,6 +17,7 @@ from nearfield.core.protocols import F32
 from nearfield.store.fields import Field
 from nearfield.store.filters import Filter
 from nearfield.store.ids import IdKind, check_ids, refuse_repeats
+from nearfield.store.rows import unpacked
 from nearfield.store.snapshot import Snapshot
 
 
@@ -88,7 +89,7 @@ class Update:
         if each:
             _refuse_length("meta", self.meta, n)
         metas = list(self.meta) if each else [self.meta] * n
-        columns = {name: _new_vectors(name, rows, at, self.vectors, n) for name in fields}
+        columns = {name: _new_vectors(name, spec, rows, at, self.vectors, n) for name, spec in fields.items()}
         texts = [row.text for row in rows] if self.texts is None else [self.texts[i] for i in at]
         changed = self.changed(rows, at)
         if self.renewal is not None:
@@ -137,8 +138,14 @@ def _refuse_length(name: str, values: Any, n: int) -> None:
         raise BadInput(f"{name}: expected one for each of {n} ids, got {len(values)}")
 
 
-def _new_vectors(name: str, rows: list[Row], at: list[int], vectors: dict[str, Any], n: int) -> Any:
+def _new_vectors(
+    name: str, spec: Field, rows: list[Row], at: list[int], vectors: dict[str, Any], n: int
+) -> Any:  # fmt: skip
     """The vectors of a field: those that were given, else those that the rows have."""
+    if name in vectors and spec.kind != "dense":  # in one of several forms, not all of which have an item a row
+        made = sparse_columns if spec.kind == "sparse" else ragged_columns
+        each = unpacked(made(name, spec, vectors[name], n))
+        return [each[i] for i in at]
     if name in vectors:
         _refuse_length(name, vectors[name], n)
         return [vectors[name][i] for i in at]

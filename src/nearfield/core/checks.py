@@ -74,3 +74,9 @@ def real(
         if math.isfinite(number) and least <= number <= most and above < number < below:
             return number
     raise error(f"{name}: expected {what}, got {shown(value)}")
+
+
+def check_progress(progress: Any) -> None:
+    """Refuse what cannot be called as ``progress(stage, done, total)``, before any work is done."""
+    if progress is not None and not callable(progress):
+        raise BadInput(f"progress: expected a function of (stage, done, total), or None, got {type(progress).__name__}")

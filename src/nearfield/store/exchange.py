@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nearfield.core.checks import whole
 from nearfield.core.errors import BadInput, BadParameter, DataWarning
-from nearfield.store import exchange_arrow, exchange_csv, exchange_json, io, io_table, io_text
+from nearfield.store import exchange_arrow, exchange_csv, exchange_json, exchange_npz, io, io_table, io_text
 from nearfield.store import io_base as base
 from nearfield.store.atomic import AtomicFile
 from nearfield.store.exchange_json import Record, write_beir
@@ -55,7 +55,7 @@ def read_rows(
     alone holds vectors), ``.parquet`` and ``.arrow`` (extra
     ``arrow``), a folder of such files that are parts of one table, a BEIR folder (``corpus.jsonl``), and whatever
     ``read_vectors`` reads; beside such a file ``NAME.jsonl`` may hold ids, texts and metadata, a row a line, which a
-    ``DataWarning`` tells.
+    ``DataWarning`` tells. An ``.npz`` may hold arrays ``ids`` and ``texts`` beside its vectors.
 
     ``id`` names the column or key of the ids, ``text`` that of the text (several are joined by a space), ``vector``
     those of vectors, ``meta`` those of metadata; None finds them by name (``id _id doc_id``, ``text body content``,
@@ -165,15 +165,30 @@ def _of_numbers(
     beside = _beside(name)
     given = names.listed_vectors
     key = given[0] if len(given) == 1 and suffix in io.KEYED else None
-    odd = {"vector": bool(given) and key is None, **{w: bool(getattr(names, w)) and not beside for w in _NAMED}}
+    held = ("id", "text") if suffix == ".npz" else ()  # what may stand beside the vectors in the file itself
+    odd = {
+        "vector": bool(given) and key is None,
+        **{w: bool(getattr(names, w)) and not beside and w not in held for w in _NAMED},
+    }
     for what, wrong in odd.items():
         if wrong:
             shown = base.shown(getattr(names, what), 40)
             raise base.bad(name, f"{what}={shown} names a column, got a file of numbers alone; leave it out")
     source = io.read_vectors(name, key=key, limit=limit, max_ratio=max_ratio)
-    names = replace(names, vector="")
     step = _rows_at_once(source, rows)
-    return _alone(source, step) if beside is None else _joined(source, beside, names, step, max_ratio)
+    if suffix == ".npz":
+        named = names if beside is None else Names()  # of two files the one of rows is what names are of
+        inside = exchange_npz.read_beside(name, key, named, source.file_rows, max_ratio)
+        if inside is not None and beside is not None:
+            raise base.bad(
+                name,
+                f"expected ids and texts in one place, got them here and in {base.named(beside)}; rename that file",
+            )
+        if inside is not None:
+            return inside.joined(_alone(source, step))
+    return (
+        _alone(source, step) if beside is None else _joined(source, beside, replace(names, vector=""), step, max_ratio)
+    )
 
 
 def _rows_at_once(source: io.Source, rows: int) -> int:

@@ -194,7 +194,14 @@ def values_of(column: Any, where: str, is_json: bool) -> Iterator[tuple[bool, An
             column = column.cast(pa.timestamp("us", tz=column.type.tz))
         except pa.ArrowInvalid:
             raise BadInput(f"{where}: expected times of whole microseconds, got finer ones; round them first") from None
-    for value in column.to_pylist():
+    try:
+        values = column.to_pylist()
+    except (OverflowError, ValueError):
+        raise BadInput(
+            f"{where}: expected times of the years 1 to 9999, got others in {base.shown(str(column.type))}; "
+            "repair it, or leave it out with meta="
+        ) from None
+    for value in values:
         if value is not None and is_json:
             yield True, load(value, where)
         else:

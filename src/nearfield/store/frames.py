@@ -105,9 +105,9 @@ def from_frame(
     """Yield the rows of a pandas or polars frame, an Arrow table, or anything with ``__arrow_c_stream__``.
 
     Columns are found by name and type as by ``read_rows``. pandas frames need nothing else: None, NaN, NaT and NA mean
-    there that the row has no value, and without a column of ids an index is the ids, unless it is a ``RangeIndex``
-    without a name. One of numbers under the columns 0, 1, 2 ... holds vectors. A lazy polars frame is
-    collected. All but pandas need the extra ``arrow``.
+    there that the row has no value, and without a column of ids an index is the ids, unless it has no name and counts
+    the rows from 0: so do those of a fresh frame and of its ``head``. One of numbers under the columns 0, 1, 2 ...
+    holds vectors. A lazy polars frame is collected. All but pandas need the extra ``arrow``.
     """
     names = Names(id, text, vector, meta)
     library = type(frame).__module__.partition(".")[0]
@@ -164,15 +164,34 @@ def to_frame(batches: Iterable[RowBatch], kind: Literal["pandas", "polars"] = "p
 
     Use it for a look at some rows; all of them are held in memory. pandas cells are Python's own values and arrays, in
     columns of objects where some rows have none; polars goes through Arrow (extra ``arrow``), and metadata of several
-    types under one key is JSON text there. A key of metadata named like another column gets ``_`` behind its name.
+    types under one key is JSON text there, and times with an offset are in UTC. A key of metadata named like another
+    column gets ``_`` behind its name.
     """
     if kind == "polars":
-        return require("polars", extra="polars").DataFrame(to_table(_without_nones(batches)))
+        return require("polars", extra="polars").DataFrame(_in_utc(to_table(_without_nones(batches))))
     if kind != "pandas":
         raise BadParameter(f"kind: expected 'pandas' or 'polars', got {kind!r}")
     pandas = require("pandas", extra="pandas")
     columns = _columns(batches)
     return pandas.DataFrame({k: _series(pandas, v) for k, v in columns.items()})
+
+
+def _in_utc(table: Any) -> Any:
+    """The same instants: polars knows time zones by name, and no offsets."""
+    pa = require("pyarrow", extra="arrow")
+
+    def named(kind: Any) -> Any:
+        if pa.types.is_timestamp(kind) and kind.tz:
+            return pa.timestamp(kind.unit, tz="UTC")
+        if pa.types.is_list(kind):
+            return pa.list_(named(kind.value_type))
+        if pa.types.is_struct(kind):
+            return pa.struct([pa.field(f.name, named(f.type)) for f in kind])
+        return kind
+
+    columns = [column.cast(kind) if (kind := named(column.type)) != column.type else column for column in table.columns]
+    schema = [field.with_type(column.type) for field, column in zip(table.schema, columns)]
+    return pa.Table.from_arrays(columns, schema=pa.schema(schema, metadata=table.schema.metadata))
 
 
 def _without_nones(batches: Iterable[RowBatch]) -> Iterator[RowBatch]:

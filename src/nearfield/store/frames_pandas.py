@@ -1,6 +1,8 @@
 """Rows of pandas frames, cell by cell: nothing but pandas is needed.
 
-The index is the ids where it says something: where it has a name, or is none that pandas counted itself.
+The index is the ids where it says something: where it has a name, or does not just count the rows from 0. pandas gives
+a ``RangeIndex`` to what it filters or cuts, too, where the labels that stay are evenly spaced: they are ids as any
+others. The first rows of a frame, as of ``head``, cannot be told from a fresh frame.
 """
 
 from __future__ import annotations
@@ -58,7 +60,8 @@ def _index(frame: Any) -> str | None:
         )
     if index.name is not None:
         return str(index.name)
-    return None if type(index).__name__ == "RangeIndex" else _INDEX
+    counts = type(index).__name__ == "RangeIndex" and index.start == 0 and index.step == 1
+    return None if counts else _INDEX
 
 
 def _batches(frame: Any, keys: list[str], index: str | None, names: Names, rows: int) -> Iterator[RowBatch]:
@@ -67,6 +70,8 @@ def _batches(frame: Any, keys: list[str], index: str | None, names: Names, rows:
         id_key = index
     texts = names.texts_in(keys, "rows")
     vectors = names.vectors_in(keys, "rows") or _by_type(frame, names)
+    if names.vector is None:
+        vectors += [k for k in _unmistakable(frame, names) if k not in vectors]
     taken = [id_key, _INDEX, *texts, *vectors]  # an index without a name is either the ids or means nothing
     meta = names.meta_in(keys, taken, "rows")
     for start in range(0, len(frame), rows):
@@ -106,6 +111,21 @@ def _by_type(frame: Any, names: Names) -> list[str]:
         if column.dtype == object and key not in names.given:
             first = next((v for v in column if v is not None), None)
             if _floats(first):
+                out.append(key)
+    return out
+
+
+def _unmistakable(frame: Any, names: Names) -> list[str]:
+    """Columns of ``{term: weight}`` or of 2-D arrays of floats, whatever their names: no metadata is of these."""
+    out = []
+    for i, key in enumerate(map(str, frame.columns)):
+        if frame.iloc[:, i].dtype == object and key not in names.given:
+            first = next(
+                (v for v in frame.iloc[:, i] if (isinstance(v, np.ndarray) and v.ndim) or (isinstance(v, dict) and v)),
+                None,
+            )
+            terms = isinstance(first, dict) and all(isinstance(k, (int, np.integer)) for k in first)
+            if terms or (isinstance(first, np.ndarray) and first.ndim == 2 and first.dtype.kind == "f"):
                 out.append(key)
     return out
 

@@ -208,7 +208,7 @@ def members(path: str, key: str | None) -> Arrays:
 def read_npz(path: str, key: str | None, limit: int | None, max_ratio: float) -> base.Source:
     """Open one 2-D array of an .npz: the one named, or the only one there is."""
     arrays = members(path, key)
-    name = key if key is not None else _only(path, arrays)
+    name = key if key is not None else only(path, arrays)
     if name not in arrays:
         raise base.bad(path, f"expected a key among {_listed(arrays)}, got {base.shown(name)}; pass one of them")
     info, header = arrays[name]
@@ -227,7 +227,8 @@ def _listed(arrays: Arrays, most: int = 8) -> str:
     return "; ".join(items[:most]) + (f"; and {len(items) - most} more" if len(items) > most else "")
 
 
-def _only(path: str, arrays: Arrays) -> str:
+def only(path: str, arrays: Arrays) -> str:
+    """The name of the only array that may hold vectors."""
     if len(arrays) == 1:
         return next(iter(arrays))
     fit = [k for k, (_, h) in arrays.items() if len(h.shape) == 2 and h.dtype.name in base.DTYPES]
@@ -237,6 +238,31 @@ def _only(path: str, arrays: Arrays) -> str:
     if {"data", "indices", "indptr"} <= arrays.keys():
         advice = "it is a scipy sparse matrix: save x.toarray()"
     raise base.bad(path, f"expected one 2-D array of numbers, got {len(fit)} among {_listed(arrays)}; {advice}")
+
+
+def column(path: str, arrays: Arrays, name: str, rows: int, kinds: str, max_ratio: float) -> list[Any]:
+    """Read the values of one array, one for each row; ``kinds`` are NumPy's letters of the types that it may have."""
+    info, header = arrays[name]
+    dtype, what = header.dtype, f"the array {name!r}"
+    wanted = "text" if kinds == "U" else "integers or text"
+    if header.shape != (rows,):
+        raise base.bad(
+            path, f"expected a value in {what} for each of {rows} rows, got shape {base.shown(header.shape)}; save one"
+        )
+    if dtype.kind not in kinds or not dtype.itemsize:
+        raise base.bad(path, f"expected {wanted} in {what}, got {base.shown(str(dtype))}; convert it before saving")
+    base.check_ratio(path, info.file_size, info.compress_size, max_ratio)
+    base.check_bytes(path, rows, 1, dtype.itemsize, info.file_size - header.offset)
+    out = np.empty((rows, 1), dtype=dtype)
+    with _member(path, info.filename) as stream:
+        stream.read(header.offset)
+        fill(stream, out, path)
+        stream.read(1)  # at the end of the member zipfile compares the checksum
+    try:
+        values: list[Any] = out[:, 0].tolist()
+    except (ValueError, SystemError):  # code points beyond Unicode
+        raise base.corrupt(path, f"expected text in {what}, got code points that do not exist; save it again") from None
+    return values
 
 
 class ZipArray(base.Streamed):

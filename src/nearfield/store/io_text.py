@@ -218,7 +218,8 @@ def _grade(path: str, number: int, text: str) -> int:
 def table(path: str, max_ratio: float, separator: str | None = None) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, cells) of a csv or tsv file; blank lines are passed over.
 
-    Cells are separated as the suffix says, or by ``separator``, of which " " stands for any blanks.
+    Cells are separated as the suffix says, or by ``separator``, of which " " stands for any blanks. A cell in quotes
+    may hold ends of lines; one that is still open at the end of the file is refused: it holds all rows behind it.
     """
     if separator == " ":
         yield from ((number, line.split()) for number, line in text_lines(path, max_ratio) if line.strip())
@@ -229,14 +230,23 @@ def table(path: str, max_ratio: float, separator: str | None = None) -> Iterator
     # Tab-separated files of the field hold bare quotes in their texts; comma-separated ones quote.
     rows = csv.reader(feed, delimiter=separator, quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL)
     while True:
+        first = feed.number + 1
         try:
             cells = next(rows, None)
         except csv.Error as error:
+            since = f" in the row that begins in line {first}" if first < feed.number else ""
             raise base.bad(
-                path, f"line {feed.number}: expected a row of cells, got: {error}; quote or shorten it"
+                path, f"line {feed.number}: expected a row of cells, got: {error}{since}; quote or shorten it"
             ) from None
         if cells is None:
             return
+        if feed.ended:  # only within quotes does a row go on to the end: each line has its own end in the last cell
+            opened = feed.number + 1 - cells[-1].count("\n")
+            raise base.bad(
+                path,
+                f"line {opened}: expected an end of the quote that opens there, got the end of the file; close it, or "
+                'write a quote within a cell as "" in quotes',
+            )
         if cells and any(c.strip() for c in cells):
             yield feed.number, cells
 
@@ -247,12 +257,17 @@ class _Feed:
     def __init__(self, path: str, max_ratio: float) -> None:
         self.source = text_lines(path, max_ratio)
         self.number = 0
+        self.ended = False
 
     def __iter__(self) -> _Feed:
         return self
 
     def __next__(self) -> str:
-        self.number, line = next(self.source)
+        found = next(self.source, None)
+        if found is None:
+            self.ended = True
+            raise StopIteration
+        self.number, line = found
         return line + "\n"
 
 
