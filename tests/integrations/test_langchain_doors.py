@@ -252,7 +252,7 @@ def test_another_model_of_the_same_width_is_refused(tmp_path: Path, first: str |
         lambda q: asyncio.run(other.asimilarity_search(q)),
         lambda q: other.add_texts([q]),
     ):
-        with pytest.raises(Unsupported, match="use the same model, or another"):
+        with pytest.raises(Unsupported, match=r"use the same model( and revision)?, or another"):
             call("apple")
     assert len(other.collection) == len(TEXTS)
     other.collection.close()

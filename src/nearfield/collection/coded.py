@@ -173,9 +173,11 @@ def best_coded(
 def decoded(part: SegmentPart, number: int, file: str, position: int) -> F32 | None:
     """A vector as the codes give it back, where the original was dropped; None where the Plan cannot go back."""
     at = _places(part, number, np.array([position], dtype=np.int64))
+    if not len(at):  # where no row has a vector, there is no file of codes
+        return None
     packed = packed_of(part, number, file)
     maps = packed.fitted.maps
-    if not len(at) or not all(hasattr(step, "inverse") for step in maps):
+    if not all(hasattr(step, "inverse") for step in maps):
         return None
     values: Any = packed.decode(at)
     for step in reversed(maps):

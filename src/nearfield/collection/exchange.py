@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nearfield.core.errors import BadInput, NearfieldError, did_you_mean
+from nearfield.core.errors import BadInput, NearfieldError, did_you_mean, warn
 from nearfield.core.protocols import Progress
 from nearfield.store.outputs import check_output
 from nearfield.store.rows import RowBatch
@@ -103,6 +103,8 @@ def load(
 
 def _check_numbered(batch: RowBatch, numbered: Sequence[range]) -> None:
     """Refuse ids that name rows by the numbers that these happened to get: they would go without a word."""
+    if not numbered:
+        return
     taken = (i for i in batch.ids or () if isinstance(i, int) and any(r.start <= i < r.stop for r in numbered))
     found = list(itertools.islice(taken, 5))
     if found:
@@ -199,16 +201,28 @@ def _check_target(target: Any) -> None:
 
 def _rows(made: Collection, where: Any, *, vectors: bool, progress: Progress | None) -> Iterator[RowBatch]:
     with made.snapshot() as kept:
-        done, total = 0, kept.count(where)
+        done, total, coded = 0, kept.count(where), False
         for rows in kept.scroll(where=where, batch=_OUT):
             columns: dict[str, Any] = {}
             if vectors:
                 read = [row.vectors for row in rows]
+                coded = coded or _warned(rows)
                 columns = {name: _column([r.get(name) for r in read]) for name in kept.fields}
             yield RowBatch([r.id for r in rows], [r.text for r in rows], [r.meta for r in rows], columns)
             done += len(rows)
             if progress:
                 progress("export", done, total)
+
+
+def _warned(rows: list[Any]) -> bool:
+    """Warn of vectors that cannot be written; whether there were some."""
+    fields = sorted({name for row in rows for name in row.only_coded})
+    if fields:
+        warn(
+            f"export: the vectors of {', '.join(map(repr, fields))} are left out: their originals were dropped, and "
+            "their plan cannot turn codes back into vectors"
+        )
+    return bool(fields)
 
 
 def _column(values: list[Any]) -> Any:

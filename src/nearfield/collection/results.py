@@ -52,6 +52,17 @@ class Row:
                 out[name] = value
         return out
 
+    @property
+    def only_coded(self) -> list[str]:
+        """The fields of which there is a code that cannot be turned back into a vector."""
+        dropped = [(n, i) for n, i in self._of.names.items() if (c := Coded.of(self._of, i)) and c.keep is None]
+        has = self.vectors if dropped else {}
+        return [name for name, number in dropped if name not in has and self._among(self._part.having(number))]
+
+    def _among(self, positions: I64) -> bool:
+        at = int(np.searchsorted(positions, self._at))
+        return at < len(positions) and int(positions[at]) == self._at
+
     def _decoded(self, number: int) -> Any:
         """The vector as its codes give it back, where the original was dropped."""
         if not isinstance(self._part, SegmentPart):

@@ -98,6 +98,8 @@ class Update:
             columns[self.renewal.field] = _renewed(columns[self.renewal.field], self.renewal, texts, changed)
         elif not self.vectors:
             _refuse_stale([rows[j] for j in changed])
+        for name in fields.keys() - self.vectors.keys():
+            _refuse_lost(name, rows, columns[name])
         meta = [_merged_meta(row.meta, metas[i], self.replace) for row, i in zip(rows, at)]
         return take_rows([row.id for row in rows], columns, texts, meta, fields, on_zero=on_zero)
 
@@ -128,6 +130,18 @@ def _refuse_stale(changed: list[Row]) -> None:
         raise BadInput(
             "update: expected x=, the vectors of the new texts (or the old ones, to keep them), as no encoder is "
             f"recorded that could make them; got texts alone for {', '.join(map(repr, stale[:5]))}{more}"
+        )
+
+
+def _refuse_lost(name: str, rows: list[Row], made: Any) -> None:
+    """Refuse rows whose vector would not come with them: it is there as a code alone."""
+    values = [None] * len(rows) if made is None else made
+    lost = [row.id for row, value in zip(rows, values) if value is None and name in row.only_coded]
+    if lost:
+        more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+        raise BadInput(
+            f"update: expected x=, the vectors of field {name!r}: its originals were dropped, and its plan cannot turn "
+            f"codes back into vectors, so that they would be lost; got none for {', '.join(map(repr, lost[:5]))}{more}"
         )
 
 
