@@ -7,7 +7,6 @@ version after the other; what is kept is the ratio round by round, this version'
 from __future__ import annotations
 
 import os
-import shutil
 import statistics
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from bench.curves import Point, Times
 from bench.results import ROOT, Keeper, Row
 from bench.timing import spread
 
-QUICK = {"rows": 3_000, "queries": 50, "rounds": 2}
+QUICK = store.QUICK | {"queries": 50, "rounds": 2}
 VERSIONS = ("this", "other")
 Pythons = dict[str, str]
 
@@ -138,30 +137,18 @@ def _visit(
     same: dict[str, dict[str, float]], version: str,
 ) -> dict[str, float]:  # fmt: skip
     """Seconds of each kind of call; what must be the same goes into ``same``."""
-    spec = {"name": engine, "python": python}
-    taken: dict[str, float] = {}
-    rows = 0
-    for batch, total in suite["writes"].items():
-        rows = min(total, suite["rows"])
-        folder = store.home(files, engine)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        step = min(int(batch), rows)
-        with store.Engine(spec, files) as process:
-            process.do("open", folder=str(folder))
-            first = process.do("insert", start=0, stop=step, batch=step)["seconds"]
-            rest = process.do("insert", start=step, stop=rows, batch=step)["seconds"] if rows > step else first
-            taken[f"add {batch}"] = rest
-            process.do("close")
-    size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-    same.setdefault("bytes a row", {})[version] = round(size / rows, 2)
+    spec = {"name": engine, "python": python, "durability": "", "requirements": []}
+    found = store.written(suite, spec, files)
+    taken = {f"add {batch}": 1 / speed for batch, speed in found["rows_per_s"].items()}  # seconds a row
+    same.setdefault("bytes a row", {})[version] = found["bytes_per_row"]
+    folder = store.home(files, engine)
     with store.Engine(spec, files) as process:
         taken["first answer"] = process.do("first", folder=str(folder), k=suite["k"])["seconds"]
         for kind, where in store.filters(suite).items():
             ask = {"start": 0, "stop": suite["queries"], "k": suite["k"], "where": where, "limit": suite["limit_s"]}
-            found = process.do("search", **ask)
-            taken[f"search {kind}"] = statistics.median(found["seconds"][suite["queries"] // 10 :])
-            same.setdefault(f"recall {kind}", {})[version] = round(store.recall(found["ids"], truth[kind]), 4)
+            answers = process.do("search", **ask)
+            taken[f"search {kind}"] = statistics.median(answers["seconds"][suite["queries"] // 10 :])
+            same.setdefault(f"recall {kind}", {})[version] = round(store.recall(answers["ids"], truth[kind]), 4)
     return taken
 
 

@@ -332,20 +332,16 @@ class Catalog:
         its own, and where a log came or went.
         """
         look = self._look
-        if look is None:
-            gone = failed and not self.write and not can_write(self.folder)
-            if gone:
-                with self._guard, self.telling():
-                    self._reopen()
-            return gone
+        if look is None:  # under SQLite's locks; what fails again is opened anew by ``changed``
+            return failed and not self.write and not can_write(self.folder)
         return Look.at(self.folder).files != look.files or (failed and not look.settled)
 
     def head(self) -> Head:
         """The head; one that was read or written last is not read anew."""
         with self._guard, self.telling():
-            found = self._db.execute("SELECT json, crc FROM manifest WHERE key = 'head'").fetchone()
+            found = self._found("head")
             if found is None:
-                raise Corrupt(f"{self.path}: the record 'head' is missing")
+                raise self._missing("head")
             if found != self._head[0]:
                 self._head = (found, Head.of(self._parsed("head", *found)))
             return self._head[1]
@@ -365,12 +361,19 @@ class Catalog:
     def get(self, key: str, default: Any = None) -> Any:
         """A record of the manifest, verified; ``default`` where there is none."""
         with self._guard, self.telling():
-            found = self._db.execute("SELECT json, crc FROM manifest WHERE key = ?", (key,)).fetchone()
+            found = self._found(key)
             if found is None:
                 if default is None:
-                    raise Corrupt(f"{self.path}: the record {key!r} is missing")
+                    raise self._missing(key)
                 return default
             return self._parsed(key, *found)
+
+    def _found(self, key: str) -> Any:
+        """The text and the checksum of a record as they lie there; None where there is none."""
+        return self._db.execute("SELECT json, crc FROM manifest WHERE key = ?", (key,)).fetchone()
+
+    def _missing(self, key: str) -> Corrupt:
+        return Corrupt(f"{self.path}: the record {key!r} is missing")
 
     def _parsed(self, key: str, text: Any, crc: Any) -> Any:
         if checksum(key, text) != crc:
